@@ -1,0 +1,55 @@
+# Every command here works on a fresh machine with Python 3.11+ and make: each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= quick
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types layers bench docs migrate-check clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group dev --editable .
+	@touch $@
+
+install: $(VENV)/.installed  ## make .venv with valuestore and the development tools
+
+demo: install  ## run the census four times: cold, again, one file touched, one file changed
+	@$(BIN)/python examples/demo.py
+
+test: install  ## run the tests (PROFILE=thorough for more hypothesis examples)
+	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n auto --dist worksteal
+
+check: lint types layers migrate-check  ## format, lint, types, layers, migrations (tests: make test)
+
+lint: install
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: install
+	@$(BIN)/mypy
+
+layers: install
+	@$(BIN)/lint-imports
+
+migrate-check: install  ## prove that migrated and declared schema are equal
+	@$(BIN)/python -m pytest -q tests/db/test_migrations.py
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.installed
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	@touch $@
+
+bench: $(VENV)/.bench  ## compare with redun, joblib and diskcache (ARGS="--jobs 1000" for a short run)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: install  ## check that the code in README and docs runs
+	@$(BIN)/python -m pytest -q tests/test_docs.py
+
+clean:  ## remove everything that make made
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,320 @@
+"""Every error that leaves a layer, as one tree.
+
+::
+
+    ValuestoreError
+    |- ConfigError                  a setting that is unknown or does not parse
+    |- StoreError                   the bytes could not be read or written as asked
+    |  |- NotFound                  (KeyError, FileNotFoundError) nothing at this key
+    |  |- AlreadyExists             (FileExistsError) the key is taken and overwrite is off
+    |  |- BadKey                    (ValueError) the key breaks the one key rule
+    |  |- BadReference              (ValueError) a URL that no store answers to
+    |  |- TooLarge                  (ValueError) over a limit; names the setting
+    |  |- NotSupported              (NotImplementedError) this store cannot do that
+    |  |- SizeMismatch              (ValueError) the stream is not as long as declared
+    |  |- StoreClosed               used after close()
+    |  |- StoreReadOnly             (PermissionError) writes are refused here
+    |  `- StoreUnavailable          (ConnectionError) no answer in time, no permission, disk error
+    |- PayloadError                 a stored value cannot be given back
+    |  |- PayloadMissing            (KeyError) the bytes are gone
+    |  |- PayloadCorrupt            the bytes do not hash to their address
+    |  |- DecodeError               (ValueError) the bytes are whole, but not a value of this program
+    |  `- UntrustedPayload          reading it would execute data nobody vouched for
+    |- NotHashableError             (TypeError) no certain identity; names the path inside the object
+    |- DatabaseError                the metadata database
+    |  |- DatabaseBusy              locked by somebody for longer than the timeout
+    |  |- DatabaseDamaged           not readable as a database
+    |  |- NotARepository            a database or folder of somebody else
+    |  |- SchemaTooNew              written by a newer valuestore; nothing was changed
+    |  `- SchemaTooOld              needs ``valuestore db upgrade``
+    `- TaskError
+       |- TaskNotFound              (LookupError) no task of that name
+       |- ArgumentError             (TypeError, ValueError) arguments that do not fit the task
+       `- LazyValueError            (TypeError) a call's result was used before it ran
+
+Facts go to ``super().__init__``; the sentence is made in ``__str__``, so errors survive pickling to
+and from workers. Each sentence says what happened, to what, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class ValuestoreError(Exception):
+    """Root of all errors of this library. ``args`` holds the facts, ``str()`` the sentence."""
+
+    def __str__(self) -> str:
+        return " ".join(str(fact) for fact in self.args)
+
+
+class ConfigError(ValuestoreError):
+    """A setting is unknown, misspelt or does not parse. Facts: setting, problem."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(setting, problem)
+
+    def __str__(self) -> str:
+        return f"setting {self.args[0]!r}: {self.args[1]}"
+
+
+# --- stores -------------------------------------------------------------------------------------
+
+
+class StoreError(ValuestoreError):
+    """Base of what a ``Store`` raises. Facts: free text, or those of the subclass."""
+
+
+class NotFound(StoreError, KeyError, FileNotFoundError):
+    """Nothing is kept under this key. Facts: key, where it was looked for."""
+
+    def __init__(self, key: str, where: str = "the store") -> None:
+        super().__init__(key, where)
+
+    def __str__(self) -> str:
+        return f"{self.args[1]} holds nothing under {self.args[0]!r}"
+
+
+class AlreadyExists(StoreError, FileExistsError):
+    """The key is taken and ``overwrite`` is false. Facts: key, where."""
+
+    def __init__(self, key: str, where: str = "the store") -> None:
+        super().__init__(key, where)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.args[1]} already holds a value under {self.args[0]!r}; pass overwrite=True to replace it"
+        )
+
+
+class BadKey(StoreError, ValueError):
+    """The key breaks the key rule (see ``stores.base.check_key``). Facts: key, broken rule."""
+
+    def __init__(self, key: object, rule: str) -> None:
+        super().__init__(key, rule)
+
+    def __str__(self) -> str:
+        shown = repr(self.args[0])
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        return f"bad key {shown}: {self.args[1]}"
+
+
+class BadReference(StoreError, ValueError):
+    """No store answers to this URL. Facts: URL without credentials, problem."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(url, problem)
+
+    def __str__(self) -> str:
+        return f"cannot open {self.args[0]!r}: {self.args[1]}"
+
+
+class TooLarge(StoreError, ValueError):
+    """Over a limit, refused before a byte moved. Facts: key, size, limit (bytes), setting."""
+
+    def __init__(self, key: str, size: int, limit: int, setting: str) -> None:
+        super().__init__(key, size, limit, setting)
+
+    def __str__(self) -> str:
+        key, size, limit, setting = self.args
+        return f"{key!r} has {size} bytes, over the limit of {limit}; raise {setting}, or keep it in another store"
+
+
+class NotSupported(StoreError, NotImplementedError):
+    """This store cannot do that. Facts: store, operation, what to use instead."""
+
+    def __init__(self, store: str, operation: str, instead: str = "") -> None:
+        super().__init__(store, operation, instead)
+
+    def __str__(self) -> str:
+        store, operation, instead = self.args
+        return f"{store} does not support {operation}" + (f"; {instead}" if instead else "")
+
+
+class SizeMismatch(StoreError, ValueError):
+    """The stream is shorter or longer than declared; nothing was stored. Facts: key, declared, got."""
+
+    def __init__(self, key: str, declared: int, got: int) -> None:
+        super().__init__(key, declared, got)
+
+    def __str__(self) -> str:
+        key, declared, got = self.args
+        return f"{key!r} was declared with {declared} bytes, but its stream gave {got}; nothing was stored"
+
+
+class StoreClosed(StoreError):
+    """Used after ``close()``. Facts: store."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(store)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is closed"
+
+
+class StoreReadOnly(StoreError, PermissionError):
+    """Writes are refused here. Facts: place, reason."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, reason)
+
+    def __str__(self) -> str:
+        return f"cannot write to {self.args[0]}: {self.args[1]}; make it writable or choose another location"
+
+
+class StoreUnavailable(StoreError, ConnectionError):
+    """No answer in time, no permission, or an I/O error: not the same as absence. Facts: place, reason."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, reason)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is unavailable: {self.args[1]}"
+
+
+# --- payloads and identity ----------------------------------------------------------------------
+
+
+class PayloadError(ValuestoreError):
+    """A stored value cannot be given back. The scheduler sees a miss and recomputes."""
+
+
+class PayloadMissing(PayloadError, KeyError):
+    """The bytes are gone from the payload store. Facts: payload digest, store."""
+
+    def __init__(self, digest: str, store: str) -> None:
+        super().__init__(digest, store)
+
+    def __str__(self) -> str:
+        return f"payload {self.args[0]} is missing from {self.args[1]}; run the pipeline again to restore it"
+
+
+class PayloadCorrupt(PayloadError):
+    """The bytes do not hash to their address. Facts: payload digest, store, what was found."""
+
+    def __init__(self, digest: str, store: str, found: str) -> None:
+        super().__init__(digest, store, found)
+
+    def __str__(self) -> str:
+        digest, store, found = self.args
+        return f"payload {digest} in {store} is damaged ({found}); run the pipeline again to restore it"
+
+
+class DecodeError(PayloadError, ValueError):
+    """The bytes are whole but cannot become a value here. Facts: type name or codec, reason."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+
+    def __str__(self) -> str:
+        return f"cannot decode a value of type {self.args[0]}: {self.args[1]}"
+
+
+class UntrustedPayload(PayloadError):
+    """Reading it would execute data that nobody vouched for. Facts: value hash, codec, fix."""
+
+    def __init__(self, value_hash: str, codec: str, fix: str) -> None:
+        super().__init__(value_hash, codec, fix)
+
+    def __str__(self) -> str:
+        value_hash, codec, fix = self.args
+        return f"value {value_hash} is stored as {codec}, which was not loaded because it can execute code; {fix}"
+
+
+class NotHashableError(ValuestoreError, TypeError):
+    """No certain identity, so no guess. Facts: path inside the object, reason."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+
+    def __str__(self) -> str:
+        return f"cannot hash {self.args[0]}: {self.args[1]}"
+
+
+# --- the metadata database ----------------------------------------------------------------------
+
+
+class DatabaseError(ValuestoreError):
+    """The metadata database failed. Facts: database, reason."""
+
+    def __init__(self, database: str, reason: str) -> None:
+        super().__init__(database, reason)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
+
+
+class DatabaseBusy(DatabaseError):
+    """Locked by another process for longer than the timeout. Facts: database, reason."""
+
+
+class DatabaseDamaged(DatabaseError):
+    """The file is no readable database. Facts: database, reason."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is damaged: {self.args[1]}; restore it from a copy, or move it away to start anew"
+
+
+class NotARepository(DatabaseError):
+    """It belongs to something else, and was not touched. Facts: place, what was found."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is not a valuestore repository: {self.args[1]}; choose another location"
+
+
+class SchemaTooNew(DatabaseError):
+    """Written by a newer valuestore; nothing was changed. Facts: database, its revision."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.args[0]} has schema revision {self.args[1]}, which this valuestore does not know; "
+            "upgrade valuestore (`pip install -U valuestore`)"
+        )
+
+
+class SchemaTooOld(DatabaseError):
+    """Needs an upgrade first. Facts: database, its revision."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} has schema revision {self.args[1]}; run `valuestore db upgrade`"
+
+
+# --- tasks --------------------------------------------------------------------------------------
+
+
+class TaskError(ValuestoreError):
+    """A task or call that cannot be used as asked."""
+
+
+class TaskNotFound(TaskError, LookupError):
+    """No task of that name is defined. Facts: name, names that are."""
+
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(name, tuple(known))
+
+    def __str__(self) -> str:
+        name, known = self.args
+        if not known:
+            return f"no task named {name!r}: import the module that defines it"
+        return f"no task named {name!r}; there are: {', '.join(known)}"
+
+
+class ArgumentError(TaskError, TypeError, ValueError):
+    """Arguments that do not fit the task's signature. Facts: task, problem."""
+
+    def __init__(self, task: str, problem: str) -> None:
+        super().__init__(task, problem)
+
+    def __str__(self) -> str:
+        return f"task {self.args[0]}: {self.args[1]}"
+
+
+class LazyValueError(TaskError, TypeError):
+    """A call's result was used before the call ran. Facts: expression, use."""
+
+    def __init__(self, expression: str, use: str) -> None:
+        super().__init__(expression, use)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.args[0]} has not run yet, so it has no {self.args[1]}; "
+            "pass it to another task, which gets the finished value"
+        )

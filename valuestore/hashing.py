@@ -1,0 +1,132 @@
+"""Digests: which algorithms there are, how domains are kept apart, and the plain encoding that is hashed.
+
+A digest is lower-case hex. The pre-image of every identity begins with a domain tag that carries the
+encoding's version, so a value, a call and a task can never share a digest by accident. The one exception
+is the digest of stored bytes (``hash_bytes`` without a domain): it is the bare digest, so that any tool
+can check a payload. Called by every layer above; knows nothing of values, stores or SQL.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle  # only its Pickler: this module writes, values/trust.py alone reads
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NewType, NoReturn, Protocol
+
+import blake3
+import xxhash
+
+from valuestore.errors import ConfigError
+
+Digest = NewType("Digest", str)
+"""A content address: 32 (xxh3-128) or 64 (blake3-256) lower-case hex digits."""
+
+ENCODING_VERSION = 1
+"""Part of every domain tag. A new number changes every identity: a breaking release."""
+
+DEFAULT_ALGORITHM = "xxh3-128"
+
+Bytes = bytes | bytearray | memoryview
+
+_STREAM_CHUNK = 1 << 20
+_HEX = frozenset("0123456789abcdef")
+
+
+class Hasher(Protocol):
+    """The running state of a digest, as hashlib, xxhash and blake3 have it."""
+
+    def update(self, data: Any, /) -> Any: ...
+    def hexdigest(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A digest algorithm: its name in a repository's settings and the length of its hex form."""
+
+    name: str
+    hex_length: int
+    new: Callable[[], Hasher]
+    hexdigest: Callable[[Any], str]
+
+
+def _blake3_hexdigest(data: Any) -> str:
+    return blake3.blake3(data).hexdigest()
+
+
+ALGORITHMS = {
+    "xxh3-128": Algorithm("xxh3-128", 32, xxhash.xxh3_128, xxhash.xxh3_128_hexdigest),
+    "blake3-256": Algorithm("blake3-256", 64, blake3.blake3, _blake3_hexdigest),
+}
+
+
+def get_algorithm(name: str = DEFAULT_ALGORITHM) -> Algorithm:
+    """The algorithm of that name. Raises: ConfigError, listing the names there are."""
+    try:
+        return ALGORITHMS[name]
+    except KeyError:
+        raise ConfigError("digest", f"no algorithm {name!r}; there are {', '.join(ALGORITHMS)}") from None
+
+
+def is_digest(text: object) -> bool:
+    """Whether this is the hex form of a digest of any known algorithm: the only text accepted as an address."""
+    return isinstance(text, str) and len(text) in (32, 64) and _HEX.issuperset(text)
+
+
+def domain_tag(domain: str) -> bytes:
+    """The bytes that every pre-image of this domain starts with."""
+    return f"valuestore/{ENCODING_VERSION}/{domain}\0".encode()
+
+
+def hash_bytes(data: Bytes, domain: str = "", *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
+    """Digest of ``data`` under ``domain``; without a domain, the bare digest that other tools compute too."""
+    chosen = get_algorithm(algorithm)
+    if not domain:
+        return Digest(chosen.hexdigest(data))
+    hasher = chosen.new()
+    hasher.update(domain_tag(domain))
+    hasher.update(data)
+    return Digest(hasher.hexdigest())
+
+
+def hash_stream(stream: BinaryIO, domain: str = "", *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
+    """Digest of what is left in ``stream``, read in pieces of 1 MiB; equal to ``hash_bytes`` of the same bytes."""
+    hasher = get_algorithm(algorithm).new()
+    if domain:
+        hasher.update(domain_tag(domain))
+    while chunk := stream.read(_STREAM_CHUNK):
+        hasher.update(chunk)
+    return Digest(hasher.hexdigest())
+
+
+def hash_struct(struct: Any, domain: str, *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
+    """Digest of plain data (see ``encode_plain``) under ``domain``. Raises: NotPlain."""
+    return hash_bytes(encode_plain(struct), domain, algorithm=algorithm)
+
+
+class NotPlain(Exception):
+    """Something in the object is not plain data. Internal: callers lower the object or name the path."""
+
+
+class _PlainPickler(pickle.Pickler):
+    """Refuses everything that the C pickler does not write by itself, which makes it the plainness check."""
+
+    def reducer_override(self, obj: Any) -> NoReturn:
+        raise NotPlain(type(obj))
+
+
+def encode_plain(obj: Any) -> bytes:
+    """The canonical bytes of plain data: None, bool, int, float, str, bytes, and list, tuple, dict of plain data.
+
+    Equal data gives equal bytes in every process and Python version: protocol 3 without a memo writes
+    content alone, and a type that is not exactly one of these is refused. dict order counts. NaNs keep
+    their bits; ``values.canonical`` makes them one. Format: pickle protocol 3 (PEP 307, PEP 3154).
+
+    Raises: NotPlain for anything else; RecursionError when nested too deeply; ValueError for cycles;
+    OverflowError for a single str or bytes of 4 GiB and more.
+    """
+    buffer = io.BytesIO()
+    pickler = _PlainPickler(buffer, 3)
+    pickler.fast = True
+    pickler.dump(obj)
+    return buffer.getvalue()
