@@ -115,7 +115,7 @@ class TooLarge(StoreError, ValueError):
 
     def __str__(self) -> str:
         key, size, limit, setting = self.args
-        return f"{key!r} has {size} bytes, over the limit of {limit}; raise {setting}, or keep it in another store"
+        return f"{key!r} has {size} bytes, over the limit of {limit}; raise {setting}, or use another store"
 
 
 class NotSupported(StoreError, NotImplementedError):
@@ -184,7 +184,8 @@ class PayloadMissing(PayloadError, KeyError):
         super().__init__(digest, store)
 
     def __str__(self) -> str:
-        return f"payload {self.args[0]} is missing from {self.args[1]}; run the pipeline again to restore it"
+        digest, store = self.args
+        return f"payload {digest} is missing from {store}; run the pipeline again to restore it"
 
 
 class PayloadCorrupt(PayloadError):
@@ -216,7 +217,7 @@ class UntrustedPayload(PayloadError):
 
     def __str__(self) -> str:
         value_hash, codec, fix = self.args
-        return f"value {value_hash} is stored as {codec}, which was not loaded because it can execute code; {fix}"
+        return f"value {value_hash} was not loaded: its codec {codec} can execute code; {fix}"
 
 
 class NotHashableError(ValuestoreError, TypeError):
@@ -250,7 +251,7 @@ class DatabaseDamaged(DatabaseError):
     """The file is no readable database. Facts: database, reason."""
 
     def __str__(self) -> str:
-        return f"{self.args[0]} is damaged: {self.args[1]}; restore it from a copy, or move it away to start anew"
+        return f"{self.args[0]} is damaged: {self.args[1]}; restore a copy, or move it away to start anew"
 
 
 class NotARepository(DatabaseError):

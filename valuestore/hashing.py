@@ -69,7 +69,7 @@ def get_algorithm(name: str = DEFAULT_ALGORITHM) -> Algorithm:
 
 
 def is_digest(text: object) -> bool:
-    """Whether this is the hex form of a digest of any known algorithm: the only text accepted as an address."""
+    """Whether this is a hex digest of a known algorithm: the only text accepted as an address."""
     return isinstance(text, str) and len(text) in (32, 64) and _HEX.issuperset(text)
 
 
@@ -90,7 +90,7 @@ def hash_bytes(data: Bytes, domain: str = "", *, algorithm: str = DEFAULT_ALGORI
 
 
 def hash_stream(stream: BinaryIO, domain: str = "", *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
-    """Digest of what is left in ``stream``, read in pieces of 1 MiB; equal to ``hash_bytes`` of the same bytes."""
+    """Digest of what is left in ``stream``, in pieces of 1 MiB; equal to ``hash_bytes`` of the same bytes."""
     hasher = get_algorithm(algorithm).new()
     if domain:
         hasher.update(domain_tag(domain))
@@ -116,7 +116,7 @@ class _PlainPickler(pickle.Pickler):
 
 
 def encode_plain(obj: Any) -> bytes:
-    """The canonical bytes of plain data: None, bool, int, float, str, bytes, and list, tuple, dict of plain data.
+    """The canonical bytes of plain data: None, bool, int, float, str, bytes, and list, tuple, dict of such.
 
     Equal data gives equal bytes in every process and Python version: protocol 3 without a memo writes
     content alone, and a type that is not exactly one of these is refused. dict order counts. NaNs keep
