@@ -1,0 +1,104 @@
+"""Plug-ins: how a name becomes a store, a value type, an executor or a codec.
+
+One rule behind every seam: the built-in table first, entry points second (group ``valuestore.<kind>``), and
+nothing is imported before it is asked for. So a plug-in cannot take the place of a built-in part, and a
+broken one costs a warning, not the program. Called by ``stores.open_store``, the type registry and the
+scheduler; it knows what none of the parts does.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from valuestore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+BUILTIN: Mapping[str, Mapping[str, str]] = {
+    "stores": {
+        "file": "valuestore.stores.filesystem:FileStore",
+        "memory": "valuestore.stores.memory:MemoryStore",
+    },
+    "types": {},
+    "executors": {"threads": "valuestore.executors.threads:open_threads"},
+    "codecs": {},
+}
+"""By kind: name -> ``module:attribute``. The name of a store is its URL scheme."""
+
+_BROKEN = object()
+_loaded: dict[tuple[str, str], Any] = {}
+
+
+def names(kind: str) -> list[str]:
+    """The names of all parts of that kind, sorted; built-in or found, loadable or not. Imports none of them.
+
+    Raises: ConfigError for an unknown kind.
+    """
+    return sorted({*_builtin(kind), *_entry_points(kind)})
+
+
+def find(kind: str, name: str) -> Any:
+    """The part of that kind and name, imported on first use.
+
+    Raises: ConfigError if there is none, or a package that it needs is missing. A plug-in that fails to
+    import gives one RuntimeWarning and then counts as not there.
+    """
+    if (target := _builtin(kind).get(name)) is not None:
+        return _load_builtin(name, target)
+    plugin = _entry_points(kind).get(name)
+    part = _BROKEN if plugin is None else _load_plugin(kind, name, plugin)
+    if part is _BROKEN:
+        raise ConfigError(kind, f"no {name!r}; there are {', '.join(names(kind)) or 'none'}")
+    return part
+
+
+def find_all(kind: str) -> dict[str, Any]:
+    """Every part of that kind that loads, by name; broken plug-ins are left out, each with one warning."""
+    found = {name: _load_builtin(name, target) for name, target in _builtin(kind).items()}
+    for name, plugin in _entry_points(kind).items():
+        if name not in found and (part := _load_plugin(kind, name, plugin)) is not _BROKEN:
+            found[name] = part
+    return found
+
+
+def _builtin(kind: str) -> Mapping[str, str]:
+    try:
+        return BUILTIN[kind]
+    except KeyError:
+        raise ConfigError("plug-in kind", f"no {kind!r}; there are {', '.join(BUILTIN)}") from None
+
+
+def _load_builtin(name: str, target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ConfigError(name, f"needs the package {error.name!r}, which is not installed") from error
+
+
+@cache
+def _entry_points(kind: str) -> Mapping[str, EntryPoint]:
+    # Imported late: it pulls in email, csv and zipfile, and only a name that is not built in needs it.
+    from importlib.metadata import entry_points
+
+    return {plugin.name: plugin for plugin in entry_points(group=f"valuestore.{kind}")}
+
+
+def _load_plugin(kind: str, name: str, plugin: EntryPoint) -> Any:
+    if (kind, name) not in _loaded:
+        try:
+            _loaded[kind, name] = plugin.load()
+        except Exception as error:  # noqa: BLE001 - foreign code: whatever it raises is its own affair
+            _loaded[kind, name] = _BROKEN
+            reason = f"{type(error).__name__}: {error}"
+            warnings.warn(
+                f"plug-in {name!r} ({plugin.value}) of valuestore.{kind} is left out: {reason}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    return _loaded[kind, name]
