@@ -1,1 +1,61 @@
-"""valuestore."""
+"""valuestore: the memory of Python pipelines.
+
+Every value is remembered by its content, so nothing is computed twice; every execution, job and call is
+recorded in SQL, so every result can be asked where it came from. Names are loaded when first used:
+importing this package loads no database driver.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from valuestore.errors import ValuestoreError as ValuestoreError
+    from valuestore.repository import Repository as Repository
+    from valuestore.scheduler.scheduler import Scheduler as Scheduler
+    from valuestore.stores.base import open_store as open_store
+    from valuestore.tasks.task import task as task
+    from valuestore.values.file import File as File
+    from valuestore.values.registry import TypeRegistry as TypeRegistry
+    from valuestore.values.registry import get_type_registry as get_type_registry
+    from valuestore.values.value import Value as Value
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "File": "values.file",
+    "Repository": "repository",
+    "Scheduler": "scheduler.scheduler",
+    "TypeRegistry": "values.registry",
+    "Value": "values.value",
+    "ValuestoreError": "errors",
+    "get_type_registry": "values.registry",
+    "open_store": "stores.base",
+    "task": "tasks.task",
+}
+
+__all__ = [  # the table above, which a test compares with the imports above
+    "File",
+    "Repository",
+    "Scheduler",
+    "TypeRegistry",
+    "Value",
+    "ValuestoreError",
+    "get_type_registry",
+    "open_store",
+    "task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'valuestore' has no attribute {name!r}")
+    found = getattr(import_module(f"valuestore.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -56,6 +56,10 @@ class ConfigError(ValuestoreError):
         return f"setting {self.args[0]!r}: {self.args[1]}"
 
 
+class ValuestoreWarning(UserWarning):
+    """Something was not kept, or not used, and the reason; the run goes on."""
+
+
 # --- stores -------------------------------------------------------------------------------------
 
 

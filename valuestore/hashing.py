@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import pickle  # only its Pickler: this module writes, values/trust.py alone reads
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NewType, NoReturn, Protocol
 
@@ -26,6 +27,9 @@ ENCODING_VERSION = 1
 """Part of every domain tag. A new number changes every identity: a breaking release."""
 
 DEFAULT_ALGORITHM = "xxh3-128"
+
+active_algorithm: ContextVar[str] = ContextVar("active_algorithm", default=DEFAULT_ALGORITHM)
+"""The algorithm of the identity being computed, for values that digest content of their own (File)."""
 
 Bytes = bytes | bytearray | memoryview
 

@@ -1,0 +1,1 @@
+"""SQL metadata: the only folder that imports sqlalchemy."""

@@ -1,0 +1,146 @@
+"""History: what ran, for people. Reads rows and views; runs no user code and loads no payload."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, literal, select, text, union_all
+
+from valuestore.db import schema
+from valuestore.db.engine import Database, typed_error
+from valuestore.errors import DatabaseError, NotSupported
+
+_PREFIXED = {
+    "execution": schema.execution.c.execution_id,
+    "job": schema.job.c.job_id,
+    "call": schema.call_node.c.call_hash,
+    "task": schema.task.c.task_hash,
+    "value": schema.value.c.value_hash,
+}
+"""Kinds of records with the id they are found by, in the order they are shown."""
+
+_END_OF_PREFIX = "g"
+"""Sorts after every hex digit: ids with a prefix lie in [prefix, prefix + "g")."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record that an id prefix stands for: its kind (execution, job, call, task, value) and whole id."""
+
+    kind: str
+    record_id: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table of results: column names, and rows in the same order."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Each row by column name."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+class History:
+    """Questions about the past of one database. Constant number of statements each."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def executions(self, limit: int = 20) -> Rows:
+        """The newest executions, as in the view ``executions``."""
+        return self._rows(
+            "SELECT * FROM executions ORDER BY execution_id DESC LIMIT :limit", {"limit": limit}
+        )
+
+    def jobs(self, execution_id: str, limit: int = 1000) -> Rows:
+        """The jobs of one execution in the order they were made, as in the view ``jobs``."""
+        query = "SELECT * FROM jobs WHERE execution_id = :id ORDER BY job_id LIMIT :limit"
+        return self._rows(query, {"id": execution_id, "limit": limit})
+
+    def find(self, prefix: str, limit: int = 10) -> list[Found]:
+        """The records whose id starts with ``prefix``; at most ``limit`` of each kind. May be empty."""
+        queries = [
+            select(literal(kind).label("kind"), column.label("record_id"))
+            .where(_starts_with(column, prefix))
+            .limit(limit)
+            .subquery()
+            for kind, column in _PREFIXED.items()
+        ]
+        statement = union_all(*[select(query.c.kind, query.c.record_id) for query in queries])
+        with self.database.read() as connection:
+            return [Found(row.kind, row.record_id) for row in connection.execute(statement)]
+
+    def describe(self, found: Found) -> dict[str, Any]:
+        """Every column of one record; an execution or job as its view shows it."""
+        views = {
+            "execution": "SELECT * FROM executions WHERE execution_id = :id",
+            "job": "SELECT v.*, j.traceback FROM jobs v JOIN job j ON j.job_id = v.job_id "
+            "WHERE v.job_id = :id",
+            "call": "SELECT c.*, t.task_name AS task, v.preview AS result FROM call_node c "
+            "JOIN task t ON t.task_hash = c.task_hash LEFT JOIN value v ON v.value_hash = c.value_hash "
+            "WHERE c.call_hash = :id",
+            "task": "SELECT * FROM task WHERE task_hash = :id",
+            "value": "SELECT value_hash, type_name, codec, payload_digest, size, "
+            "inline IS NOT NULL AS is_inline, preview FROM value WHERE value_hash = :id",
+        }
+        return self._rows(views[found.kind], {"id": found.record_id}).dicts()[0]
+
+    def arguments(self, call_hash: str) -> Rows:
+        """What a call was given: name, type, preview and hash of each argument."""
+        query = (
+            "SELECT a.name, v.type_name, v.preview, a.value_hash FROM argument a "
+            "LEFT JOIN value v ON v.value_hash = a.value_hash WHERE a.call_hash = :id ORDER BY a.position"
+        )
+        return self._rows(query, {"id": call_hash})
+
+    def tags(self, entity_id: str) -> dict[str, str]:
+        """The current tags of a record: key -> JSON."""
+        query = "SELECT key, value FROM tag WHERE entity_id = :id AND is_current ORDER BY tag_id"
+        return dict(self._rows(query, {"id": entity_id}).rows)
+
+    def sizes(self) -> tuple[dict[str, int], int, int]:
+        """Rows by table, and payload bytes in the database and in the store."""
+        counts = [
+            select(literal(table.name), func.count()).select_from(table)
+            for table in schema.metadata.sorted_tables
+        ]
+        inline = select(func.coalesce(func.sum(schema.value.c.size), 0)).where(
+            schema.value.c.inline.is_not(None)
+        )
+        stored = select(func.coalesce(func.sum(schema.payload.c.size), 0))
+        with self.database.read() as connection:
+            rows = dict(connection.execute(union_all(*counts)).tuples().all())
+            return rows, int(connection.scalar(inline) or 0), int(connection.scalar(stored) or 0)
+
+    def query(self, sql: str, limit: int | None = None) -> Rows:
+        """Any SELECT of the user's. The database itself refuses to write. Raises: DatabaseError."""
+        if self.database.path is None:
+            raise NotSupported(self.database.name, "ad-hoc SQL", "use psql with a read-only role")
+        try:
+            connection = sqlite3.connect(f"file:{self.database.path}?mode=ro", uri=True)
+            try:
+                connection.execute("PRAGMA query_only=ON")
+                cursor = connection.execute(sql)
+                rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
+                return Rows(tuple(column[0] for column in cursor.description or ()), rows)
+            finally:
+                connection.close()
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            if "readonly" in str(error):
+                raise DatabaseError(self.database.name, "this command only reads") from error
+            raise typed_error(self.database.name, str(error)) from error
+
+    def _rows(self, sql: str, parameters: dict[str, Any]) -> Rows:
+        with self.database.read() as connection:
+            result = connection.execute(text(sql), parameters)
+            return Rows(tuple(result.keys()), [tuple(row) for row in result])
+
+
+def _starts_with(column: Any, prefix: str) -> ColumnElement[bool]:
+    """A range, which an index answers; LIKE would not."""
+    return and_(column >= prefix, column < prefix + _END_OF_PREFIX)

@@ -1,0 +1,94 @@
+"""Rows of executions, jobs and calls, and the ids that sort by time.
+
+Each row is a tuple in the order of its table's columns (schema.py), so the recorder writes it as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import NamedTuple
+
+from valuestore.hashing import DEFAULT_ALGORITHM, Digest, hash_struct
+
+_lock = threading.Lock()
+_last = 0
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562) as 32 hex digits; ids of one process sort in the order they were made."""
+    global _last
+    with _lock:
+        # 48 bits of milliseconds, then 12 of sub-millisecond time, and never the same pair twice
+        ticks = max(time.time_ns() * 4096 // 1_000_000, _last + 1)
+        _last = ticks
+    high = (ticks >> 12) << 16 | 0x7000 | (ticks & 0xFFF)
+    low = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1 | 1 << 63
+    return f"{high:016x}{low:016x}"
+
+
+def now() -> int:
+    """Microseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1000
+
+
+class TaskRow(NamedTuple):
+    """A row of ``task``."""
+
+    task_hash: Digest
+    task_name: str
+    version: str | None
+    source: str
+
+
+class ExecutionRow(NamedTuple):
+    """A row of ``execution``; ``ended`` is None while it runs."""
+
+    execution_id: str
+    label: str
+    status: str
+    started: int
+    ended: int | None
+
+
+class JobRow(NamedTuple):
+    """A row of ``job``."""
+
+    job_id: str
+    execution_id: str
+    parent_id: str | None
+    task_hash: Digest
+    call_hash: Digest | None
+    status: str
+    started: int
+    ended: int
+    error: str | None
+    traceback: str | None
+
+
+class CallRow(NamedTuple):
+    """A row of ``call_node`` with those of its arguments (name, value hash) and children (call hashes)."""
+
+    call_hash: Digest
+    task_hash: Digest
+    args_hash: Digest
+    value_hash: Digest
+    arguments: tuple[tuple[str, Digest], ...]
+    children: tuple[Digest, ...]
+
+
+def eval_hash(task_hash: Digest, args_hash: Digest, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
+    """The key of the cache: which task, with which arguments."""
+    return hash_struct([task_hash, args_hash], "evaluation", algorithm=algorithm)
+
+
+def call_hash(
+    task_hash: Digest,
+    args_hash: Digest,
+    value_hash: Digest,
+    children: tuple[Digest, ...],
+    algorithm: str = DEFAULT_ALGORITHM,
+) -> Digest:
+    """The address of a finished call: a Merkle node over its children, in the order they were called."""
+    return hash_struct([task_hash, args_hash, value_hash, children], "call", algorithm=algorithm)

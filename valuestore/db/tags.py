@@ -1,0 +1,43 @@
+"""Tags: key/value labels on executions, jobs, calls, tasks and values; values are JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from valuestore.db.jobs import new_id, now
+
+ENTITIES = ("execution", "job", "call", "task", "value")
+
+
+class TagRow(NamedTuple):
+    """A row of ``tag``."""
+
+    tag_id: str
+    entity: str
+    entity_id: str
+    key: str
+    value: str
+    is_current: bool
+    created: int
+
+
+def tag_rows(entity: str, entity_id: str, tags: Mapping[str, Any]) -> list[TagRow]:
+    """The rows that label one record. Raises: TypeError or ValueError for a value that is not JSON."""
+    created = now()
+    return [
+        TagRow(new_id(), entity, entity_id, key, json.dumps(value, allow_nan=False), True, created)
+        for key, value in tags.items()
+    ]
+
+
+def parse_tag(text: str) -> tuple[str, Any]:
+    """Key and value of ``key=value``: JSON if it is JSON, else the text itself. Raises: ValueError."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ValueError(f"{text!r} is not key=value")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

@@ -1,0 +1,54 @@
+"""The documented views: what people query. Plural names, readable times, JSON previews of results.
+
+They are dropped and made anew with each migration, so they hold no data and no version of their own.
+"""
+
+from __future__ import annotations
+
+VIEWS = {
+    "executions": """
+        SELECT e.execution_id, e.label, e.status,
+               {started} AS started,
+               CASE WHEN e.ended IS NOT NULL THEN (e.ended - e.started) / 1000000.0 END AS seconds,
+               (SELECT count(*) FROM job j WHERE j.execution_id = e.execution_id) AS jobs,
+               (SELECT count(*) FROM job j
+                 WHERE j.execution_id = e.execution_id AND j.status = 'done') AS executed,
+               (SELECT count(*) FROM job j
+                 WHERE j.execution_id = e.execution_id AND j.status = 'cached') AS cached,
+               (SELECT count(*) FROM job j
+                 WHERE j.execution_id = e.execution_id AND j.status = 'failed') AS failed
+          FROM execution e
+    """,
+    "jobs": """
+        SELECT j.job_id, j.execution_id, j.parent_id, t.task_name AS task, j.status,
+               {started} AS started,
+               (j.ended - j.started) / 1000000.0 AS seconds,
+               v.type_name AS result_type, v.preview AS result, j.error,
+               j.call_hash, j.task_hash, c.value_hash
+          FROM job j
+          JOIN task t ON t.task_hash = j.task_hash
+          LEFT JOIN call_node c ON c.call_hash = j.call_hash
+          LEFT JOIN value v ON v.value_hash = c.value_hash
+    """,
+}
+"""View name -> SELECT; ``{started}`` is filled in with the dialect's form of the time."""
+
+_STARTED = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%S', {alias}.started / 1000000, 'unixepoch')",
+    "postgresql": "to_timestamp({alias}.started / 1000000.0)",
+}
+
+
+def create_statements(dialect: str) -> list[str]:
+    """The statements that make every view, on ``sqlite`` or ``postgresql``."""
+    statements = []
+    for name, select in VIEWS.items():
+        alias = name[0]
+        body = select.format(started=_STARTED[dialect].format(alias=alias))
+        statements.append(f"CREATE VIEW {name} AS {body.strip()}")
+    return statements
+
+
+def drop_statements() -> list[str]:
+    """The statements that remove every view."""
+    return [f"DROP VIEW IF EXISTS {name}" for name in VIEWS]

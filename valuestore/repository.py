@@ -1,0 +1,170 @@
+"""Repository: metadata database, payload store and configuration: the object that users hold.
+
+The embedded default is one folder, ``.valuestore/``: ``valuestore.db`` (SQLite), ``payloads/`` and, if you
+write one, ``valuestore.toml``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from valuestore.config import Settings, environment, load_settings
+from valuestore.db import migrate
+from valuestore.db.engine import Database
+from valuestore.db.history import History
+from valuestore.db.lookup import Lookup, Miss
+from valuestore.db.recorder import Recorder
+from valuestore.errors import BadKey, NotARepository, NotFound, StoreReadOnly
+from valuestore.hashing import Digest, is_digest
+from valuestore.stores.base import open_store
+from valuestore.stores.content import ContentStore
+from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.registry import get_type_registry
+
+FOLDER = ".valuestore"
+_DATABASE = "valuestore.db"
+_PAYLOADS = "payloads"
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Sizes of a repository: rows by table, and payload bytes in the database and in the store."""
+
+    rows: dict[str, int]
+    inline_bytes: int
+    stored_bytes: int
+
+
+class Repository:
+    """Values by content, and the record of what made them. A context manager. Thread-safe.
+
+    ``archive`` packs and unpacks, ``recorder`` writes rows, ``lookup`` and ``history`` read them.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+        _make_folder(folder)
+        database_url = settings.database or f"sqlite:///{folder / _DATABASE}"
+        self.database = Database(database_url, busy_timeout_seconds=settings.busy_timeout_seconds)
+        recorded = migrate.ensure(self.database, {"digest": settings.digest})
+        self.repository_id = recorded["id"]
+        self.algorithm = recorded["digest"]
+        payloads_url = settings.payloads or f"{(folder / _PAYLOADS).resolve()}"
+        store = (
+            open_store(payloads_url, durability=settings.durability)
+            if not settings.payloads
+            else open_store(payloads_url)
+        )
+        self.payloads = ContentStore(store, algorithm=self.algorithm)
+        registry = get_type_registry().with_algorithm(self.algorithm)
+        self.archive = Archive(registry, self.payloads, settings.inline_max_bytes)
+        self.recorder = Recorder(self.database, self.payloads.flush)
+        self.lookup = Lookup(self.database)
+        self.history = History(self.database)
+        self._closed = False
+        _open_repositories.add(self)
+
+    @classmethod
+    def open(cls, location: str | Path | None = None, **settings: Any) -> Self:
+        """The repository at ``location``, made there if there is none.
+
+        ``None`` means: ``VALUESTORE_REPOSITORY`` if set, else ``.valuestore/`` here or in the nearest
+        parent, else made here. A location that is not named ``.valuestore`` and holds no repository gets
+        one inside it. Settings: see ``config.Settings``. Raises: ConfigError, DatabaseError, StoreReadOnly.
+        """
+        folder = find_folder(location)
+        return cls(folder, load_settings(folder, settings))
+
+    def put(self, obj: object) -> ValueRef:
+        """Keep a value; the ref's ``value_hash`` gives it back. Written within 50 ms, or at ``flush``.
+
+        Raises: NotHashableError naming the path inside the object; StoreError.
+        """
+        ref = self.archive.pack(obj)
+        self.recorder.record_values((ref,))
+        return ref
+
+    def get(self, value_hash: str) -> Any:
+        """The value. Raises: NotFound, PayloadMissing, PayloadCorrupt, DecodeError, UntrustedPayload."""
+        return self.archive.unpack(self.find_value(value_hash))
+
+    def find_value(self, value_hash: str) -> ValueRef:
+        """What is known of a value, without loading it. Raises: NotFound; BadKey if that is no digest."""
+        if not is_digest(value_hash):
+            raise BadKey(value_hash, "a value hash is 32 or 64 lower-case hex digits")
+        if self.recorder.pending:
+            self.recorder.flush()
+        ref = self.lookup.value(Digest(value_hash))
+        if isinstance(ref, Miss):
+            raise NotFound(value_hash, str(self.folder))
+        return ref
+
+    def stats(self) -> Stats:
+        """How much is kept. Loads no payload."""
+        self.flush()
+        rows, inline_bytes, stored_bytes = self.history.sizes()
+        return Stats(rows, inline_bytes, stored_bytes)
+
+    def flush(self) -> None:
+        """Write what is buffered; when it returns, it is committed."""
+        self.recorder.flush()
+
+    def close(self) -> None:
+        """Flush and release everything. Closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        _open_repositories.discard(self)
+        try:
+            self.recorder.close()
+        finally:
+            self.database.close()
+            self.payloads.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<repository {self.folder}>"
+
+
+def find_folder(location: str | Path | None = None) -> Path:
+    """The folder of the repository that ``Repository.open(location)`` opens; it may not exist yet."""
+    location = location if location is not None else environment("repository")
+    if location is not None:
+        folder = Path(location)
+        return folder if folder.name == FOLDER or (folder / _DATABASE).exists() else folder / FOLDER
+    here = Path.cwd()
+    for parent in (here, *here.parents):
+        if (parent / FOLDER).is_dir():
+            return parent / FOLDER
+    return here / FOLDER
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotARepository(str(folder), "there is a file of that name") from error
+    except OSError as error:
+        raise StoreReadOnly(str(folder), error.strerror or str(error)) from error
+
+
+_open_repositories: weakref.WeakSet[Repository] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for repository in list(_open_repositories):
+        repository.close()

@@ -1,0 +1,1 @@
+"""The scheduler: the one place that knows database, tasks and executors together."""

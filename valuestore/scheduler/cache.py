@@ -1,0 +1,145 @@
+"""The cache as the scheduler sees it: ready jobs in, hits and misses out, one query for all of a turn.
+
+A hit is a row whose bytes are all there, unharmed and still true of the outside world. Whatever is not
+is a miss; damage is warned of once in a run.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from valuestore.db import jobs as rows
+from valuestore.db.lookup import Lookup
+from valuestore.errors import NotHashableError, PayloadError, ValuestoreWarning
+from valuestore.hashing import Digest, hash_struct
+from valuestore.scheduler.job import UNLOADED, Argument, Job, Result
+from valuestore.tasks.expression import Call, evaluate
+from valuestore.tasks.task import Task
+from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.codecs.plain import TAGGED
+
+_ATOMS = (int, float, bool, str, bytes, type(None))
+
+
+class Lost(Exception):
+    """The bytes of a job's result went away after it was found: the job has to run after all."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.job = job
+
+
+class Cache:
+    """Identities of one execution's calls, and lookups of what they gave before."""
+
+    def __init__(self, archive: Archive, lookup: Lookup) -> None:
+        self.archive = archive
+        self.lookup = lookup
+        self.task_hashes: dict[int, Digest] = {}
+        self._algorithm = archive.registry.algorithm.name
+        self._warned = False
+
+    def task_hash(self, task: Task) -> Digest:  # type: ignore[type-arg]  # any task
+        """The task's hash, taken once in an execution."""
+        known = self.task_hashes.get(id(task))
+        if known is None:
+            known = self.task_hashes[id(task)] = task.hash(self.archive.registry)
+        return known
+
+    def identify(self, job: Job, job_of: Callable[[Call], Job]) -> None:
+        """Give a job whose calls are all done its arguments and hashes.
+
+        Raises: NotHashableError; Lost; whatever an operator on a result raises.
+        """
+        job.arguments = [
+            self._argument(name, argument, job_of) for name, argument in job.call._arguments.items()
+        ]
+        job.task_hash = self.task_hash(job.task)
+        pairs = [(argument.name, argument.value_hash) for argument in job.arguments]
+        job.args_hash = hash_struct(pairs, "arguments", algorithm=self._algorithm)
+        job.eval_hash = rows.eval_hash(job.task_hash, job.args_hash, self._algorithm)
+
+    def find(self, jobs: Sequence[Job]) -> dict[Digest, Result]:
+        """The usable cached results of these jobs, by ``eval_hash``."""
+        refs = self.lookup.evaluations([job.eval_hash for job in jobs if job.task.cache])
+        lost = self.archive.missing(refs.values())
+        found = {}
+        for eval_hash, ref in refs.items():
+            result = None if ref.payload_digest in lost else self._usable(ref)
+            if result is not None:
+                found[eval_hash] = result
+            elif ref.payload_digest in lost:
+                self._warn(f"payload {ref.payload_digest} of a cached {ref.type_name} is gone")
+        return found
+
+    def value(self, job: Job) -> Any:
+        """The value of a finished job. Raises: Lost."""
+        result = job.result
+        assert result is not None
+        if result.value is not UNLOADED:
+            return result.value
+        assert result.ref is not None
+        try:
+            return self.archive.unpack(result.ref)
+        except PayloadError as error:
+            self._warn(str(error))
+            raise Lost(job) from error
+
+    def private_value(self, argument: Argument) -> object:
+        """The value to hand to a body: a copy made from the very bytes that were hashed.
+
+        No body can thus change what another one sees, and a thread sees what a remote worker would.
+        Raises: Lost.
+        """
+        if isinstance(argument.value, _ATOMS):
+            return argument.value
+        if argument.encoded is not None:
+            return self.archive.registry.load(argument.encoded.payload)
+        assert argument.source is not None
+        return self.value(argument.source) if argument.value is UNLOADED else self._copy(argument)
+
+    def _copy(self, argument: Argument) -> Any:
+        assert argument.ref is not None
+        return self.archive.unpack(argument.ref)
+
+    def stored(self, argument: Argument) -> ValueRef:
+        """The ref of an argument, its bytes stored if they were not yet. Raises: StoreError."""
+        if argument.ref is None:
+            assert argument.encoded is not None
+            argument.ref = self.archive.store(argument.encoded)
+        return argument.ref
+
+    def _argument(self, name: str, argument: object, job_of: Callable[[Call], Job]) -> Argument:
+        if isinstance(argument, Call):
+            source = job_of(argument)
+            assert source.result is not None
+            ref = source.result.ref
+            if ref is not None:
+                return Argument(name, source.result.value, ref.value_hash, None, ref, source)
+        value = evaluate(argument, lambda call: self.value(job_of(call)))
+        try:
+            encoded = self.archive.registry.encode(value)
+        except NotHashableError as error:
+            path, reason = error.args
+            raise NotHashableError(f"argument {name}{path.removeprefix('value')}", reason) from None
+        return Argument(name, value, encoded.value_hash, encoded, None, None)
+
+    def _usable(self, ref: ValueRef) -> Result | None:
+        """The result behind a row, or None if it is damaged, of another program's types, or stale."""
+        if ref.inline is None and ref.codec != TAGGED:
+            return Result(UNLOADED, ref)  # plain data cannot go stale; loaded when somebody needs it
+        try:
+            value = self.archive.unpack(ref)
+        except PayloadError as error:
+            self._warn(str(error))
+            return None
+        if ref.codec == TAGGED and not self.archive.registry.is_valid(value):
+            return None
+        return Result(value, ref)
+
+    def _warn(self, problem: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"{problem}; computed again", ValuestoreWarning, stacklevel=2)

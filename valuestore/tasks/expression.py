@@ -1,0 +1,239 @@
+"""Lazy expressions: a call that has not run, and what is asked of its result meanwhile.
+
+An expression may stand wherever its result may: in lists, tuples, dicts, sets, as another call's
+argument, under operators, attribute and item access. It is not the place where calls run (scheduler).
+A container is searched for expressions only if it is exactly a list, tuple, dict, set or frozenset.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from valuestore.errors import DecodeError, LazyValueError
+from valuestore.values.canonical import TypeRule
+from valuestore.values.registry import get_type_registry
+from valuestore.values.value import Plain
+
+if TYPE_CHECKING:
+    from valuestore.tasks.task import Task
+
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
+_BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift")
+_LOGIC = ("and", "or", "xor")
+_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+_UNARY = ("neg", "pos", "abs", "invert")
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "getattr": getattr,
+    "getitem": operator.getitem,
+    **{name: getattr(operator, name) for name in (*_BINARY, *_COMPARISONS, *_UNARY)},
+    **{name: getattr(operator, f"__{name}__") for name in _LOGIC},
+}
+"""What may be asked of a result before it is there, by the name that is recorded."""
+
+
+class Expression:
+    """Something whose value comes later. Its own attributes are underscored: all others are lazy."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Operation:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Operation("getattr", (self, name))
+
+    def __getitem__(self, key: Any) -> Operation:
+        return Operation("getitem", (self, key))
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "truth value")
+
+    def __iter__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "items")
+
+    def __len__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "length")
+
+    def __contains__(self, item: object) -> NoReturn:
+        raise LazyValueError(repr(self), "items")
+
+    def __index__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "integer value")
+
+    def __reduce__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "pickled form")
+
+
+def _lazy(name: str) -> Callable[..., Operation]:
+    return lambda self, other: Operation(name, (self, other))
+
+
+def _lazy_reflected(name: str) -> Callable[..., Operation]:
+    return lambda self, other: Operation(name, (other, self))
+
+
+def _lazy_unary(name: str) -> Callable[..., Operation]:
+    return lambda self: Operation(name, (self,))
+
+
+for _name in (*_BINARY, *_LOGIC):
+    setattr(Expression, f"__{_name}__", _lazy(_name))
+    setattr(Expression, f"__r{_name}__", _lazy_reflected(_name))
+for _name in _COMPARISONS:
+    setattr(Expression, f"__{_name}__", _lazy(_name))
+for _name in _UNARY:
+    setattr(Expression, f"__{_name}__", _lazy_unary(_name))
+
+
+class Call(Expression):
+    """A task with arguments bound to its parameters, defaults applied: equal calls have equal arguments."""
+
+    __slots__ = ("_arguments", "_task")
+
+    def __init__(self, task: Task[..., Any], arguments: dict[str, Any]) -> None:
+        self._task = task
+        self._arguments = arguments
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={_brief(value)}" for name, value in self._arguments.items())
+        return f"{self._task.name}({shown})"
+
+
+class Operation(Expression):
+    """An operator, attribute or item access on something that is not there yet; the scheduler applies it."""
+
+    __slots__ = ("_name", "_operands")
+
+    def __init__(self, name: str, operands: tuple[Any, ...]) -> None:
+        self._name = name
+        self._operands = operands
+
+    def __repr__(self) -> str:
+        operands = [_brief(operand) for operand in self._operands]
+        if self._name == "getattr":
+            return f"{operands[0]}.{self._operands[1]}"
+        if self._name == "getitem":
+            return f"{operands[0]}[{operands[1]}]"
+        return f"{self._name}({', '.join(operands)})"
+
+
+def expressions_in(obj: Any) -> Iterator[Expression]:
+    """The outermost expressions in ``obj``, in order."""
+    stack = [iter((obj,))]
+    while stack:
+        for item in stack[-1]:
+            kind = type(item)
+            if kind in _CONTAINERS:
+                stack.append(iter(_items(item)))
+                break
+            if issubclass(kind, Expression):
+                yield item
+        else:
+            stack.pop()
+
+
+def calls_in(obj: Any) -> Iterator[Call]:
+    """The calls that ``obj`` needs, those under operators included, in order."""
+    stack = [expressions_in(obj)]
+    while stack:
+        for expression in stack[-1]:
+            if isinstance(expression, Call):
+                yield expression
+            elif isinstance(expression, Operation):
+                stack.append(expressions_in(expression._operands))
+                break
+        else:
+            stack.pop()
+
+
+def replace_expressions(obj: Any, value_of: Callable[[Expression], Any]) -> Any:
+    """``obj`` with each expression replaced; containers are rebuilt, so the caller's stay as they are."""
+    kind = type(obj)
+    if kind not in _CONTAINERS:
+        return value_of(obj) if issubclass(kind, Expression) else obj
+    if kind is dict:
+        return {
+            replace_expressions(key, value_of): replace_expressions(value, value_of)
+            for key, value in obj.items()
+        }
+    return kind([replace_expressions(item, value_of) for item in obj])
+
+
+def evaluate(obj: Any, value_of: Callable[[Call], Any]) -> Any:
+    """``obj`` with each call replaced by its value and each operation applied. Raises: what those raise."""
+    values: dict[int, Any] = {}
+
+    def known(expression: Expression) -> Any:
+        return value_of(expression) if isinstance(expression, Call) else values[id(expression)]
+
+    stack = [item for item in expressions_in(obj) if isinstance(item, Operation)]
+    while stack:  # operators can be chained thousands deep, so no recursion here
+        operation = stack[-1]
+        open_operands = [
+            item
+            for item in expressions_in(operation._operands)
+            if isinstance(item, Operation) and id(item) not in values
+        ]
+        if open_operands:
+            stack.extend(open_operands)
+        else:
+            operands = replace_expressions(operation._operands, known)
+            values[id(operation)] = OPERATIONS[operation._name](*operands)
+            stack.pop()
+    return replace_expressions(obj, known)
+
+
+def _items(obj: Any) -> Any:
+    if type(obj) is dict:
+        return [part for item in obj.items() for part in item]
+    return obj
+
+
+def _brief(obj: Any) -> str:
+    text = (
+        repr(obj)
+        if not isinstance(obj, _CONTAINERS) or len(obj) <= 3
+        else f"<{type(obj).__name__} of {len(obj)}>"
+    )
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- calls as values: a task may return them, and what it returned is cached ------------------------
+
+
+def _call_state(call: Call) -> Plain:
+    return {"task": call._task.name, "arguments": call._arguments}
+
+
+def _call(state: Plain) -> Call:
+    from valuestore.tasks.registry import find_task  # tasks know calls, and a stored call names its task
+
+    task = find_task(state["task"])
+    if task is None:
+        raise DecodeError("valuestore.Call", f"the task {state['task']} is not defined here")
+    if set(state["arguments"]) != set(task.parameters):
+        raise DecodeError("valuestore.Call", f"the task {state['task']} has other parameters now")
+    return Call(task, state["arguments"])
+
+
+def _operation(state: Plain) -> Operation:
+    name, operands = state["operation"], tuple(state["operands"])
+    if name not in OPERATIONS:
+        raise DecodeError("valuestore.Operation", f"no operation {name!r}")
+    return Operation(name, operands)
+
+
+get_type_registry().register(TypeRule(Call, "valuestore.Call", _call_state, _call))
+get_type_registry().register(
+    TypeRule(
+        Operation,
+        "valuestore.Operation",
+        lambda operation: {"operation": operation._name, "operands": list(operation._operands)},
+        _operation,
+    )
+)

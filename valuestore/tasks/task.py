@@ -1,0 +1,133 @@
+"""Task: a named, versioned function whose calls are lazy, cached and recorded.
+
+``@task`` turns a function into one. Calling a task gives a ``Call``, typed as the function's result so
+that pipelines type-check; ``Scheduler.run`` gives the result. What a task is, for the cache, is its name
+and its code, or its name and its ``version``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from valuestore.errors import ArgumentError, TaskError
+from valuestore.hashing import Digest
+from valuestore.tasks.expression import Call
+from valuestore.tasks.registry import register_task
+from valuestore.values.function import CodeIdentity, code_identity
+from valuestore.values.registry import TypeRegistry
+from valuestore.values.value import module_name_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Task(Generic[P, R]):
+    """A function that the scheduler runs. ``func`` is the function itself, for calling it at once."""
+
+    def __init__(
+        self,
+        func: Callable[P, R],
+        *,
+        name: str | None = None,
+        namespace: str | None = None,
+        version: str | None = None,
+        cache: bool = True,
+        tags: Mapping[str, Any] | None = None,
+        executor: str | None = None,
+    ) -> None:
+        if not callable(func):
+            raise TaskError(f"@task decorates a function, not a {type(func).__name__}")
+        functools.update_wrapper(self, func)
+        self.func = func
+        self.namespace = module_name_of(func.__module__) if namespace is None else namespace
+        short = name or func.__qualname__.replace("<locals>.", "")
+        self.name = f"{self.namespace}.{short}" if self.namespace else short
+        self.version = None if version is None else str(version)
+        self.cache = cache
+        self.tags = dict(tags or {})
+        self.executor = executor
+        self.signature = inspect.signature(func)
+        self.parameters = tuple(self.signature.parameters)
+        self._simple = not any(
+            p.kind is not p.POSITIONAL_OR_KEYWORD for p in self.signature.parameters.values()
+        )
+        self._defaults = {
+            p.name: p.default for p in self.signature.parameters.values() if p.default is not p.empty
+        }
+        self.__valuestore_task__ = self.name
+        register_task(self)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """A lazy call. Raises: ArgumentError if the arguments do not fit the signature."""
+        return cast(R, Call(self, self.bind(args, kwargs)))
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by parameter name, in the signature's order, defaults applied.
+
+        Variadic parameters hold a tuple or a dict, empty ones included. Raises: ArgumentError.
+        """
+        if self._simple and not kwargs and len(args) == len(self.parameters):
+            return dict(zip(self.parameters, args, strict=True))
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(self.name, str(error)) from None
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def call_arguments(self, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and keyword arguments that ``bind`` was given, in one canonical spelling."""
+        if self._simple:
+            return tuple(arguments.values()), {}
+        bound = inspect.BoundArguments(self.signature, dict(arguments))
+        return bound.args, bound.kwargs
+
+    def code(self, registry: TypeRegistry) -> CodeIdentity:
+        """The code that this task's results depend on. Raises: NotHashableError (see values/function.py)."""
+        return code_identity(self.func, registry)
+
+    def hash(self, registry: TypeRegistry) -> Digest:
+        """Name and version, or name and the code as it is now."""
+        if self.version is not None:
+            return registry.hash(["task", self.name, "version", self.version])
+        return registry.hash(["task", self.name, "code", self.code(registry).parts])
+
+    def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:
+        if instance is not None:
+            raise TaskError(f"task {self.name} is a method; make it a function that takes the object")
+        return self
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+
+@overload
+def task(func: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    namespace: str | None = None,
+    version: str | None = None,
+    cache: bool = True,
+    tags: Mapping[str, Any] | None = None,
+    executor: str | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(func: Callable[P, R] | None = None, /, **options: Any) -> Any:
+    """Make a function a task: ``@task`` or ``@task(version="2")``.
+
+    ``name``       last part of the full name; default: the function's
+    ``namespace``  first part; default: the module's name, "" for none
+    ``version``    identifies the code instead of the code itself
+    ``cache``      false: the body runs in every execution
+    ``tags``       recorded with each of its jobs; values are JSON
+    ``executor``   name of the scheduler's executor that runs it
+    """
+    if func is not None:
+        return Task(func)
+    return lambda function: Task(function, **options)

@@ -1,0 +1,91 @@
+"""Archive: decides whether a value's bytes travel inline with its row or go to the payload store.
+
+It turns objects into value refs and back. It knows no SQL: rows are made of refs elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from valuestore.errors import PayloadCorrupt
+from valuestore.hashing import Digest, hash_bytes
+from valuestore.stores.content import ContentStore
+from valuestore.values.registry import Encoded, Payload, TypeRegistry
+
+INLINE_MAX_BYTES = 8192
+"""Payloads up to this size live in the database, where SQLite reads them faster than files."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRef:
+    """All that passes between values, stores and database: what a value is and where its bytes are.
+
+    ``size`` counts payload bytes; ``inline`` holds them, or is None when they are in the payload store.
+    ``preview`` is short JSON text for people.
+    """
+
+    value_hash: Digest
+    type_name: str
+    codec: str
+    payload_digest: Digest
+    size: int
+    inline: bytes | None
+    preview: str
+
+
+class Archive:
+    """A type registry and a payload store together: objects in, refs out, and back."""
+
+    def __init__(
+        self, registry: TypeRegistry, payloads: ContentStore, inline_max_bytes: int = INLINE_MAX_BYTES
+    ) -> None:
+        self.registry = registry
+        self.payloads = payloads
+        self.inline_max_bytes = inline_max_bytes
+
+    def pack(self, obj: object) -> ValueRef:
+        """Hash and store. Raises: NotHashableError; StoreError if the payload store refuses."""
+        return self.store(self.registry.encode(obj))
+
+    def store(self, encoded: Encoded) -> ValueRef:
+        """The ref of an object encoded before, its bytes stored if they are too many to travel inline."""
+        payload = encoded.payload
+        data = payload.data
+        if len(data) <= self.inline_max_bytes:
+            digest = hash_bytes(data, algorithm=self.registry.algorithm.name)
+            inline = data
+        else:
+            digest = self.payloads.put(data).digest
+            inline = None
+        return ValueRef(
+            encoded.value_hash,
+            payload.type_name,
+            payload.codec,
+            digest,
+            len(data),
+            inline,
+            encoded.preview,
+        )
+
+    def unpack(self, ref: ValueRef) -> Any:
+        """The object, its bytes verified wherever they were.
+
+        Raises: PayloadMissing, PayloadCorrupt, DecodeError; StoreUnavailable if the store does not answer.
+        """
+        return self.registry.load(Payload(ref.type_name, ref.codec, self.read(ref)))
+
+    def read(self, ref: ValueRef) -> bytes:
+        """The verified payload bytes. Raises: as ``unpack``, DecodeError excepted."""
+        if ref.inline is None:
+            return self.payloads.get(ref.payload_digest)
+        found = hash_bytes(ref.inline, algorithm=self.registry.algorithm.name)
+        if found != ref.payload_digest:
+            raise PayloadCorrupt(ref.payload_digest, "the database", f"it hashes to {found}")
+        return ref.inline
+
+    def missing(self, refs: Iterable[ValueRef]) -> set[Digest]:
+        """The payload digests of these refs that the store does not hold; asked in one batch."""
+        wanted = {ref.payload_digest for ref in refs if ref.inline is None}
+        return wanted - self.payloads.has_many(wanted) if wanted else set()

@@ -1,0 +1,235 @@
+"""Canonical form: any object -> plain data that says what it is, and back.
+
+Objects that are plain already are their own canonical form. Anything else is *lowered*: it becomes the
+node ``("\\0", type name, state)``, its state lowered in turn, by the rule of its type. A tuple of the
+user's that starts with ``"\\0"`` is lowered as a node too, so no plain data can pass for a node.
+*Lifting* is the way back. Called by the registry alone, which knows the rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from valuestore.errors import DecodeError, NotHashableError, ValuestoreError
+from valuestore.hashing import NotPlain, encode_plain
+from valuestore.values.value import Plain
+
+NODE = "\0"
+_TUPLE = "builtins.tuple"
+_DICT = "builtins.dict"
+_NAN = float("nan")
+_MAY_BE_NAN = re.compile(rb"G[\x7f\xff][\xf0-\xff]").search
+_ATOMS = frozenset({type(None), bool, int, str, bytes})
+_LONGEST_PATH = 200
+
+
+@dataclass(frozen=True)
+class TypeRule:
+    """How the objects of one class are identified and stored.
+
+    ``identity`` gives what is hashed, ``state`` (default: the same) what is stored; both may hold anything
+    that has a rule. ``from_state`` rebuilds the object and must execute nothing that the state names.
+    ``unordered`` says that identity is a list whose order does not count.
+    """
+
+    type: type
+    type_name: str
+    identity: Callable[[Any], Plain]
+    from_state: Callable[[Any], Any]
+    state: Callable[[Any], Plain] | None = None
+    unordered: bool = False
+
+
+class Rules(Protocol):
+    """Where lowering and lifting look a rule up: the registry."""
+
+    def rule_for(self, cls: type, /) -> TypeRule:
+        """The rule of a class. Raises: Refused."""
+
+    def rule_named(self, type_name: str, /) -> TypeRule:
+        """The rule behind a stored type name. Raises: DecodeError."""
+
+
+class Refused(Exception):
+    """Why an object has no identity, and the path to it, innermost part first."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.parts: list[str] = []
+
+
+def encode(obj: object) -> bytes | None:
+    """Canonical bytes of an object that is plain, or None if it has to be lowered first.
+
+    NaN has many bit patterns and one identity, so bytes that may hold one take the slow way too; the
+    choice depends on the content alone.
+    """
+    try:
+        data = encode_plain(obj)
+    except NotPlain:
+        return None
+    return None if _MAY_BE_NAN(data) else data
+
+
+def lower(obj: Any, rules: Rules) -> tuple[Plain, Plain]:
+    """The canonical form of ``obj``, as hashed and as stored: one object unless a rule keeps them apart.
+
+    Raises: NotHashableError with the path to the first part that has no identity.
+    """
+    try:
+        hashed = _Lowering(rules, stored=False)
+        form = hashed.lower(obj)
+        return form, _Lowering(rules, stored=True).lower(obj) if hashed.stored_differs else form
+    except Refused as refusal:
+        raise NotHashableError(_path(refusal.parts), str(refusal)) from None
+    except RecursionError:
+        raise NotHashableError(*explain_depth(obj)) from None
+    except RuntimeError as error:  # "dictionary changed size during iteration" and its like
+        raise NotHashableError("the value", f"it changed while it was read ({error})") from error
+
+
+class _Lowering:
+    """One pass over an object."""
+
+    def __init__(self, rules: Rules, stored: bool) -> None:
+        self.rules = rules
+        self.stored = stored
+        self.stored_differs = False
+
+    def lower(self, obj: Any) -> Plain:
+        kind = type(obj)
+        if kind in _ATOMS:
+            return obj
+        if kind is float:
+            return obj if obj == obj else _NAN  # only NaN differs from itself
+        if kind is list:
+            return self.items(obj)
+        if kind is tuple:
+            items = tuple(self.items(obj))
+            return (NODE, _TUPLE, items) if items and items[0] == NODE else items
+        if kind is dict:
+            return self.mapping(obj)
+        return self.node(obj, self.rules.rule_for(kind))
+
+    def items(self, obj: Any) -> list[Plain]:
+        lowered = []
+        index = 0
+        try:
+            for index, item in enumerate(obj):  # noqa: B007  # the index names the path of a refusal
+                lowered.append(self.lower(item))
+        except Refused as refusal:
+            refusal.parts.append(f"[{index}]")
+            raise
+        return lowered
+
+    def mapping(self, obj: dict[Any, Any]) -> Plain:
+        """A dict whose keys stay as they are remains one; otherwise a node with its items, in its order."""
+        lowered = {}
+        pairs = []
+        key: Any = None
+        try:
+            for key, value in obj.items():
+                plain_key = self.lower(key)
+                plain_value = self.lower(value)
+                if type(key) in _ATOMS:
+                    lowered[key] = plain_value
+                pairs.append((plain_key, plain_value))
+        except Refused as refusal:
+            refusal.parts.append(f"[{_short(key)}]")
+            raise
+        return lowered if len(lowered) == len(pairs) else (NODE, _DICT, pairs)
+
+    def node(self, obj: Any, rule: TypeRule) -> Plain:
+        self.stored_differs |= rule.state is not None
+        describe = rule.state if self.stored and rule.state else rule.identity
+        try:
+            state = describe(obj)
+        except (Refused, ValuestoreError, RecursionError):
+            raise
+        except Exception as error:
+            raise Refused(f"asking a {rule.type_name} what it is raised {error!r}") from error
+        lowered = self.attributes(state) if type(state) is dict else self.lower(state)
+        if rule.unordered:
+            lowered = sorted(lowered, key=encode_plain)
+        return (NODE, rule.type_name, lowered)
+
+    def attributes(self, state: dict[Any, Any]) -> Plain:
+        """Like ``mapping``, but a refusal's path reads ``.name``, since these are an object's attributes."""
+        try:
+            return self.mapping(state)
+        except Refused as refusal:
+            last = refusal.parts[-1]
+            if last.startswith("['"):
+                refusal.parts[-1] = "." + last[2:-2]
+            raise
+
+
+def lift(lowered: Plain, rules: Rules) -> Any:
+    """The object of this canonical form. Raises: DecodeError if a type is unknown here or has changed."""
+    kind = type(lowered)
+    if kind is list:
+        return [lift(item, rules) for item in lowered]
+    if kind is dict:
+        return {key: lift(value, rules) for key, value in lowered.items()}
+    if kind is not tuple:
+        return lowered
+    if not lowered or lowered[0] != NODE:
+        return tuple([lift(item, rules) for item in lowered])
+    if len(lowered) != 3:
+        raise DecodeError("tagged", "a node without type name and state")
+    _, type_name, state = lowered
+    if type_name == _TUPLE:
+        return tuple([lift(item, rules) for item in state])
+    if type_name == _DICT:
+        return {lift(key, rules): lift(value, rules) for key, value in state}
+    rule = rules.rule_named(type_name)
+    try:
+        return rule.from_state(lift(state, rules))
+    except DecodeError:
+        raise
+    except Exception as error:
+        raise DecodeError(type_name, f"its stored state no longer fits ({error!r})") from error
+
+
+def _path(parts: list[str]) -> str:
+    path = "value" + "".join(reversed(parts))
+    return path if len(path) <= _LONGEST_PATH else path[:100] + "..." + path[-80:]
+
+
+def _short(key: object) -> str:
+    if type(key) is str:
+        return repr(key if len(key) <= 40 else key[:40] + "...")
+    return repr(key) if type(key) in (int, bool, bytes, float) else f"<{type(key).__name__}>"
+
+
+def explain_depth(obj: Any) -> tuple[str, str]:
+    """Path and reason of endless or too deep nesting. Iterative; called on the error path alone."""
+    on_path: set[int] = set()
+    stack: list[tuple[Any, str, bool]] = [(obj, "", False)]
+    trail: list[str] = []
+    while stack:
+        current, part, leaving = stack.pop()
+        if leaving:
+            on_path.discard(id(current))
+            trail.pop()
+            continue
+        if id(current) in on_path:
+            return _path([part, *reversed(trail)]), "it contains itself"
+        children = _children(current)
+        if children:
+            on_path.add(id(current))
+            trail.append(part)
+            stack.append((current, part, True))
+            stack.extend((child, name, False) for name, child in reversed(children))
+    return "value", "it is nested too deeply"
+
+
+def _children(obj: Any) -> list[tuple[str, Any]]:
+    if isinstance(obj, dict):
+        return [(f"[{_short(key)}]", value) for key, value in obj.items()]
+    if isinstance(obj, list | tuple):
+        return [(f"[{index}]", item) for index, item in enumerate(obj)]
+    return [(f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items()]

@@ -1,0 +1,47 @@
+"""The codecs of built-in types: raw text and bytes, plain data, and tagged canonical form.
+
+``text`` and ``bytes`` payloads are the bare content, ``plain`` is the encoding that is hashed, and
+``tagged`` the same encoding of a lowered object. What is hashed is thus what is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from valuestore.errors import DecodeError
+from valuestore.values.canonical import Rules, lift
+from valuestore.values.trust import decode_plain
+
+TEXT = "text"
+BYTES = "bytes"
+PLAIN = "plain"
+TAGGED = "tagged"
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8; lone surrogates pass, as three bytes each."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def decode(codec: str, data: bytes, rules: Rules) -> Any:
+    """The object that was encoded. Raises: DecodeError."""
+    if codec == PLAIN:
+        return decode_plain(data)
+    if codec == TAGGED:
+        try:
+            return lift(decode_plain(data), rules)
+        except RecursionError:
+            raise DecodeError(codec, "it is nested too deeply") from None
+    if codec == TEXT:
+        try:
+            return data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise DecodeError("builtins.str", str(error)) from error
+    if codec == BYTES:
+        return bytes(data)
+    raise DecodeError(codec, "no such codec here; it was stored by a newer valuestore or by a plug-in")
+
+
+def decode_lowered(codec: str, data: bytes) -> Any:
+    """The canonical form, without building the object: for previews. Raises: DecodeError."""
+    return decode_plain(data) if codec in (PLAIN, TAGGED) else None

@@ -1,0 +1,109 @@
+"""Previews: a short JSON text of a value, for people and for SQL's JSON functions.
+
+Made from the canonical form alone, so a preview never runs code of the value's class and needs no class
+to be there. Always valid JSON, ASCII only (no NUL, no lone surrogate reaches a text column), bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import islice
+
+from valuestore.values.canonical import NODE
+from valuestore.values.value import Plain
+
+PREVIEW_MAX_CHARS = 500
+_FEW_ITEMS = 8
+_LONGEST_TEXT = 120
+
+
+def preview(lowered: Plain, size: int) -> str:
+    """JSON of a canonical form: whole if it fits ``PREVIEW_MAX_CHARS``, else shortened level by level.
+
+    ``size`` is the payload's, in bytes: what is far too large is not even tried whole.
+    """
+    if size <= PREVIEW_MAX_CHARS * 2:
+        whole = _dumps(_readable(lowered, depth=12, items=10_000, text=10_000))
+        if len(whole) <= PREVIEW_MAX_CHARS:
+            return whole
+    for depth, items, text in ((4, _FEW_ITEMS, _LONGEST_TEXT), (2, 4, 40), (1, 2, 20)):
+        shortened = _dumps(_readable(lowered, depth, items, text))
+        if len(shortened) <= PREVIEW_MAX_CHARS:
+            return shortened
+    return _dumps(_summary(lowered))
+
+
+def preview_text(text: str) -> str:
+    """JSON of a string, cut to fit."""
+    whole = _dumps(text[:PREVIEW_MAX_CHARS])
+    return (
+        whole
+        if len(text) <= PREVIEW_MAX_CHARS and len(whole) <= PREVIEW_MAX_CHARS
+        else _dumps(_cut(text, 60))
+    )
+
+
+def preview_bytes(data: bytes) -> str:
+    """JSON of a byte string: its beginning and its size."""
+    return _dumps(_bytes_text(data))
+
+
+def _dumps(readable: object) -> str:
+    return json.dumps(readable, allow_nan=False, separators=(",", ":"))
+
+
+def _readable(node: Plain, depth: int, items: int, text: int) -> object:
+    """JSON-able data that says what the node says."""
+    kind = type(node)
+    if kind is str:
+        return _cut(node, text)
+    if kind is int:
+        return node if -(1 << 63) <= node < 1 << 63 else _int_text(node)
+    if kind is float:
+        return node if math.isfinite(node) else repr(node)
+    if kind is bytes:
+        return _bytes_text(node)
+    if kind not in (list, tuple, dict):
+        return node
+    if kind is tuple and len(node) == 3 and node[0] == NODE:
+        return _readable(node[2], depth, items, text)
+    if depth == 0:
+        return _summary(node)
+    if kind is dict:
+        shown = {
+            _key(key): _readable(value, depth - 1, items, text) for key, value in islice(node.items(), items)
+        }
+        if len(node) > items:
+            shown["..."] = f"{len(node) - items} more"
+        return shown
+    parts = [_readable(item, depth - 1, items, text) for item in node[:items]]
+    if len(node) > items:
+        parts.append(f"... {len(node) - items} more")
+    return parts
+
+
+def _summary(node: Plain) -> str:
+    kind = type(node)
+    if kind is tuple and len(node) == 3 and node[0] == NODE:
+        return str(node[1])
+    if kind in (list, tuple, dict):
+        return f"{kind.__name__} of {len(node)}"
+    return _cut(str(node), 20) if kind is not bytes else _bytes_text(node)
+
+
+def _key(key: object) -> str:
+    return _cut(key, 60) if isinstance(key, str) else str(_readable(key, 1, 4, 40))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}... ({len(text)} characters)"
+
+
+def _bytes_text(data: bytes) -> str:
+    return f"{data[:16]!r}... ({len(data)} bytes)" if len(data) > 16 else repr(data)
+
+
+def _int_text(number: int) -> str:
+    digits = round(number.bit_length() * 0.30103)
+    return str(number) if digits < 100 else f"an integer of about {digits} digits"

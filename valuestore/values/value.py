@@ -1,0 +1,101 @@
+"""Value: the base class of types that say for themselves what they are and how they are stored.
+
+Not for foreign classes, which get a ``TypeRule`` (registry.py), nor for dataclasses, named tuples and
+enums, which need neither. Subclassing registers the type under its ``type_name``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+Plain = Any
+"""None, bool, int, float, str, bytes, and list, tuple, dict of such; in ``identity`` and ``state`` also
+anything that has an identity of its own, which is lowered in turn."""
+
+value_types: dict[str, type[Value]] = {}
+"""Type name -> class, filled by subclassing. Read by the registry alone."""
+
+
+class Value:
+    """An object with its own identity. Subclasses set ``type_name`` (default: module and qualified name).
+
+    By default identity and state are the instance's attributes; override ``identity`` and ``from_state``
+    together. ``Value`` subclasses opt out of registration with ``class X(Value, register=False)``.
+    """
+
+    type_name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, register: bool = True, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "type_name" not in cls.__dict__:
+            cls.type_name = type_name_of(cls)
+        if register:
+            value_types[cls.type_name] = cls
+
+    def identity(self) -> Plain:
+        """What is hashed, under the type name."""
+        return dict(vars(self))
+
+    def state(self) -> Plain:
+        """What is stored. Override it only where more has to be kept than identifies the value."""
+        return self.identity()
+
+    @classmethod
+    def from_state(cls, state: Plain) -> Self:
+        """The value that ``state`` was taken from; must not execute anything that the state names."""
+        value = cls.__new__(cls)
+        vars(value).update(state)
+        return value
+
+    def is_valid(self) -> bool:
+        """Whether it is still true of the outside world; a cached result that is not is computed again."""
+        return True
+
+    @classmethod
+    def parse_arg(cls, text: str) -> Self:
+        """The value that ``text`` on the command line stands for. Raises: ValueError."""
+        return cls(text)  # type: ignore[call-arg]  # subclasses take what their text form needs
+
+    def iter_subvalues(self) -> Iterator[Value]:
+        """The values inside this one; each is checked for validity along with it."""
+        return iter(())
+
+
+def type_name_of(cls: type) -> str:
+    """Module and qualified name; a script's classes are named for its file, however it was started.
+
+    ``python census.py``, ``python -m census`` and ``valuestore run census.py`` thus agree on ``census.Row``.
+    """
+    return f"{module_name_of(cls.__module__)}.{cls.__qualname__}"
+
+
+def module_name_of(module_name: str) -> str:
+    """The stable name of a module: for ``__main__``, the name that its file would be imported as."""
+    if module_name != "__main__":
+        return module_name
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name:
+        return str(spec.name).removesuffix(".__main__")
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file else "__main__"
+
+
+def find_class(type_name: str) -> type | None:
+    """The class of that type name if this program has imported it already; nothing is imported here."""
+    module_name, _, qualname = type_name.rpartition(".")
+    while module_name:
+        module = sys.modules.get(module_name)
+        if module is None and module_name == module_name_of("__main__"):
+            module = sys.modules.get("__main__")
+        if module is not None:
+            found: Any = module
+            for part in qualname.split("."):
+                found = vars(found).get(part) if hasattr(found, "__dict__") else None
+            return found if isinstance(found, type) else None
+        module_name, _, head = module_name.rpartition(".")
+        qualname = f"{head}.{qualname}"
+    return None
