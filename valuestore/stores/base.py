@@ -31,9 +31,10 @@ from valuestore.errors import (
     SizeMismatch,
     StoreClosed,
 )
+from valuestore.hashing import Bytes
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-Data: TypeAlias = bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]
+Data: TypeAlias = Bytes | BinaryIO | Iterable[Bytes]
 """What ``put`` takes: the bytes, an open binary stream (read from where it stands), or pieces of bytes."""
 
 KEY_MAX_BYTES = 1024
@@ -149,7 +150,11 @@ class Store(ABC):
         return io.BytesIO(self.get(key))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """All keys that start with ``prefix``, in byte order, page by page."""
+        """All keys that start with ``prefix``, in byte order."""
+        self._check_open()
+        return self._page_through(prefix)
+
+    def _page_through(self, prefix: str) -> Iterator[str]:
         cursor: str | None = None
         while True:
             page = self.list(prefix, limit=_PAGE_KEYS, cursor=cursor)
@@ -172,9 +177,11 @@ class Store(ABC):
 
         Here it copies and then deletes, so for a moment both are there. Raises: NotFound.
         """
-        if source != target:
-            self.copy(source, target)
-            self.delete(source)
+        if source == target:
+            self.size(source)  # which raises if nothing is there
+            return
+        self.copy(source, target)
+        self.delete(source)
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that there is something at."""

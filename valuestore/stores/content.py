@@ -86,7 +86,7 @@ class ContentStore:
             if not self._is_stored(ref):
                 self._write(ref, buffer)
             return ref
-        if getattr(data, "seekable", bool)():
+        if _is_seekable(data):
             return self._put_seekable(cast(IO[bytes], data))
         with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
             for chunk in iter_chunks("payload", data):
@@ -288,7 +288,8 @@ class ContentStore:
         except StoreUnavailable as error:
             if _errno(error) not in _FORBIDDEN:
                 raise
-        self._quarantine(ref.digest)
+        with suppress(StoreError):  # what cannot be moved is overwritten
+            self._quarantine(ref.digest)
         return False
 
     def _remember(self, ref: PayloadRef) -> None:
@@ -368,6 +369,12 @@ class _VerifiedReader(io.RawIOBase):
         self._piece = self._piece[count:]
         return count
 
+    def readall(self) -> bytes:
+        pieces = []
+        while piece := self.read(CHUNK_BYTES):
+            pieces.append(piece)
+        return b"".join(pieces)
+
     def _read(self) -> bytes:
         if self._verdict is not None:
             raise self._verdict
@@ -386,6 +393,11 @@ class _VerifiedReader(io.RawIOBase):
         if not self.closed:
             self._stream.close()
         super().close()
+
+
+def _is_seekable(data: Data) -> bool:
+    seekable = getattr(data, "seekable", None)
+    return seekable is not None and bool(seekable())
 
 
 def _address(digest: str) -> str:

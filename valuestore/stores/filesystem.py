@@ -28,7 +28,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, BinaryIO, NoReturn, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from valuestore.errors import (
     AlreadyExists,
@@ -80,10 +80,11 @@ _REMEMBERED_ETAGS = 65_536
 
 
 class FileStore(Store):
-    """Keys as files below ``root``. For POSIX file systems that tell upper from lower case.
+    """Keys as files below ``root``. For POSIX systems, and file systems that tell upper from lower case.
 
-    ``durability="fast"`` is safe against killed processes; ``"full"`` also makes ``flush`` sync what was
-    put since the last one, files before folders, against power loss. With ``create`` the root is made when
+    ``durability="fast"`` is safe against killed processes. ``"full"`` is also safe against power loss:
+    ``flush`` syncs what was put since the last one, files before folders, and an existing value is replaced
+    by one that was synced before. With ``create`` the root is made when
     it is missing. Files and folders get the modes that the umask leaves. Links, FIFOs and devices below
     the root are never followed or read: there, a store sees nothing, and ``put`` replaces them.
 
@@ -255,7 +256,7 @@ class FileStore(Store):
 
     @property
     def url(self) -> str:
-        return "file://" + quote(self.root)
+        return "file://" + quote(os.fsencode(self.root))
 
     @classmethod
     def from_url(cls, url: str, **settings: Any) -> Self:
@@ -264,7 +265,7 @@ class FileStore(Store):
             raise BadReference(without_credentials(url), "a file store's URL is file:///absolute/path")
         if parts.query or parts.fragment:
             raise BadReference(without_credentials(url), "write '?' as %3F and '#' as %23 in a file URL")
-        return cls(unquote(parts.path), **settings)
+        return cls(os.fsdecode(unquote_to_bytes(parts.path)), **settings)
 
     def _settings(self) -> dict[str, Any]:
         return {"root": self.root, "durability": self.durability, "create": self._create}
@@ -431,6 +432,8 @@ class FileStore(Store):
                     raise AlreadyExists(key, self.url)
                 kept = self._attrs_to_keep(key, raw, old) if wanted is None else wanted
                 self._write_sidecars(temp, raw, path, kept)
+                if old is not None and self.durability == "full":
+                    temp.sync()
                 if self._place(temp, path, overwrite):
                     self._settle(temp, raw, path, old)
                     return kept
@@ -457,7 +460,7 @@ class FileStore(Store):
         except (IsADirectoryError, NotADirectoryError):
             return False
         except OSError as error:
-            if not overwrite and error.errno in _NO_HARD_LINKS and os.access(self._temps, os.W_OK):
+            if not overwrite and error.errno in _NO_HARD_LINKS:
                 raise NotSupported(
                     self.url, "overwrite=False", "its file system has no hard links"
                 ) from error
@@ -489,7 +492,7 @@ class FileStore(Store):
             os.unlink(aside)
 
     def _make_folders(self, path: bytes) -> None:
-        """Make the missing folders above ``path``. A file in the way is left for the next look to find."""
+        """Make the missing folders above ``path``. Who finds somebody at work there looks again."""
         self._check_device()
         if self._create:
             os.makedirs(self._root, exist_ok=True)
@@ -499,7 +502,7 @@ class FileStore(Store):
                 os.mkdir(path[:end])
             except FileExistsError:
                 pass
-            except NotADirectoryError:
+            except (FileNotFoundError, NotADirectoryError):
                 return
             else:
                 if self.durability == "full":
@@ -773,6 +776,12 @@ class _Temp:
         os.utime(self.path, ns=(now, now))
         self.found = os.lstat(self.path)
 
+    def sync(self) -> None:
+        """Have it on the disk, attributes and all. Raises: StoreUnavailable."""
+        for path in (self.path, self.sidecar):
+            if path is not None and (failure := _sync(path)) is not None:
+                raise StoreUnavailable(*failure)
+
     def drop_sidecar(self) -> None:
         if self.sidecar is not None:
             _unlink(self.sidecar)
@@ -796,32 +805,35 @@ class _Unsynced:
     """Files and folders that a flush has to sync."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._files: dict[bytes, None] = {}
         self._folders: dict[bytes, None] = {}
 
     def add(self, path: bytes) -> None:
-        with self._lock:
+        with _unsynced_lock:
             self._files[path] = None
             self._folders[os.path.dirname(path)] = None
 
     def add_folder(self, path: bytes) -> None:
-        with self._lock:
+        with _unsynced_lock:
             self._folders[path] = None
 
     def sync(self) -> None:
-        with self._lock:
+        with _unsynced_lock:
             files, self._files = self._files, {}
             folders, self._folders = self._folders, {}
-        failures = [
-            failure for path in (*files, *folders) if (failure := _sync(path, path in files)) is not None
-        ]
+        failures = []
+        for path in (*files, *folders):
+            failure = _sync(path)
+            if failure is not None:
+                failures.append(failure)
+                if path in files:
+                    _unlink(path)
         if failures:
-            raise StoreUnavailable(*failures[0]) from None
+            raise StoreUnavailable(*failures[0])
 
 
-def _sync(path: bytes, is_file: bool) -> tuple[str, str] | None:
-    """Sync one; what is gone by now needs none. On failure, its path and the reason."""
+def _sync(path: bytes) -> tuple[str, str] | None:
+    """Sync one file or folder; what is gone by now needs none. On failure, its path and the reason."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -831,8 +843,6 @@ def _sync(path: bytes, is_file: bool) -> tuple[str, str] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        if is_file:
-            _unlink(path)
         return os.fsdecode(path), error.strerror or str(error)
     return None
 
@@ -931,6 +941,7 @@ def _older(folder: bytes, seconds: float) -> Iterator[bytes]:
                     yield entry.path
 
 
+_unsynced_lock = Lock()
 _locks = [Lock() for _ in range(64)]
 """Held by key around the commit, so that threads that replace one value see each other's attributes."""
 
@@ -941,7 +952,9 @@ def _lock_for(path: bytes) -> Lock:
 
 def _renew_locks() -> None:
     """A thread that held a lock at the fork does not exist in the child, where it would never be released."""
+    global _unsynced_lock
     _locks[:] = [Lock() for _ in range(64)]
+    _unsynced_lock = Lock()
 
 
 os.register_at_fork(after_in_child=_renew_locks)

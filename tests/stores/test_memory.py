@@ -1,0 +1,63 @@
+"""MemoryStore keeps the contract; what it shares, and with whom."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+
+import pytest
+from hypothesis import settings
+
+from valuestore.errors import NotFound, NotSupported
+from valuestore.stores import MemoryStore, open_store
+from valuestore.testing import StoreContract, StoreMachine
+
+
+class TestMemoryStore(StoreContract):
+    shared_between_processes = False
+
+    @pytest.fixture
+    def make_store(self, tmp_path):
+        return partial(MemoryStore, str(tmp_path))
+
+
+class MemoryMachine(StoreMachine):
+    def open_store(self):
+        return MemoryStore(self.place)
+
+
+TestMemoryMachine = MemoryMachine.TestCase
+TestMemoryMachine.settings = settings(stateful_step_count=30, deadline=None)
+
+
+def test_stores_of_one_name_share_their_contents(tmp_path):
+    store = open_store(f"memory://{tmp_path}")
+    store.put("k", b"data")
+    assert open_store(f"memory://{tmp_path}").get("k") == b"data"
+    assert not open_store(f"memory://{tmp_path}/other").exists("k")
+    assert store.url == f"memory://{str(tmp_path).strip('/')}"
+
+
+def test_an_unnamed_store_shares_with_its_pickles_alone():
+    store = MemoryStore()
+    store.put("k", b"data")
+    assert pickle.loads(pickle.dumps(store)).get("k") == b"data"
+    with pytest.raises(NotFound):
+        open_store("memory://").get("k")
+    assert store.url == "memory://"
+
+
+def test_an_unnamed_store_goes_with_its_last_holder():
+    store = MemoryStore()
+    store.put("k", b"data")
+    pickled = pickle.dumps(store)
+    del store
+    assert not pickle.loads(pickled).exists("k")
+
+
+def test_it_signs_no_urls_and_has_no_batches():
+    store = MemoryStore()
+    with pytest.raises(NotSupported):
+        store.sign("k", "GET", 60)
+    with pytest.raises(NotSupported):
+        store.batch()
