@@ -21,7 +21,7 @@ NODE = "\0"
 _TUPLE = "builtins.tuple"
 _DICT = "builtins.dict"
 _NAN = float("nan")
-_MAY_BE_NAN = re.compile(rb"G[\x7f\xff][\xf0-\xff]").search
+_MAY_BE_NAN = re.compile(rb"G[\x7f\xff](?:[\xf1-\xff]|\xf0(?!\0{6}))").search
 _ATOMS = frozenset({type(None), bool, int, str, bytes})
 _LONGEST_PATH = 200
 

@@ -83,22 +83,30 @@ class _Walk:
         elif not isinstance(obj, types.ModuleType | types.BuiltinFunctionType):
             self.constant(obj, name)
 
-    def add(self, name: str, form: Plain) -> None:
-        self.parts[name] = self.registry.hash(form)
+    def add(self, name: str, form: Plain) -> str:
+        """Record one dependency under its name, or the next free one: a factory's products share theirs."""
+        digest = self.registry.hash(form)
+        free, count = name, 1
+        while free in self.parts:
+            count += 1
+            free = f"{name}#{count}"
+        self.parts[free] = digest
+        return free
 
     def function(self, function: types.FunctionType, name: str) -> None:
         if name and not is_own(function.__module__):
             return
         definition = _definition_of_function(function)
-        key = _full_name(function)
-        self.add(key, _form(definition) if definition else _byte_code(function.__code__))
-        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        code = function.__code__
+        key = f"{module_name_of(function.__globals__.get('__name__', ''))}.{code.co_qualname}"
+        key = self.add(key, _form(definition) if definition else _byte_code(code))
+        for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 content = cell.cell_contents
             except ValueError:  # not bound yet
                 continue
             self.visit(content, f"{key}.{variable}")
-        roots = _global_names(function.__code__)
+        roots = _global_names(code)
         self.references(
             _chains(definition) if definition else ((root,) for root in roots), roots, function, key
         )
@@ -112,11 +120,11 @@ class _Walk:
             member for member in map(_unwrap, vars(cls).values()) if isinstance(member, types.FunctionType)
         ]
         if definition is not None:
-            self.add(key, _form(definition))
+            key = self.add(key, _form(definition))
             chains = list(_chains(definition))
             self.references(chains, {chain[0] for chain in chains}, sys.modules[cls.__module__], key)
         else:
-            self.add(key, sorted(vars(cls).keys()))
+            key = self.add(key, sorted(vars(cls).keys()))
             for method in methods:
                 self.visit(method, f"{key}.{method.__name__}")
         for base in cls.__bases__:
@@ -158,7 +166,7 @@ class _Walk:
 
     def constant(self, obj: Any, name: str) -> None:
         try:
-            self.parts[name] = self.registry.hash(obj)
+            self.add(name, obj)
         except NotHashableError as error:
             if is_own(type(obj).__module__):
                 raise NotHashableError(
