@@ -103,6 +103,7 @@ class Run:
             self._close("interrupted")
             raise
         except BaseException:
+            self._drain()
             self._close("failed")
             raise
         self._close("done")
@@ -141,17 +142,17 @@ class Run:
 
     def _schedule(self, obj: Any, parent: Job | None) -> list[Job]:
         """Make jobs for the calls in ``obj`` and for those in their arguments; return the former."""
-        made: list[Job] = []
+        made: deque[Job] = deque()
         direct = [self._job(call, parent, made) for call in calls_in(obj)]
         while made:
-            job = made.pop()
+            job = made.popleft()
             for call in calls_in(job.call._arguments):
                 self._await(job, self._job(call, parent, made))
             if job.needed == 0:
                 self.ready.append(job)
         return direct
 
-    def _job(self, call: Call, parent: Job | None, made: list[Job]) -> Job:
+    def _job(self, call: Call, parent: Job | None, made: deque[Job]) -> Job:
         job = self.jobs.get(id(call))
         if job is None:
             job = self.jobs[id(call)] = Job(call, parent)
@@ -381,7 +382,7 @@ class Run:
     # --- failed ------------------------------------------------------------------------------
 
     def _fail(self, job: Job, error: BaseException) -> NoReturn:
-        """Record the failure and what else finishes meanwhile, then raise the error as it is."""
+        """Record the failure and raise the error as it is."""
         message, described = describe_error(error)
         trace: str | None = described
         failed: Job | None = job
@@ -390,7 +391,6 @@ class Run:
             self.recorder.record_job(self._job_row(failed, rows.now(), message, trace), None)
             self.counts.failed += 1
             failed, trace = failed.parent, None
-        self._drain()
         error.add_note(f"in task {job.task.name}, job {job.job_id}; `valuestore show {job.job_id}` has more")
         raise error
 

@@ -195,11 +195,14 @@ def _items(obj: Any) -> Any:
 
 
 def _brief(obj: Any) -> str:
-    text = (
-        repr(obj)
-        if not isinstance(obj, _CONTAINERS) or len(obj) <= 3
-        else f"<{type(obj).__name__} of {len(obj)}>"
-    )
+    """Short text of an argument; never nests, since chains of calls can be thousands long."""
+    if isinstance(obj, Call):
+        return f"{obj._task.name}(...)"
+    if isinstance(obj, Operation):
+        return f"<{obj._name}>"
+    if isinstance(obj, _CONTAINERS):
+        return f"<{type(obj).__name__} of {len(obj)}>"
+    text = repr(obj)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
