@@ -274,7 +274,7 @@ class FileStore(Store):
         """The device that the root is on; makes the root if asked to."""
         try:
             if self._create:
-                os.makedirs(self._root, exist_ok=True)
+                self._make_root()
             found = os.stat(self._root)
         except FileNotFoundError:
             raise NotFound(self.root, "the file system") from None
@@ -288,6 +288,16 @@ class FileStore(Store):
                 raise BadReference(self.url, f"{os.fsdecode(folder[:-1])} in it is not a folder")
         self._name_max = os.pathconf(self._root, "PC_NAME_MAX")
         return found.st_dev
+
+    def _make_root(self) -> None:
+        made_in, folder = [], self._root[:-1]
+        while folder and not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+            made_in.append(folder)
+        if made_in:
+            os.makedirs(self._root, exist_ok=True)
+        if self.durability == "full":
+            self._unsynced.add_folders(made_in)
 
     def _raw(self, key: str) -> bytes:
         self._check_open()
@@ -495,7 +505,7 @@ class FileStore(Store):
         """Make the missing folders above ``path``. Who finds somebody at work there looks again."""
         self._check_device()
         if self._create:
-            os.makedirs(self._root, exist_ok=True)
+            self._make_root()
         end = path.find(b"/", len(self._root))
         while end >= 0:
             try:
@@ -506,7 +516,7 @@ class FileStore(Store):
                 return
             else:
                 if self.durability == "full":
-                    self._unsynced.add_folder(os.path.dirname(path[:end]))
+                    self._unsynced.add_folders([os.path.dirname(path[:end])])
             end = path.find(b"/", end + 1)
 
     def _remove(self, raw: bytes, path: bytes, found: os.stat_result) -> None:
@@ -517,7 +527,7 @@ class FileStore(Store):
         _unlink(self._sidecar(raw, found))
         folder = os.path.dirname(path)
         if self.durability == "full":
-            self._unsynced.add_folder(folder)
+            self._unsynced.add_folders([folder])
         with suppress(OSError):  # folders that became empty go too, up to the first that did not
             while literal and len(folder) >= len(self._root):
                 os.rmdir(folder)
@@ -561,29 +571,24 @@ class FileStore(Store):
         if attrs:
             temp.make_unique()
             temp.sidecar = self._sidecar(raw, temp.found)
-            self._write_file(temp.sidecar, json.dumps({"key": raw.decode(), "attrs": attrs}).encode())
+            self._write_own(temp.sidecar, json.dumps({"key": raw.decode(), "attrs": attrs}).encode())
         if path.startswith(self._odd):
-            named = self._new_temp()
-            try:
-                named.write(raw)
-                named.finish()
-                self._make_folders(path)
-                os.replace(named.path, path + _KEY_SUFFIX)
-            except BaseException:
-                named.discard()
-                raise
+            self._write_own(path + _KEY_SUFFIX, raw)
             if self.durability == "full":
                 self._unsynced.add(path + _KEY_SUFFIX)
 
-    def _write_file(self, path: bytes, content: bytes) -> None:
-        if _lstat(os.path.dirname(path)) is None:
-            self._make_folders(path)
-        file = _Temp.create(path)
+    def _write_own(self, path: bytes, content: bytes) -> None:
+        temp = self._new_temp()
         try:
-            file.write(content)
-            file.finish()
+            temp.write(content)
+            temp.finish()
+            try:
+                os.replace(temp.path, path)
+            except FileNotFoundError:
+                self._make_folders(path)
+                os.replace(temp.path, path)
         except BaseException:
-            file.discard()
+            temp.discard()
             raise
 
     # --- listing ------------------------------------------------------------------------------------
@@ -813,9 +818,9 @@ class _Unsynced:
             self._files[path] = None
             self._folders[os.path.dirname(path)] = None
 
-    def add_folder(self, path: bytes) -> None:
+    def add_folders(self, paths: Iterable[bytes]) -> None:
         with _unsynced_lock:
-            self._folders[path] = None
+            self._folders.update(dict.fromkeys(paths))
 
     def sync(self) -> None:
         with _unsynced_lock:
