@@ -6,7 +6,7 @@ write one, ``valuestore.toml``.
 
 from __future__ import annotations
 
-import atexit
+import os
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +67,7 @@ class Repository:
         self.recorder = Recorder(self.database, self.payloads.flush)
         self.lookup = Lookup(self.database)
         self.history = History(self.database)
-        self._closed = False
-        _open_repositories.add(self)
+        self._release = weakref.finalize(self, _release, self.recorder, self.database, self.payloads)
 
     @classmethod
     def open(cls, location: str | Path | None = None, **settings: Any) -> Self:
@@ -116,16 +115,8 @@ class Repository:
         self.recorder.flush()
 
     def close(self) -> None:
-        """Flush and release everything. Closing twice is fine."""
-        if self._closed:
-            return
-        self._closed = True
-        _open_repositories.discard(self)
-        try:
-            self.recorder.close()
-        finally:
-            self.database.close()
-            self.payloads.close()
+        """Flush and release everything. Closing twice is fine; a forgotten repository closes itself."""
+        self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +135,7 @@ def find_folder(location: str | Path | None = None) -> Path:
     location = location if location is not None else environment("repository")
     if location is not None:
         folder = Path(location)
-        return folder if folder.name == FOLDER or (folder / _DATABASE).exists() else folder / FOLDER
+        return folder if folder.name == FOLDER or os.path.exists(folder / _DATABASE) else folder / FOLDER
     here = Path.cwd()
     for parent in (here, *here.parents):
         if (parent / FOLDER).is_dir():
@@ -161,10 +152,10 @@ def _make_folder(folder: Path) -> None:
         raise StoreReadOnly(str(folder), error.strerror or str(error)) from error
 
 
-_open_repositories: weakref.WeakSet[Repository] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for repository in list(_open_repositories):
-        repository.close()
+def _release(recorder: Recorder, database: Database, payloads: ContentStore) -> None:
+    """What closing means; knows no repository, so that it can run after one is gone, or at exit."""
+    try:
+        recorder.close()
+    finally:
+        database.close()
+        payloads.close()

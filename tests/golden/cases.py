@@ -50,7 +50,7 @@ class Frozen:
     inner: Point
 
 
-Pair = namedtuple("Pair", "left right")  # noqa: PYI024
+Pair = namedtuple("Pair", "left right")
 
 
 class Typed(NamedTuple):
@@ -63,7 +63,7 @@ class Feet(Value):
         self.count = count
 
 
-_UTC = dt.timezone.utc
+_UTC = dt.UTC
 _PARIS = zoneinfo.ZoneInfo("Europe/Paris")
 
 CASES: dict[str, Any] = {

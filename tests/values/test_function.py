@@ -86,7 +86,8 @@ def test_change_of_body_helper_or_constant_counts(parts, old, new):
         "import codehelpers\ndef f(xs):\n    return [codehelpers.scale(x) for x in xs]\n",
         "from codehelpers import scale\nf = lambda x: scale(x)\n",
         "import functools\nfrom codehelpers import scale\nf = functools.partial(scale, 1)\n",
-        "import functools\nfrom codehelpers import scale\n@functools.lru_cache\ndef g(x):\n    return scale(x)\n"
+        "import functools\nfrom codehelpers import scale\n"
+        "@functools.lru_cache\ndef g(x):\n    return scale(x)\n"
         "def f(x):\n    return g(x)\n",
     ],
 )

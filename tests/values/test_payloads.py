@@ -24,7 +24,6 @@ from valuestore.values.canonical import NODE
 from valuestore.values.registry import Payload, TypeRegistry
 from valuestore.values.trust import decode_plain
 
-
 PACKAGE = Path(__file__).parents[2] / "valuestore"
 
 

@@ -50,6 +50,7 @@ class Database:
         arguments = {"timeout": busy_timeout_seconds, "check_same_thread": False} if self.is_sqlite else {}
         self._engine = create_engine(self.url, connect_args=arguments, pool_pre_ping=not self.is_sqlite)
         self.dialect = self._engine.dialect
+        self._pid = os.getpid()
         event.listen(self._engine, "connect", self._on_connect)
         event.listen(self._engine, "checkout", _on_checkout)
         if self.is_sqlite:
@@ -94,6 +95,9 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log into the file."""
+        if self._pid != os.getpid():
+            self._engine.dispose(close=False)  # they are the parent's
+            return
         if self.path is None or not os.path.exists(self.path) or not os.access(self.path, os.W_OK):
             self._engine.dispose()
             return

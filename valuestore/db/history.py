@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import ColumnElement, and_, func, literal, select, text, union_all
 
@@ -23,6 +24,13 @@ _PREFIXED = {
 
 _END_OF_PREFIX = "g"
 """Sorts after every hex digit: ids with a prefix lie in [prefix, prefix + "g")."""
+
+_READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_DESCRIBING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"}
+"""Pragmas that only tell what is there."""
+
+_STEPS_BETWEEN_SIGNALS = 100_000
+"""Ctrl-C reaches Python when SQLite calls back, after so many of its steps."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,22 @@ class History:
         """The jobs of one execution in the order they were made, as in the view ``jobs``."""
         query = "SELECT * FROM jobs WHERE execution_id = :id ORDER BY job_id LIMIT :limit"
         return self._rows(query, {"id": execution_id, "limit": limit})
+
+    def failed_jobs(self, execution_id: str, limit: int = 10) -> Rows:
+        """The first of an execution's jobs that failed, as in the view ``jobs``."""
+        query = (
+            "SELECT * FROM jobs WHERE execution_id = :id AND status = 'failed' ORDER BY job_id LIMIT :limit"
+        )
+        return self._rows(query, {"id": execution_id, "limit": limit})
+
+    def calls_that_gave(self, value_hash: str, limit: int = 10) -> Rows:
+        """Finished calls with this result: task and call hash."""
+        query = (
+            "SELECT t.task_name AS task, c.call_hash FROM call_node c "
+            "JOIN task t ON t.task_hash = c.task_hash WHERE c.value_hash = :id "
+            "ORDER BY c.call_hash LIMIT :limit"
+        )
+        return self._rows(query, {"id": value_hash, "limit": limit})
 
     def find(self, prefix: str, limit: int = 10) -> list[Found]:
         """The records whose id starts with ``prefix``; at most ``limit`` of each kind. May be empty."""
@@ -114,24 +138,31 @@ class History:
         )
         stored = select(func.coalesce(func.sum(schema.payload.c.size), 0))
         with self.database.read() as connection:
-            rows = dict(connection.execute(union_all(*counts)).tuples().all())
+            rows = {row[0]: int(row[1]) for row in connection.execute(union_all(*counts))}
             return rows, int(connection.scalar(inline) or 0), int(connection.scalar(stored) or 0)
 
     def query(self, sql: str, limit: int | None = None) -> Rows:
-        """Any SELECT of the user's. The database itself refuses to write. Raises: DatabaseError."""
+        """Any SELECT of the user's. The database itself refuses to write, and to attach files.
+
+        Raises: DatabaseError; KeyboardInterrupt while it runs.
+        """
         if self.database.path is None:
             raise NotSupported(self.database.name, "ad-hoc SQL", "use psql with a read-only role")
         try:
-            connection = sqlite3.connect(f"file:{self.database.path}?mode=ro", uri=True)
+            connection = sqlite3.connect(f"file:{quote(self.database.path)}?mode=ro", uri=True)
             try:
                 connection.execute("PRAGMA query_only=ON")
+                connection.set_authorizer(_only_reading)
+                connection.set_progress_handler(lambda: 0, _STEPS_BETWEEN_SIGNALS)
                 cursor = connection.execute(sql)
                 rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
                 return Rows(tuple(column[0] for column in cursor.description or ()), rows)
             finally:
                 connection.close()
         except (sqlite3.Error, sqlite3.Warning) as error:
-            if "readonly" in str(error):
+            if str(error) == "interrupted":
+                raise KeyboardInterrupt from error
+            if "readonly" in str(error) or "not authorized" in str(error):
                 raise DatabaseError(self.database.name, "this command only reads") from error
             raise typed_error(self.database.name, str(error)) from error
 
@@ -144,3 +175,9 @@ class History:
 def _starts_with(column: Any, prefix: str) -> ColumnElement[bool]:
     """A range, which an index answers; LIKE would not."""
     return and_(column >= prefix, column < prefix + _END_OF_PREFIX)
+
+
+def _only_reading(action: int, name: str | None, *_: str | None) -> int:
+    """SQLite's question while it prepares a statement. ATTACH would create files even when it only reads."""
+    reads = action in _READING or (action == sqlite3.SQLITE_PRAGMA and name in _DESCRIBING)
+    return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY

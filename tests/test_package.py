@@ -1,0 +1,99 @@
+"""The package as a whole: light to import, public names in step, layers and gates kept."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import valuestore
+from valuestore import errors
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("sqlalchemy", "alembic", "redis", "fsspec", "numpy", "pandas", "pyarrow", "dask", "rich", "typer")
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "module", ["valuestore", "valuestore.stores", "valuestore.values.registry", "valuestore.testing"]
+)
+def test_importing_loads_nothing_heavy(module):
+    loaded = run(f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+def test_task_decorator_loads_no_database():
+    code = "import sys\nfrom valuestore import task\n@task\ndef f(x): return x\nf(1)\n"
+    assert run(code + "print('sqlalchemy' in sys.modules)").strip() == "False"
+
+
+def test_public_names_are_all_there():
+    assert set(valuestore.__all__) == set(valuestore._HOMES)
+    for name in valuestore.__all__:
+        assert getattr(valuestore, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        valuestore.nonsense  # noqa: B018
+
+
+def error_classes():
+    found = [errors.ValuestoreError]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return [cls for cls in found if cls.__module__ == "valuestore.errors"]
+
+
+@pytest.mark.parametrize("cls", error_classes())
+def test_errors_survive_pickling_and_are_drawn_in_the_tree(cls):
+    count = cls.__init__.__code__.co_argcount - 1 if hasattr(cls.__init__, "__code__") else 1
+    facts = [("known",) if cls is errors.TaskNotFound and i else f"fact{i}" for i in range(count)]
+    error = cls(*facts)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is cls
+    assert str(again) == str(error)
+    assert "fact0" in str(error)
+    assert cls.__name__ in (errors.__doc__ or "")
+
+
+def test_only_the_config_reads_the_environment():
+    readers = {
+        str(file.relative_to(ROOT / "valuestore"))
+        for file in (ROOT / "valuestore").rglob("*.py")
+        if "os.environ" in file.read_text("utf-8").replace("``os.environ``", "")
+        or "os.getenv" in file.read_text("utf-8")
+    }
+    assert {name for name in readers if not name.startswith("testing/")} == {"config.py"}
+
+
+def test_calls_type_check_as_their_results(tmp_path):
+    (tmp_path / "typed.py").write_text(
+        "from valuestore import File, Scheduler, task\n"
+        "@task\n"
+        "def double(x: int) -> int:\n    return 2 * x\n"
+        "@task(version='1')\n"
+        "def name(file: File) -> str:\n    return file.path\n"
+        "def pipeline(scheduler: Scheduler) -> int:\n"
+        "    text: str = scheduler.run(name(File('a')))\n"
+        "    return scheduler.run(double(double(2) + len(text)))\n"
+    )
+    (tmp_path / "wrong.py").write_text(
+        "from valuestore import task\n@task\ndef double(x: int) -> int:\n    return 2 * x\ndouble('two')\n"
+    )
+    for file, status in (("typed.py", 0), ("wrong.py", 1)):
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file=",
+            "--cache-dir",
+            str(tmp_path / "c"),
+            file,
+        ]
+        checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert checked.returncode == status, checked.stdout
