@@ -1,0 +1,37 @@
+"""``valuestore db``: the schema of the metadata database."""
+
+from __future__ import annotations
+
+import typer
+
+from valuestore.cli.repository import RepositoryOption, open_database
+
+db = typer.Typer(help="The schema of the metadata database.", no_args_is_help=True)
+
+
+@db.command()
+def current(repository: RepositoryOption = None) -> None:
+    """Which schema revision the database has; changes nothing."""
+    from valuestore.db import migrate
+
+    database = open_database(repository)
+    revision = migrate.current(database)
+    if revision is None:
+        print("empty: no schema yet")
+    elif revision == migrate.HEAD:
+        print(f"{revision} (newest)")
+    elif revision in migrate.KNOWN:
+        print(f"{revision} (the newest is {migrate.HEAD}: run `valuestore db upgrade`)")
+    else:
+        print(f"{revision} (newer than this valuestore, which reads up to {migrate.HEAD})")
+
+
+@db.command()
+def upgrade(repository: RepositoryOption = None) -> None:
+    """Bring the schema to the newest revision; a SQLite file is copied beside itself first."""
+    from valuestore.db import migrate
+
+    database = open_database(repository)
+    before = migrate.current(database)
+    after = migrate.upgrade(database)
+    print(f"{after} (was {before})" if before != after else f"{after} (newest already)")

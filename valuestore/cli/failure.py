@@ -1,0 +1,82 @@
+"""Failure: what went wrong, as one line on stderr and an exit code (the table is in ``valuestore.cli``)."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+import typer
+
+from valuestore.cli.terminal import shown
+from valuestore.config import environment
+from valuestore.errors import ConfigError, DatabaseError, PayloadError, StoreError, TaskError, ValuestoreError
+
+PIPELINE, USAGE, REPOSITORY, INTERRUPTED = 1, 2, 3, 130
+
+COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises for a command line that it cannot parse: click's UsageError, vendored or not."""
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+_FUTURES = str(Path(sys.modules["traceback"].__file__ or "").parent / "concurrent")
+
+
+class Usage(ValuestoreError):
+    """The command line asks for what cannot be. Facts: the sentence, lines that belong below it."""
+
+    def __init__(self, problem: str, details: tuple[str, ...] = ()) -> None:
+        super().__init__(problem, details)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def report(error: Exception, *, debug: bool = False) -> int:
+    """Say it on stderr and return the exit code. What is no error of ours is a defect, and raised again."""
+    if isinstance(error, COMMAND_LINE_ERROR):
+        say(f"{error.format_message()} (`valuestore --help` has more)")  # type: ignore[attr-defined]  # click's
+        return USAGE
+    if not isinstance(error, ValuestoreError):
+        raise error
+    if debug or environment("debug") not in (None, "", "0"):
+        sys.stderr.write(shown("".join(traceback.format_exception(error)), lines=True))
+    say(str(error))
+    if isinstance(error, Usage):
+        for line in error.args[1]:
+            print(f"  {shown(line)}", file=sys.stderr)
+    return exit_code(error)
+
+
+def exit_code(error: ValuestoreError) -> int:
+    """The exit code of an error that is not the pipeline's own."""
+    if isinstance(error, Usage | ConfigError | TaskError):
+        return USAGE
+    return REPOSITORY if isinstance(error, StoreError | DatabaseError | PayloadError) else PIPELINE
+
+
+def say(sentence: str) -> None:
+    """One line on stderr."""
+    print(f"valuestore: {shown(sentence)}", file=sys.stderr)
+
+
+def report_pipeline(error: BaseException, *, debug: bool = False) -> None:
+    """The traceback of the pipeline's own code, without the frames that led to it."""
+    trace = error.__traceback__ if debug else _own_frames(error.__traceback__)
+    if trace is None and isinstance(error, ValuestoreError):
+        say(str(error))
+        notes = getattr(error, "__notes__", ())
+        text = "".join(f"{note}\n" for note in notes)
+    else:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    sys.stderr.write(shown(text, lines=True))
+
+
+def _own_frames(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and _leads_there(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
+
+
+def _leads_there(filename: str) -> bool:
+    return filename.startswith((_PACKAGE, _FUTURES, "<frozen importlib"))

@@ -1,0 +1,92 @@
+"""The console script: puts the commands together, calls one, and makes an exit code of what is raised."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+import valuestore
+from valuestore.cli.db import db
+from valuestore.cli.failure import INTERRUPTED, report, say
+from valuestore.cli.log import log
+from valuestore.cli.repository import init, stats
+from valuestore.cli.run import run
+from valuestore.cli.show import show
+from valuestore.cli.sql import sql
+
+app = typer.Typer(
+    name="valuestore",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # docstrings of users' tasks and of ours are text, not markup
+)
+app.command(context_settings={"allow_interspersed_args": False})(run)
+app.command()(log)
+app.command()(show)
+app.command()(sql)
+app.add_typer(db, name="db")
+app.command()(init)
+app.command()(stats)
+
+
+@dataclass
+class Options:
+    """What was given before the command."""
+
+    debug: bool = False
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"valuestore {valuestore.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; also VALUESTORE_DEBUG=1.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Pipelines that remember: nothing is computed twice, and every result can be asked where it came from.
+
+    \b
+    Exit codes: 0 done; 1 the pipeline's own code raised; 2 wrong command line, arguments or settings;
+    3 the repository, its database or its store cannot be used; 130 interrupted.
+    """
+    context.obj.debug = debug
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code. Raises: only what is a defect of this program."""
+    chosen = Options()
+    try:
+        code = app(list(arguments), prog_name="valuestore", standalone_mode=False, obj=chosen)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # reported, or raised again
+        return report(error, debug=chosen.debug)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> int:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a lone surrogate, or a terminal without UTF-8
+    code = invoke(sys.argv[1:])
+    if code == INTERRUPTED:  # everything is written; do not wait for task bodies that still run in threads
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

@@ -1,0 +1,104 @@
+"""Terminal: how text, tables and JSON are shown.
+
+Whatever comes from records goes through ``shown`` or becomes JSON: no control character reaches the
+terminal, and nothing is read as rich's markup. rich is imported only when a table is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHORT_ID = 16
+"""Digits of an id that are shown: its time and counter. Unique within a process, all but surely elsewhere."""
+
+_UNBOUNDED = 1 << 20
+_STYLES = {
+    "done": "green",
+    "cached": "cyan",
+    "failed": "bold red",
+    "running": "yellow",
+    "interrupted": "yellow",
+}
+
+
+def shown(value: object, *, lines: bool = False) -> str:
+    """Text with everything escaped that is not printable; ``lines`` keeps line breaks and tabs."""
+    text = _bytes_text(value) if isinstance(value, bytes) else "NULL" if value is None else str(value)
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(
+        char if char.isprintable() or char in kept else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def short(record_id: str) -> str:
+    """The beginning of an id that is enough to find it."""
+    return record_id[:SHORT_ID]
+
+
+def print_json(data: Any) -> None:
+    """Indented JSON on stdout, ASCII only; bytes as hex, other objects as text."""
+    sys.stdout.write(json.dumps(data, indent=2, default=_json_text) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on stdout. On a terminal, columns are cut to its width; elsewhere nothing is cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(Text(shown(column)), no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        cells = [shown(cell) for cell in row]
+        table.add_row(
+            *[Text(cell, style=_style(name, cell)) for name, cell in zip(columns, cells, strict=True)]
+        )
+    console = open_console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Names and values, one pair to a line; None is left out. A value of several lines is indented."""
+    given = [(name, shown(value, lines=True)) for name, value in facts if value is not None]
+    width = max((len(name) for name, _ in given), default=0)
+    for name, text in given:
+        first, *rest = text.rstrip("\n").split("\n")
+        if rest:
+            print(f"{name}:", *(f"    {line}" for line in (first, *rest)), sep="\n")
+        else:
+            print(f"{name:<{width}}  {first}")
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """A rich console that reads nothing as markup; as wide as it needs to be where nobody looks."""
+    from rich.console import Console
+
+    file = sys.stderr if stderr else sys.stdout
+    width = None if file.isatty() else _UNBOUNDED
+    return Console(file=file, markup=False, highlight=False, emoji=False, width=width)
+
+
+def _style(column: str, cell: str) -> str:
+    return _STYLES.get(cell, "") if column == "status" else "bold" if column == "id" else ""
+
+
+def _bytes_text(data: bytes) -> str:
+    return f"x'{data.hex()}'" if len(data) <= 16 else f"x'{data[:16].hex()}...' ({len(data)} bytes)"
+
+
+def _json_text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,274 @@
+"""Text from a command line -> object, by the annotation of the parameter that it is for.
+
+It reads what a person types: ``3``, ``data/a.csv``, ``2026-01-31``, ``red``. It is not a codec: there is no
+way back, and nothing that is stored is read here. Called by ``valuestore run``.
+
+Types that are not here can be given if they have a ``parse_arg`` of their own, as every ``Value`` does.
+"""
+
+from __future__ import annotations
+
+import collections.abc as abc
+import datetime
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any, Union, get_args, get_origin
+from uuid import UUID
+
+_ANYTHING = (inspect.Parameter.empty, Any, object)
+
+_COLLECTIONS: dict[Any, Callable[[list[Any]], Any]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    abc.Sequence: list,
+    abc.MutableSequence: list,
+    abc.Collection: list,
+    abc.Iterable: list,
+    abc.Set: set,
+    abc.MutableSet: set,
+}
+"""What a repeated option becomes."""
+
+_MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
+
+_ISO: dict[type, tuple[Callable[[str], Any], str]] = {
+    datetime.datetime: (datetime.datetime.fromisoformat, "2026-01-31T12:00:00+00:00"),
+    datetime.date: (datetime.date.fromisoformat, "2026-01-31"),
+    datetime.time: (datetime.time.fromisoformat, "12:00:00"),
+}
+
+_BY_CONSTRUCTOR = (int, float, complex, str, Decimal, Fraction, UUID, PurePath)
+
+_LONGEST_TEXT = 80
+
+
+def parse_arg(annotation: Any, text: str) -> Any:
+    """The object of type ``annotation`` that ``text`` stands for.
+
+    A union gives the first of its members that the text fits; a collection takes a JSON array or is its
+    only item; a dict takes a JSON object; without annotation, JSON if it is JSON, else the text itself.
+    Raises: ValueError naming the text and the expected type.
+    """
+    return parse_args(annotation, (text,))
+
+
+def parse_args(annotation: Any, texts: Sequence[str]) -> Any:
+    """As ``parse_arg``, for an option given ``len(texts)`` times; more than once is for collections."""
+    kind = _resolved(annotation)
+    members = _members(kind)
+    if members:
+        return _first_that_fits(kind, members, lambda member: parse_args(member, texts), texts)
+    if _plain(kind) in _COLLECTIONS:
+        return _collection(kind, texts)
+    if len(texts) != 1:
+        raise ValueError(f"expected one {type_text(kind)}, got {len(texts)}")
+    return _single(kind, texts[0])
+
+
+def is_repeatable(annotation: Any) -> bool:
+    """Whether the option may be given more than once."""
+    kind = _resolved(annotation)
+    return _plain(kind) in _COLLECTIONS or any(is_repeatable(member) for member in _members(kind))
+
+
+def is_flag(annotation: Any) -> bool:
+    """Whether the option may stand alone, as ``--name`` and ``--no-name``: a bool, or that or None."""
+    kind = _resolved(annotation)
+    kinds = [_resolved(member) for member in _members(kind)] or [kind]
+    return bool in kinds and all(member in (bool, types.NoneType) for member in kinds)
+
+
+def type_text(annotation: Any) -> str:
+    """The type for people, with the spelling that is expected: ``int``, ``bool (true or false)``."""
+    kind = _resolved(annotation)
+    if any(kind is anything for anything in _ANYTHING):
+        return "JSON or text"
+    if isinstance(kind, str):
+        return kind
+    if members := _members(kind):
+        return " or ".join(type_text(member) for member in members)
+    if get_origin(kind) is typing.Literal:
+        return " or ".join(repr(choice) for choice in get_args(kind))
+    if kind is bool:
+        return "bool (true or false)"
+    if kind is types.NoneType:
+        return "null"
+    if isinstance(kind, type) and kind in _ISO:
+        return f"{kind.__name__} (such as {_ISO[kind][1]})"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"{kind.__name__} ({', '.join(kind.__members__)})"
+    if get_origin(kind) is None and isinstance(kind, type):
+        return kind.__name__
+    return inspect.formatannotation(kind)
+
+
+# --- one text ------------------------------------------------------------------------------------
+
+
+def _single(kind: Any, text: str) -> Any:
+    if any(kind is anything for anything in _ANYTHING):
+        return _json_or_text(text)
+    if get_origin(kind) is typing.Literal:
+        return _literal(kind, text)
+    if _plain(kind) in _MAPPINGS:
+        return _from_json(kind, _json(text, kind))
+    if kind is types.NoneType and text in ("None", "none", "null"):
+        return None
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if kind in (types.NoneType, bool) or not isinstance(kind, type):
+        raise _misfit(kind, text)
+    if issubclass(kind, Enum):
+        return _member(kind, text)
+    parse = getattr(kind, "parse_arg", None)
+    if parse is not None:
+        try:
+            return parse(text)
+        except (ValueError, TypeError) as error:
+            raise _misfit(kind, text, reason=str(error)) from error
+    constructor = _ISO[kind][0] if kind in _ISO else kind if issubclass(kind, _BY_CONSTRUCTOR) else None
+    if constructor is None:
+        raise ValueError(f"a {type_text(kind)} cannot be given on the command line, got {_quoted(text)}")
+    try:
+        return constructor(text)
+    except (ValueError, ArithmeticError) as error:  # Decimal and Fraction raise the latter
+        raise _misfit(kind, text) from error
+
+
+def _literal(kind: Any, text: str) -> Any:
+    for choice in get_args(kind):
+        try:
+            if parse_arg(type(choice), text) == choice:
+                return choice
+        except ValueError:
+            continue
+    raise _misfit(kind, text)
+
+
+def _member(kind: type[Enum], text: str) -> Enum:
+    name = text.removeprefix(f"{kind.__name__}.")
+    if name not in kind.__members__:
+        raise _misfit(kind, text)
+    return kind.__members__[name]
+
+
+def _first_that_fits(
+    kind: Any, members: Sequence[Any], parse: Callable[[Any], Any], given: Sequence[str]
+) -> Any:
+    for member in members:
+        try:
+            return parse(member)
+        except ValueError:
+            continue
+    raise _misfit(kind, *given)
+
+
+# --- collections and JSON ------------------------------------------------------------------------
+
+
+def _collection(kind: Any, texts: Sequence[str]) -> Any:
+    if len(texts) == 1 and texts[0].lstrip().startswith("["):
+        return _from_json(kind, _json(texts[0], kind))
+    return _items(kind, texts, parse_arg)
+
+
+def _items(kind: Any, given: Sequence[Any], parse: Callable[[Any, Any], Any]) -> Any:
+    """A collection of type ``kind`` whose items are made from ``given`` by ``parse(item type, item)``."""
+    make, arguments = _COLLECTIONS[_plain(kind)], get_args(kind)
+    if make is tuple and arguments and arguments[-1] is not Ellipsis:
+        if len(arguments) != len(given):
+            raise ValueError(f"expected {type_text(kind)}, got {len(given)} items")
+        return tuple([parse(item, each) for item, each in zip(arguments, given, strict=True)])
+    item = arguments[0] if arguments else Any
+    return make([parse(item, each) for each in given])
+
+
+def _from_json(annotation: Any, data: Any) -> Any:
+    """The object of type ``annotation`` that JSON data stands for; a string in it is read as an argument."""
+    kind = _resolved(annotation)
+    if any(kind is anything for anything in _ANYTHING):
+        return data
+    members = _members(kind)
+    if members:
+        return _first_that_fits(kind, members, lambda member: _from_json(member, data), (json.dumps(data),))
+    if kind is str and isinstance(data, str):
+        return data
+    if get_origin(kind) is typing.Literal and not isinstance(data, str):
+        return _literal(kind, json.dumps(data))
+    if _plain(kind) in _COLLECTIONS and isinstance(data, list):
+        return _items(kind, data, _from_json)
+    if _plain(kind) in _MAPPINGS and isinstance(data, dict):
+        key, value = get_args(kind) or (Any, Any)
+        key = str if key is Any else key
+        return {parse_arg(key, name): _from_json(value, item) for name, item in data.items()}
+    if type(data) is kind or (kind is types.NoneType and data is None):
+        return data
+    if kind in (float, Decimal, Fraction, complex) and type(data) in (int, float):
+        return kind(str(data))
+    if isinstance(data, str) and kind is not bool and kind is not types.NoneType:
+        return _single(kind, data)
+    raise _misfit(kind, json.dumps(data))
+
+
+def _json(text: str, kind: Any) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise _misfit(kind, text, reason="it is not JSON") from error
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON (RFC 8259, section 6)")
+
+
+# --- annotations ---------------------------------------------------------------------------------
+
+
+def _resolved(annotation: Any) -> Any:
+    """Without ``Annotated``, ``NewType``, type aliases and type variables around it."""
+    while True:
+        if get_origin(annotation) is typing.Annotated:
+            annotation = get_args(annotation)[0]
+        elif isinstance(annotation, typing.NewType):
+            annotation = annotation.__supertype__
+        elif isinstance(annotation, typing.TypeVar):
+            annotation = annotation.__bound__ or Any
+        elif type(annotation).__name__ == "TypeAliasType":  # Python 3.12: ``type Name = ...``
+            annotation = annotation.__value__
+        else:
+            return types.NoneType if annotation is None else annotation
+
+
+def _plain(kind: Any) -> Any:
+    """``list`` for ``list[int]`` and for ``list``; None for what has no hash."""
+    plain = get_origin(kind) or kind
+    return plain if isinstance(plain, type) else None
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
+
+
+def _misfit(kind: Any, *texts: str, reason: str = "") -> ValueError:
+    sentence = f"expected {type_text(kind)}, got {', '.join(map(_quoted, texts))}"
+    return ValueError(f"{sentence}: {reason}" if reason else sentence)
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "...")
