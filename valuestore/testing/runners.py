@@ -19,12 +19,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _DOCKER_SOCKET = "/var/run/docker.sock"
+
+
+Run: TypeAlias = Callable[[Sequence[str]], None]
+"""Runs a command to its end. Raises: OSError with its complaint."""
 
 
 class Recipe(Protocol):
@@ -36,7 +40,7 @@ class Recipe(Protocol):
     stop_signal: int
     unprivileged: bool
 
-    def prepare(self, program: str, folder: str, run: Callable[[Sequence[str]], None]) -> None: ...
+    def prepare(self, program: str, folder: str, run: Run) -> None: ...
     def command(self, program: str, folder: str, port: int) -> list[str]: ...
     def image_command(self) -> list[str]: ...
     def image_environment(self) -> Mapping[str, str]: ...
@@ -73,7 +77,7 @@ def _wait_until_ready(recipe: Recipe, runner: Runner) -> None:
 
 
 class Process:
-    """A program in a folder of its own. It ends when we do, even if we are killed; its folder goes with it."""
+    """A program in a folder of its own. Both end when we do, even if we are killed."""
 
     host = LOOPBACK
 
@@ -141,7 +145,12 @@ class Process:
     def _run(self, command: Sequence[str]) -> None:
         try:
             subprocess.run(
-                command, check=True, capture_output=True, cwd=self._folder, timeout=_START_SECONDS, **self._user
+                command,
+                check=True,
+                capture_output=True,
+                cwd=self._folder,
+                timeout=_START_SECONDS,
+                **self._user,
             )
         except subprocess.CalledProcessError as error:
             raise OSError(f"{command[0]}: {error.stderr.decode(errors='replace')[-2000:].strip()}") from error

