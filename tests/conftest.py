@@ -1,0 +1,59 @@
+"""Hypothesis profiles, and servers: one of a kind per test process, started by the first test that asks."""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+import pytest
+from hypothesis import settings
+
+from valuestore.testing.servers import PostgresServer, RedisServer, S3Server, SigningS3Server
+
+settings.register_profile("quick", deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server):
+    """Where no other test has keys."""
+    return f"{redis_server.url}/test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """An empty database, for SQLAlchemy."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3_server):
+    """The name of an empty bucket on ``s3_server``."""
+    with s3_server.bucket() as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def signing_s3_server():
+    with SigningS3Server() as server:
+        yield server
