@@ -359,21 +359,22 @@ class _VerifiedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         if not self._piece:
-            if self._next is None:
-                self._next = self._read()
-            self._piece = memoryview(self._next)
-            if self._piece:
-                self._next = self._read()
+            self._piece = memoryview(self._advance())
         count = min(len(buffer), len(self._piece))
         buffer[:count] = self._piece[:count]
         self._piece = self._piece[count:]
         return count
 
     def readall(self) -> bytes:
-        pieces = []
-        while piece := self.read(CHUNK_BYTES):
-            pieces.append(piece)
+        pieces: list[bytes | memoryview] = [self._piece, *iter(self._advance, b"")]
+        self._piece = memoryview(b"")
         return b"".join(pieces)
+
+    def _advance(self) -> bytes:
+        """The next piece, empty at the end."""
+        piece = self._read() if self._next is None else self._next
+        self._next = self._read() if piece else b""
+        return piece
 
     def _read(self) -> bytes:
         if self._verdict is not None:

@@ -753,7 +753,7 @@ class StoreContract:
 
 _SEGMENTS = st.sampled_from(["a", "b", "a b", "a-", "a0", "A", "ä", ".vs~", "x" * 255, "y" * 256])
 _KEYS = st.lists(_SEGMENTS, min_size=1, max_size=3).map("/".join)
-_DATA = st.binary(max_size=40) | st.sampled_from([b"", ALL_BYTES * 500])
+_DATA = st.binary(max_size=40) | st.sampled_from([0, 1, 500]).map(lambda times: ALL_BYTES * times)
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
