@@ -344,3 +344,45 @@ def test_warning_that_is_an_error_does_not_lose_what_was_recorded(scheduler):
     ran()
     assert scheduler.run(p.double(21)) == 42
     assert ran() == []
+
+
+@pytest.mark.filterwarnings("ignore:payload")
+def test_payload_that_vanishes_between_hit_and_use_is_computed_again_for_all_who_wait(tmp_path):
+    again(tmp_path, p.big(100_000))
+    with Repository.open(tmp_path) as repository, Scheduler(repository) as scheduler:
+        real = repository.archive.missing
+
+        def lose_after_the_check(refs):
+            found = real(refs := list(refs))
+            for ref in refs:
+                if ref.inline is None:
+                    repository.payloads.delete(ref.payload_digest)
+            return found
+
+        repository.archive.missing = lose_after_the_check  # type: ignore[method-assign]
+        data = p.big(100_000)
+        ran()
+        expression = [p.size(data), p.size(p.big(100_000)), data[0], p.size(data) + 1]
+        assert scheduler.run(expression) == [100_000, 100_000, ord("x"), 100_001]
+        assert ran().count("big") == 1
+
+
+def test_versioned_task_may_close_over_anything(tmp_path):
+    from valuestore import task
+
+    class Connection:
+        pass
+
+    connection = Connection()
+
+    @task(version="1")
+    def uses():
+        return connection is not None
+
+    @task
+    def refused():
+        return connection is not None
+
+    assert again(tmp_path, uses()) is True
+    with pytest.raises(NotHashableError, match="version"):
+        again(tmp_path, refused())

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from valuestore.errors import NotHashableError
-from valuestore.values.function import code_identity
+from valuestore.values.function import code_identity, source_of
 from valuestore.values.registry import TypeRegistry
 
 
@@ -31,7 +31,7 @@ def parts(tmp_path, monkeypatch):
         finally:
             sys.dont_write_bytecode = before
         modules.append(module)
-        return code_identity(getattr(module, name), TypeRegistry()).parts
+        return code_identity(getattr(module, name), TypeRegistry())
 
     yield parts
     for module in ("codemod", "codehelpers"):
@@ -164,7 +164,7 @@ def test_two_lambdas_on_one_line_differ(parts):
 def test_file_edited_after_import_does_not_lend_its_new_text(parts, tmp_path):
     before = parts(BASE)
     (tmp_path / "codemod.py").write_text(BASE.replace("* 2", "* 3"))
-    running = code_identity(sys.modules["codemod"].f, TypeRegistry()).parts
+    running = code_identity(sys.modules["codemod"].f, TypeRegistry())
     edited = parts(BASE.replace("* 2", "* 3"))
     assert running["codemod.f"] != edited["codemod.f"]
     assert before["codemod.f"] != edited["codemod.f"]
@@ -174,7 +174,7 @@ def test_function_without_a_file_is_identified_by_its_byte_code():
     def made(text):
         namespace = {"__name__": "nowhere"}
         exec(text, namespace)
-        return code_identity(namespace["f"], TypeRegistry()).parts
+        return code_identity(namespace["f"], TypeRegistry())
 
     assert made("def f(x): return x + 1") == made("def f(x):\n    return x + 1")
     assert made("def f(x): return x + 1") != made("def f(x): return x + 2")
@@ -182,7 +182,7 @@ def test_function_without_a_file_is_identified_by_its_byte_code():
 
 def test_source_is_kept_for_reading(parts):
     parts(BASE)
-    assert code_identity(sys.modules["codemod"].f, TypeRegistry()).source.startswith("def f(x):")
+    assert source_of(sys.modules["codemod"].f).startswith("def f(x):")
 
 
 def test_two_products_of_one_factory_both_count(parts):

@@ -77,7 +77,8 @@ class Cache:
     def value(self, job: Job) -> Any:
         """The value of a finished job. Raises: Lost."""
         result = job.result
-        assert result is not None
+        if result is None:
+            raise Lost(job)
         if result.value is not UNLOADED:
             return result.value
         assert result.ref is not None
@@ -114,7 +115,8 @@ class Cache:
     def _argument(self, name: str, argument: object, job_of: Callable[[Call], Job]) -> Argument:
         if isinstance(argument, Call):
             source = job_of(argument)
-            assert source.result is not None
+            if source.result is None:
+                raise Lost(source)
             ref = source.result.ref
             if ref is not None:
                 return Argument(name, source.result.value, ref.value_hash, None, ref, source)

@@ -13,7 +13,8 @@ from typing import Any, Self, TypeVar
 
 from valuestore.executors.open import open_executor
 from valuestore.repository import Repository
-from valuestore.scheduler.execution import Execution, Run
+from valuestore.scheduler.evaluate import Run
+from valuestore.scheduler.execution import Execution
 
 R = TypeVar("R")
 

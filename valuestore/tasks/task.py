@@ -16,7 +16,7 @@ from valuestore.errors import ArgumentError, TaskError
 from valuestore.hashing import Digest
 from valuestore.tasks.expression import Call
 from valuestore.tasks.registry import register_task
-from valuestore.values.function import CodeIdentity, code_identity
+from valuestore.values.function import code_identity, source_of
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import module_name_of
 
@@ -87,15 +87,20 @@ class Task(Generic[P, R]):
         bound = inspect.BoundArguments(self.signature, dict(arguments))
         return bound.args, bound.kwargs
 
-    def code(self, registry: TypeRegistry) -> CodeIdentity:
-        """The code that this task's results depend on. Raises: NotHashableError (see values/function.py)."""
+    def code(self, registry: TypeRegistry) -> dict[str, Digest]:
+        """What its results depend on: name -> digest. Raises: NotHashableError (see values/function.py)."""
         return code_identity(self.func, registry)
+
+    @property
+    def source(self) -> str:
+        """The function's source text, for people; empty if there is none."""
+        return source_of(self.func)
 
     def hash(self, registry: TypeRegistry) -> Digest:
         """Name and version, or name and the code as it is now."""
         if self.version is not None:
             return registry.hash(["task", self.name, "version", self.version])
-        return registry.hash(["task", self.name, "code", self.code(registry).parts])
+        return registry.hash(["task", self.name, "code", self.code(registry)])
 
     def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:
         if instance is not None:

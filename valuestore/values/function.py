@@ -20,7 +20,6 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from valuestore.errors import NotHashableError
@@ -32,25 +31,15 @@ _IGNORED_FIELDS = frozenset({"ctx", "type_comment", "kind", "decorator_list"})
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 
-@dataclass
-class CodeIdentity:
-    """What a function's behaviour depends on: dependency name -> digest. The function's own name is first."""
-
-    name: str
-    source: str
-    parts: dict[str, Digest] = field(default_factory=dict)
-
-
-def code_identity(function: Any, registry: TypeRegistry) -> CodeIdentity:
-    """The identity of a function's code.
+def code_identity(function: Any, registry: TypeRegistry) -> dict[str, Digest]:
+    """What a function's behaviour depends on: dependency name -> digest, the function's own first.
 
     Raises: NotHashableError for a closure over, or a global of, one of the user's own classes that has no
     identity; naming a ``version`` for the task avoids the question.
     """
     walk = _Walk(registry)
     walk.visit(function, "")
-    own = _unwrap(function)
-    return CodeIdentity(_full_name(own), _source(own), walk.parts)
+    return walk.parts
 
 
 class _Walk:
@@ -300,13 +289,13 @@ def _same_constant(one: object, other: object) -> bool:
     return type(one) is type(other) and repr(one) == repr(other)
 
 
-def _source(obj: Any) -> str:
-    """Source text for people to read; empty if there is none."""
-    if not isinstance(obj, types.FunctionType):
+def source_of(function: Any) -> str:
+    """Source text of a function for people to read; empty if there is none."""
+    function = _unwrap(function)
+    definition = _definition_of_function(function) if isinstance(function, types.FunctionType) else None
+    if definition is None:
         return ""
-    text = _text_of(obj.__code__.co_filename)
-    definition = _definition_of_function(obj)
-    return (ast.get_source_segment(text, definition) or "") if definition else ""
+    return ast.get_source_segment(_text_of(function.__code__.co_filename), definition) or ""
 
 
 # --- normal forms -------------------------------------------------------------------------------
@@ -374,8 +363,3 @@ def _unwrap(obj: Any) -> Any:
             obj = wrapped
         else:
             return obj
-
-
-def _full_name(function: Any) -> str:
-    module_name = module_name_of(getattr(function, "__module__", None) or "")
-    return f"{module_name}.{getattr(function, '__qualname__', type(function).__name__)}"

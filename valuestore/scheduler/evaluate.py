@@ -1,0 +1,376 @@
+"""Run: brings one expression to its value, as an event loop over its jobs.
+
+The story of a call: its inner calls finish (``_schedule``), its arguments get an identity and the cache
+is asked (``_turn``), its body runs elsewhere (``_submit``), what it returned may hold calls of its own
+(``_step``), and its result is recorded and handed on (``_finish``). All of it happens on the thread that
+called ``run``; bodies run in executors.
+"""
+
+from __future__ import annotations
+
+import queue
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from typing import Any, NoReturn
+
+from valuestore.db import jobs as rows
+from valuestore.db.tags import tag_rows
+from valuestore.errors import NotHashableError, StoreError, TaskError, ValuestoreWarning
+from valuestore.executors.worker import Outcome, run_body
+from valuestore.repository import Repository
+from valuestore.scheduler.cache import Cache, Lost
+from valuestore.scheduler.execution import Execution
+from valuestore.scheduler.failure import describe_error
+from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result
+from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
+from valuestore.values.archive import ValueRef
+from valuestore.values.codecs.plain import TAGGED
+
+TURN_JOBS = 1000
+"""Ready jobs that are looked up together; bounds what their arguments keep in memory."""
+
+
+class Run:
+    """The loop, with what it holds between its turns. Used once."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        executor_of: Callable[[str | None], Executor],
+        execution: Execution,
+        tags: Mapping[str, Any],
+    ) -> None:
+        self.archive = repository.archive
+        self.recorder = repository.recorder
+        self.executor_of = executor_of
+        self.execution = execution
+        self.counts = execution.counts
+        self.tags = tags
+        self.cache = Cache(repository.archive, repository.lookup)
+        self.algorithm = repository.algorithm
+        self.jobs: dict[int, Job] = {}
+        self.first: dict[str, Job] = {}
+        self.ready: deque[Job] = deque()
+        self.reducible: deque[Job] = deque()
+        self.outcomes: queue.SimpleQueue[tuple[Job, Future[Outcome]]] = queue.SimpleQueue()
+        self.running: dict[Future[Outcome], Job] = {}
+        self.known_tasks: set[int] = set()
+        self.warned: set[str] = set()
+
+    def value_of(self, expression: Any) -> Any:
+        """The value of ``expression``. Raises: what a task raises; ValuestoreError.
+
+        Whatever happens, what finished before is recorded.
+        """
+        self.recorder.record_execution(self.execution.row())
+        self.recorder.record_tags(tag_rows("execution", self.execution.execution_id, self.tags))
+        try:
+            value = self._loop(expression)
+        except KeyboardInterrupt:
+            self._close("interrupted")
+            raise
+        except BaseException:
+            try:
+                self._drain()
+            finally:
+                self._close("failed")
+            raise
+        self._close("done")
+        return value
+
+    def _loop(self, expression: Any) -> Any:
+        while True:
+            self._schedule(expression, None)
+            while self.ready or self.running or self.reducible:
+                while self.reducible:
+                    self._reduce(self.reducible.popleft())
+                if self.ready:
+                    self._turn([self.ready.popleft() for _ in range(min(TURN_JOBS, len(self.ready)))])
+                self._collect(wait=not (self.ready or self.reducible))
+            if self.counts.waiting:
+                raise TaskError("a call waits for its own result:", repr(self._endless()))
+            try:
+                return evaluate(expression, self._value)
+            except Lost as lost:
+                self._redo(lost.job)
+
+    def _close(self, status: str) -> None:
+        for future in self.running:
+            future.cancel()
+        self.execution.status = status
+        self.execution.ended = rows.now()
+        self.counts.running = self.counts.waiting = 0
+        self.recorder.record_execution(self.execution.row())
+        self.recorder.flush()
+
+    # --- waiting -----------------------------------------------------------------------------
+
+    def _schedule(self, obj: Any, parent: Job | None) -> list[Job]:
+        """Make jobs for the calls in ``obj`` and for those in their arguments; return the former."""
+        made: deque[Job] = deque()
+        direct = [self._job(call, parent, made) for call in calls_in(obj)]
+        while made:
+            job = made.popleft()
+            for call in calls_in(job.call._arguments):
+                self._await(job, self._job(call, parent, made))
+            if job.needed == 0:
+                self.ready.append(job)
+        return direct
+
+    def _job(self, call: Call, parent: Job | None, made: deque[Job]) -> Job:
+        job = self.jobs.get(id(call))
+        if job is None:
+            job = self.jobs[id(call)] = Job(call, parent)
+            self.counts.waiting += 1
+            made.append(job)
+            if parent is not None:
+                parent.children.append(job)
+        return job
+
+    def _job_of(self, call: Call) -> Job:
+        return self.jobs[id(call)]
+
+    def _value(self, call: Call) -> Any:
+        return self.cache.value(self._job_of(call))
+
+    def _endless(self) -> Call:
+        return next(job.call for job in self.jobs.values() if job.result is None)
+
+    def _await(self, job: Job, other: Job) -> None:
+        if other.result is None:
+            job.needed += 1
+            other.waiters.append(job)
+
+    def _redo(self, lost: Job, waiter: Job | None = None) -> None:
+        """Run a job again whose result was found in the cache and then could not be read."""
+        if lost.result is not None:  # else somebody else has asked for it already
+            lost.job_id, lost.result, lost.forced, lost.children = rows.new_id(), None, True, []
+            self.counts.waiting += 1
+            self.ready.append(lost)
+        if waiter is not None:
+            self._await(waiter, lost)
+
+    # --- ready -------------------------------------------------------------------------------
+
+    def _turn(self, jobs: list[Job]) -> None:
+        """Identify ready jobs, ask the cache for all of them at once, submit the misses."""
+        asked = [job for job in jobs if self._identify(job)]
+        found = self.cache.find([job for job in asked if not job.forced])
+        for job in asked:
+            result = None if job.forced else found.get(job.eval_hash)
+            if result is not None:
+                self.counts.waiting -= 1
+                job.started = rows.now()
+                self._step(job, result, "cached", job.started)
+            else:
+                self._submit(job)
+
+    def _identify(self, job: Job) -> bool:
+        """Whether the cache is to be asked: not for a call that this run has met already."""
+        try:
+            self.cache.identify(job, self._job_of)
+        except Lost as lost:
+            self._redo(lost.job, job)
+            return False
+        except Exception as error:  # noqa: BLE001  # recorded, and raised again as it is
+            self._fail(job, error)
+        first = self.first.setdefault(job.eval_hash, job)
+        if first is job:
+            self._record_task(job)
+            return True
+        self.jobs[id(job.call)] = first  # whoever needs this call's value from now on asks there
+        if first.result is None:
+            first.twins.append(job)
+        else:
+            self._finish_twin(job, first)
+        return False
+
+    def _submit(self, job: Job) -> None:
+        try:
+            values = {argument.name: self.cache.private_value(argument) for argument in job.arguments}
+        except Lost as lost:
+            self._redo(lost.job, job)
+            return
+        self._store_arguments(job)
+        args, kwargs = job.task.call_arguments(values)
+        job.status = "running"
+        self.counts.waiting -= 1
+        self.counts.running += 1
+        executor = self.executor_of(job.task.executor)
+        future = executor.submit(run_body, job.task.func, args, kwargs, self.archive)
+        self.running[future] = job
+        future.add_done_callback(lambda done: self.outcomes.put((job, done)))
+
+    def _store_arguments(self, job: Job) -> None:
+        try:
+            for argument in job.arguments:
+                self.cache.stored(argument)
+        except StoreError as error:
+            self._warn_not_cached(job, f"its arguments cannot be stored: {error}")
+
+    def _record_task(self, job: Job) -> None:
+        if id(job.task) in self.known_tasks:
+            return
+        self.known_tasks.add(id(job.task))
+        task = job.task
+        self.recorder.record_task(rows.TaskRow(job.task_hash, task.name, task.version, task.source))
+        self.recorder.record_tags(tag_rows("task", job.task_hash, task.tags))
+
+    # --- ran ---------------------------------------------------------------------------------
+
+    def _collect(self, *, wait: bool) -> None:
+        """Take in what executors have finished; with ``wait``, at least one outcome."""
+        while self.running:
+            try:
+                job, future = self.outcomes.get(block=wait)
+            except queue.Empty:
+                return
+            wait = False
+            self._outcome(job, future)
+
+    def _outcome(self, job: Job, future: Future[Outcome]) -> None:
+        del self.running[future]
+        self.counts.running -= 1
+        error = future.exception()
+        if error is not None:
+            self._fail(job, error)
+        outcome = future.result()
+        job.started = outcome.started
+        if outcome.ref is None:
+            self._warn_not_cached(job, outcome.refused)
+        elif job.task.cache:
+            self.recorder.record_evaluation(job.eval_hash, job.task_hash, job.args_hash, outcome.ref)
+        self._step(job, Result(outcome.value, outcome.ref), "done", outcome.ended)
+
+    def _step(self, job: Job, result: Result, status: str, ended: int) -> None:
+        """One step of a call is done: finish it, or first run the calls that it returned."""
+        job.status = status
+        plain = result.ref is not None and result.ref.codec != TAGGED
+        if plain or next(expressions_in(result.value), None) is None:
+            self._finish(job, result, ended)
+            return
+        job.step = result.value
+        for child in self._schedule(job.step, job):
+            self._await(job, child)
+        if not job.needed:
+            self.reducible.append(job)
+
+    def _reduce(self, job: Job) -> None:
+        """All calls that a body returned are done: put their values in their places."""
+        step, job.step = job.step, NO_STEP
+        try:
+            value = evaluate(step, self._value)
+        except Lost as lost:
+            job.step = step
+            self._redo(lost.job, job)
+            return
+        except Exception as error:  # noqa: BLE001  # recorded, and raised again as it is
+            self._fail(job, error)
+        try:
+            ref = self.archive.pack(value)
+        except (NotHashableError, StoreError) as error:
+            ref = None
+            self._warn_not_cached(job, str(error))
+        self._finish(job, Result(value, ref), rows.now())
+
+    # --- finished ----------------------------------------------------------------------------
+
+    def _finish(self, job: Job, result: Result, ended: int) -> None:
+        job.result = result
+        call = self._call_row(job, result.ref)
+        arguments = [argument.ref for argument in job.arguments if argument.ref is not None]
+        values = [*arguments, result.ref] if result.ref is not None else arguments
+        known = job.status == "cached" and not job.children
+        self.recorder.record_job(self._job_row(job, ended), None if known else call, () if known else values)
+        self._count(job)
+        job.arguments = []
+        if result.ref is not None and result.ref.inline is None and not job.forced:
+            result.value = UNLOADED  # large results are kept in the store, not in memory
+        twins, job.twins = job.twins, []
+        for twin in twins:
+            self._finish_twin(twin, job)
+        self._notify(job)
+
+    def _finish_twin(self, twin: Job, first: Job) -> None:
+        """An equal call of the same run: it shares the result and is recorded as cached."""
+        self.counts.waiting -= 1
+        twin.status, twin.result, twin.call_hash = "cached", first.result, first.call_hash
+        twin.arguments = []
+        self.recorder.record_job(self._job_row(twin, rows.now()), None)
+        self._count(twin)
+        self._notify(twin)
+
+    def _notify(self, job: Job) -> None:
+        waiters, job.waiters = job.waiters, []
+        for waiter in waiters:
+            waiter.needed -= 1
+            if not waiter.needed:
+                (self.ready if waiter.step is NO_STEP else self.reducible).append(waiter)
+
+    def _count(self, job: Job) -> None:
+        if job.status == "done":
+            self.counts.done += 1
+        else:
+            self.counts.cached += 1
+
+    def _call_row(self, job: Job, ref: ValueRef | None) -> rows.CallRow | None:
+        if ref is None:
+            return None
+        children = tuple([child.call_hash for child in job.children if child.call_hash is not None])
+        identity = (job.task_hash, job.args_hash, ref.value_hash)
+        job.call_hash = rows.call_hash(*identity, children, self.algorithm)
+        arguments = tuple([(argument.name, argument.value_hash) for argument in job.arguments])
+        return rows.CallRow(job.call_hash, *identity, arguments, children)
+
+    def _job_row(
+        self, job: Job, ended: int, error: str | None = None, trace: str | None = None
+    ) -> rows.JobRow:
+        return rows.JobRow(
+            job.job_id,
+            self.execution.execution_id,
+            job.parent.job_id if job.parent else None,
+            job.task_hash,
+            job.call_hash,
+            job.status,
+            job.started,
+            ended,
+            error,
+            trace,
+        )
+
+    def _warn_not_cached(self, job: Job, reason: str) -> None:
+        if job.task.name not in self.warned:
+            self.warned.add(job.task.name)
+            warnings.warn(
+                f"the result of {job.task.name} is not cached: {reason}", ValuestoreWarning, stacklevel=2
+            )
+
+    # --- failed ------------------------------------------------------------------------------
+
+    def _fail(self, job: Job, error: BaseException) -> NoReturn:
+        """Record the failure and raise the error as it is."""
+        message, described = describe_error(error)
+        trace: str | None = described
+        failed: Job | None = job
+        while failed is not None:
+            failed.status = "failed"
+            self.recorder.record_job(self._job_row(failed, rows.now(), message, trace), None)
+            self.counts.failed += 1
+            failed, trace = failed.parent, None
+        error.add_note(f"in task {job.task.name}, job {job.job_id}; `valuestore show {job.job_id}` has more")
+        raise error
+
+    def _drain(self) -> None:
+        """Cancel what has not started; what runs already is let finish, and kept for the next run."""
+        for future in list(self.running):
+            if future.cancel():
+                del self.running[future]
+        while self.running:
+            job, future = self.outcomes.get()
+            if self.running.pop(future, None) is None or future.exception() is not None:
+                continue
+            outcome = future.result()
+            if outcome.ref is not None and job.task.cache:
+                self.recorder.record_evaluation(job.eval_hash, job.task_hash, job.args_hash, outcome.ref)
