@@ -1,0 +1,65 @@
+"""A killed run leaves a repository that opens, and the next run gives the right result (invariant I5)."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+from valuestore import Repository
+
+CENSUS = Path(__file__).parents[2] / "examples" / "census.py"
+PACKAGES = ("json", "email", "logging", "importlib", "unittest", "http", "xml")
+SHARDS = 5
+KILLS_EACH = 10
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A hundred real source files."""
+    root = tmp_path_factory.mktemp("tree")
+    for package in PACKAGES:
+        source = Path(sysconfig.get_path("stdlib")) / package
+        shutil.copytree(source, root / package, ignore=shutil.ignore_patterns("__pycache__", "test*"))
+    return root
+
+
+def census(tree, folder):
+    command = [str(Path(sys.executable).parent / "valuestore"), "run", str(CENSUS), "census"]
+    options = ["--tree", str(tree), "--destination", str(folder / "report.html"), "--repository", str(folder)]
+    return subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(tree, folder):
+    process = census(tree, folder)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    return (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_fifty_kills_at_random_moments_lose_nothing_that_matters(tree, tmp_path, shard):
+    random.seed(shard)
+    started = time.monotonic()
+    expected = finish(tree, tmp_path)
+    longest = time.monotonic() - started
+    for round_ in range(KILLS_EACH):
+        folder = tmp_path / str(round_ // 3)  # most kills hit a repository that was killed before
+        folder.mkdir(exist_ok=True)
+        process = census(tree, folder)
+        time.sleep(random.uniform(0.3, 1.0) * longest)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        with Repository.open(folder) as repository:
+            hashes = [row[0] for row in repository.history.query("select value_hash from value").rows]
+            for value_hash in hashes:
+                repository.archive.read(repository.find_value(value_hash))
+    for folder in sorted(tmp_path.glob("[0-9]*")):
+        assert finish(tree, folder).replace(str(folder), str(tmp_path)) == expected
