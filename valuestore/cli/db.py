@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import typer
 
 from valuestore.cli.repository import RepositoryOption, open_database
 
-db = typer.Typer(help="The schema of the metadata database.", no_args_is_help=True)
+db = typer.Typer(invoke_without_command=True)
+
+
+@db.callback()
+def schema(context: typer.Context) -> None:
+    """The schema of the metadata database."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @db.command()
@@ -14,8 +23,8 @@ def current(repository: RepositoryOption = None) -> None:
     """Which schema revision the database has; changes nothing."""
     from valuestore.db import migrate
 
-    database = open_database(repository)
-    revision = migrate.current(database)
+    with closing(open_database(repository)) as database:
+        revision = migrate.current(database)
     if revision is None:
         print("empty: no schema yet")
     elif revision == migrate.HEAD:
@@ -31,7 +40,7 @@ def upgrade(repository: RepositoryOption = None) -> None:
     """Bring the schema to the newest revision; a SQLite file is copied beside itself first."""
     from valuestore.db import migrate
 
-    database = open_database(repository)
-    before = migrate.current(database)
-    after = migrate.upgrade(database)
+    with closing(open_database(repository)) as database:
+        before = migrate.current(database)
+        after = migrate.upgrade(database)
     print(f"{after} (was {before})" if before != after else f"{after} (newest already)")

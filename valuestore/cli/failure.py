@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import typer
 
 from valuestore.cli.terminal import shown
 from valuestore.config import environment
-from valuestore.errors import ConfigError, DatabaseError, PayloadError, StoreError, TaskError, ValuestoreError
+from valuestore.errors import (
+    ConfigError,
+    DatabaseError,
+    PayloadError,
+    StoreError,
+    TaskError,
+    ValuestoreError,
+    ValuestoreWarning,
+)
 
-PIPELINE, USAGE, REPOSITORY, INTERRUPTED = 1, 2, 3, 130
+PIPELINE, USAGE, REPOSITORY, INTERRUPTED, CLOSED_PIPE = 1, 2, 3, 130, 141
 
 COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that it cannot parse: click's UsageError, vendored or not."""
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])
-_FUTURES = str(Path(sys.modules["traceback"].__file__ or "").parent / "concurrent")
+_FUTURES = str(Path(traceback.__file__).parent / "concurrent")
 
 
 class Usage(ValuestoreError):
@@ -58,6 +68,17 @@ def exit_code(error: ValuestoreError) -> int:
 def say(sentence: str) -> None:
     """One line on stderr."""
     print(f"valuestore: {shown(sentence)}", file=sys.stderr)
+
+
+def show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """What ``warnings.showwarning`` is for: ours are one line, without the place in our code."""
+    if issubclass(category, ValuestoreWarning):
+        say(str(message))
+    else:
+        _show_other_warning(message, category, *where, **more)
+
+
+_show_other_warning = warnings.showwarning
 
 
 def report_pipeline(error: BaseException, *, debug: bool = False) -> None:

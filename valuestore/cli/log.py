@@ -17,7 +17,7 @@ _COLUMNS = ("id", "started (UTC)", "status", "executed", "cached", "failed", "se
 
 
 def log(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many.")] = 20,
     repository: RepositoryOption = None,
     *,
     as_json: JsonOption = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 
 import valuestore
 from valuestore.cli.db import db
-from valuestore.cli.failure import INTERRUPTED, report, say
+from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, report, show_warning
 from valuestore.cli.log import log
 from valuestore.cli.repository import init, stats
 from valuestore.cli.run import run
@@ -22,7 +23,7 @@ from valuestore.cli.sql import sql
 app = typer.Typer(
     name="valuestore",
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # docstrings of users' tasks and of ours are text, not markup
 )
@@ -64,6 +65,8 @@ def options(
     3 the repository, its database or its store cannot be used; 130 interrupted.
     """
     context.obj.debug = debug
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def invoke(arguments: Sequence[str]) -> int:
@@ -72,8 +75,9 @@ def invoke(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments), prog_name="valuestore", standalone_mode=False, obj=chosen)
     except KeyboardInterrupt:
-        say("interrupted")
         return INTERRUPTED
+    except SystemExit:  # typer's, for a reader that went away
+        return CLOSED_PIPE
     except Exception as error:  # noqa: BLE001  # reported, or raised again
         return report(error, debug=chosen.debug)
     return code if isinstance(code, int) else 0
@@ -84,9 +88,14 @@ def main() -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a lone surrogate, or a terminal without UTF-8
+    warnings.showwarning = show_warning
     code = invoke(sys.argv[1:])
-    if code == INTERRUPTED:  # everything is written; do not wait for task bodies that still run in threads
+    try:
         sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as in `valuestore log | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    if code == INTERRUPTED:  # everything is written; do not wait for task bodies that still run in threads
         sys.stderr.flush()
         os._exit(code)
     return code

@@ -51,7 +51,7 @@ def _require(location: Path | None) -> tuple[Path, str]:
 
 
 def init(
-    path: Annotated[Path | None, typer.Argument(metavar="[PATH]", help="Default: this folder.")] = None,
+    path: Annotated[Path | None, typer.Argument(metavar="PATH", help="Default: this folder.")] = None,
     digest: Annotated[
         str | None, typer.Option(metavar="NAME", help="xxh3-128 (default) or blake3-256.")
     ] = None,

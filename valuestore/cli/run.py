@@ -32,12 +32,14 @@ def run(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A Python file, or package.module.")],
     rest: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TASK [--PARAMETER VALUE]...]", help="A task in it, and its arguments."),
+        typer.Argument(metavar="TASK", help="A task in it; then its arguments: --parameter value ..."),
     ] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label the execution; may be repeated.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one per processor.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one per processor.")
+    ] = None,
     repository: RepositoryOption = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -115,7 +117,7 @@ def _loaded(load: Any, file: str, debug: bool) -> Pipeline:
         return pipeline
     except Usage:
         raise
-    except Exception as error:  # noqa: BLE001  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the user's module raises
         report_pipeline(error, debug=debug)
         say(f"{file} could not be loaded")
         raise typer.Exit(PIPELINE) from None

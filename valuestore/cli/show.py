@@ -27,7 +27,9 @@ def show(
             metavar="ID", help="Beginning of an id; - is the newest execution, ~1 the one before."
         ),
     ],
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many jobs of an execution.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many jobs of an execution.")
+    ] = 50,
     repository: RepositoryOption = None,
     *,
     as_json: JsonOption = False,

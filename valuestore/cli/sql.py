@@ -17,7 +17,9 @@ _TABLE_ROWS = 1000
 
 def sql(
     query: Annotated[str, typer.Argument(metavar="SELECT", help='One statement, such as "select 1".')],
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many rows.")
+    ] = None,
     repository: RepositoryOption = None,
     *,
     as_json: JsonOption = False,

@@ -179,5 +179,9 @@ def _starts_with(column: Any, prefix: str) -> ColumnElement[bool]:
 
 def _only_reading(action: int, name: str | None, *_: str | None) -> int:
     """SQLite's question while it prepares a statement. ATTACH would create files even when it only reads."""
-    reads = action in _READING or (action == sqlite3.SQLITE_PRAGMA and name in _DESCRIBING)
+    reads = (
+        action in _READING
+        or (action == sqlite3.SQLITE_PRAGMA and name in _DESCRIBING)
+        or (action == sqlite3.SQLITE_UPDATE and name == "sqlite_master")  # json_each declares itself so
+    )
     return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY

@@ -1,0 +1,211 @@
+"""Which repository is meant; ``init``, ``stats``, ``db``; and one that cannot be used, for each command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import PIPELINE, PROGRAM, Cli
+
+READING = (["log"], ["show", "-"], ["sql", "select 1"], ["stats"])
+EVERY = (*READING, ["run", "pipe.py", "greet"], ["db", "current"], ["db", "upgrade"])
+
+
+def test_init_makes_a_repository_here_even_below_another(cli: Cli, here: Path) -> None:
+    cli("init")
+    (here / "below").mkdir()
+    os.chdir(here / "below")
+    assert cli("init").code == 0
+    assert (here / "below" / ".valuestore" / "valuestore.db").exists()
+
+
+def test_init_makes_one_at_a_path_with_a_digest(cli: Cli, here: Path) -> None:
+    assert "digest blake3-256" in cli("init", "place", "--digest", "blake3-256").out
+    cli("run", "pipe.py", "square", "--n", "3", "--repository", "place")
+    [value] = json.loads(cli("sql", "select max(value_hash) as h from value", "--json", "-r", "place").out)
+    assert len(value["h"]) == 64
+
+
+def test_init_twice_says_what_is_there(cli: Cli) -> None:
+    assert cli("init").out == cli("init").out
+
+
+@pytest.mark.parametrize("digest", ["md5", "blake3-256"])
+def test_init_with_a_digest_that_cannot_be_is_a_usage_error(cli: Cli, digest: str) -> None:
+    cli("init")
+    assert cli("init", "--digest", digest).code == 2
+
+
+def test_stats_count_rows_and_bytes(cli: Cli) -> None:
+    cli("run", "pipe.py", "greet", "--name", "x" * 20_000)
+    stats = json.loads(cli("stats", "--json").out)
+    assert stats["rows"]["job"] == 1
+    assert stats["stored_bytes"] > 20_000
+    assert "stored_bytes" in cli("stats").out
+
+
+def test_db_current_names_the_revision(cli: Cli) -> None:
+    cli("init")
+    assert cli("db", "current").out == "0001 (newest)\n"
+    assert cli("db", "upgrade").out == "0001 (newest already)\n"
+
+
+def test_db_current_names_a_newer_revision_too(cli: Cli, here: Path) -> None:
+    _make_newer(here / ".valuestore", cli)
+    done = cli("db", "current")
+    assert done.code == 0
+    assert done.out.startswith("9999 (newer than this valuestore")
+
+
+@pytest.mark.parametrize("command", [*READING, ["db", "current"], ["db", "upgrade"]])
+def test_looking_makes_no_repository(cli: Cli, here: Path, command: list[str]) -> None:
+    done = cli(*command)
+    assert done.code == 3
+    assert "`valuestore init` makes one" in done.err
+    assert not (here / ".valuestore").exists()
+
+
+def _make_damaged(folder: Path, cli: Cli) -> None:
+    cli("run", "pipe.py", "squares", "--count", "50")
+    database = folder / "valuestore.db"
+    data = bytearray(database.read_bytes())
+    data[4096:] = b"\xaa" * (len(data) - 4096)
+    database.write_bytes(data)
+
+
+def _make_random(folder: Path, _: Cli) -> None:
+    folder.mkdir()
+    (folder / "valuestore.db").write_bytes(b"this is no database. " * 500)
+
+
+def _make_foreign(folder: Path, _: Cli) -> None:
+    folder.mkdir()
+    with sqlite3.connect(folder / "valuestore.db") as connection:
+        connection.execute("CREATE TABLE cookies (name TEXT)")
+    connection.close()
+
+
+def _make_newer(folder: Path, cli: Cli) -> None:
+    cli("init")
+    with sqlite3.connect(folder / "valuestore.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+
+@pytest.mark.parametrize("command", EVERY)
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (_make_damaged, "is damaged"),
+        (_make_random, "is not a valuestore repository: the file is no SQLite database"),
+        (_make_foreign, "is not a valuestore repository: it holds the tables cookies"),
+        (_make_newer, "has schema revision 9999"),
+    ],
+)
+def test_an_unusable_database_is_one_sentence_and_stays_as_it_is(
+    cli: Cli, here: Path, command: list[str], make: Callable[[Path, Cli], None], sentence: str
+) -> None:
+    make(here / ".valuestore", cli)
+    before = (here / ".valuestore" / "valuestore.db").read_bytes()
+    done = cli(*command)
+    if make is _make_newer and command == ["db", "current"]:
+        assert done.code == 0
+        return
+    assert done.code == 3
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+    assert (here / ".valuestore" / "valuestore.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [["log"], ["run", "pipe.py", "greet"], ["init"]])
+def test_a_setting_that_is_wrong_is_a_usage_error(cli: Cli, here: Path, command: list[str]) -> None:
+    (here / ".valuestore").mkdir()
+    (here / ".valuestore" / "valuestore.toml").write_text("inline_max_byte = 3\n")
+    done = cli(*command)
+    assert done.code == 2
+    assert "'inline_max_byte'" in done.err
+
+
+def test_a_file_where_the_folder_should_be_is_a_repository_error(cli: Cli, here: Path) -> None:
+    (here / ".valuestore").write_text("")
+    assert cli("run", "pipe.py", "greet").code == 3
+
+
+# --- permissions ---------------------------------------------------------------------------------
+
+UNPRIVILEGED = """
+import contextlib, io, os, sys
+from valuestore.cli.main import invoke
+
+folder, *arguments = sys.argv[1:]
+os.chdir(folder)
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    for command in (["run", "pipe.py", "greet"], ["log"], ["sql", "select 1"], ["db", "upgrade"]):
+        assert invoke([*command, "--repository", "warm"]) == 0  # imports what nobody may not read
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+sys.exit(invoke(arguments))
+"""
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that every user can enter, unlike pytest's own; with a pipeline in it."""
+    folder = Path(tempfile.mkdtemp(prefix="valuestore-"))
+    folder.chmod(0o755)
+    (folder / "pipe.py").write_text(PIPELINE)
+    yield folder
+    for name, folders, _ in os.walk(folder):
+        for each in folders:
+            (Path(name) / each).chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def _unprivileged(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED, str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={name: text for name, text in os.environ.items() if not name.startswith("VALUESTORE_")},
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(shared: Path) -> None:
+    (shared / "closed").mkdir(mode=0o555)
+    done = _unprivileged(shared, "run", "pipe.py", "greet", "--repository", "closed")
+    assert done.returncode == 3
+    assert done.stderr.startswith("valuestore: cannot write to closed/.valuestore: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["log"], ["run", "pipe.py", "square", "--n", "4"]])
+def test_a_read_only_repository_is_one_sentence_and_stays_as_it_is(shared: Path, command: list[str]) -> None:
+    subprocess.run(
+        [*PROGRAM, "run", "pipe.py", "square", "--n", "3", "--repository", "locked"],
+        cwd=shared,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    folder = shared / "locked" / ".valuestore"
+    for each in (folder / "valuestore.db", folder / "payloads", folder):
+        each.chmod(0o444 if each.is_file() else 0o555)
+    before = (folder / "valuestore.db").read_bytes()
+    done = _unprivileged(shared, *command, "--repository", "locked")
+    assert done.returncode == 3
+    assert done.stderr.startswith("valuestore: cannot write to sqlite:///locked/.valuestore/valuestore.db")
+    assert done.stderr.count("\n") == 1
+    assert (folder / "valuestore.db").read_bytes() == before

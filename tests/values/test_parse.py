@@ -1,0 +1,258 @@
+"""Text from a command line becomes what the annotation says, or a ValueError that names both."""
+
+from __future__ import annotations
+
+import collections.abc as abc
+import datetime
+import enum
+import json
+import typing
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, NewType, Optional, TypeVar, Union
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valuestore import File, Value
+from valuestore.values.parse import is_flag, is_repeatable, parse_arg, parse_args, type_text
+
+
+class Color(enum.Enum):
+    red = 1
+    green = 2
+
+
+class Size(enum.IntEnum):
+    small = 1
+
+
+class Point(Value):
+    """A value with a text form of its own."""
+
+    def __init__(self, x: int, y: int) -> None:
+        self.x, self.y = x, y
+
+    @classmethod
+    def parse_arg(cls, text: str) -> Point:
+        x, _, y = text.partition(",")
+        return cls(int(x), int(y))
+
+
+UserId = NewType("UserId", int)
+Bounded = TypeVar("Bounded", bound=int)
+
+UTC = datetime.UTC
+
+FITS = [
+    (str, "", ""),
+    (str, "3", "3"),
+    (str, '"x"', '"x"'),
+    (int, "3", 3),
+    (int, "-3", -3),
+    (int, "9" * 40, int("9" * 40)),
+    (float, "1e3", 1000.0),
+    (float, "inf", float("inf")),
+    (complex, "1+2j", 1 + 2j),
+    (bool, "true", True),
+    (bool, "False", False),
+    (None, "null", None),
+    (Decimal, "1.10", Decimal("1.10")),
+    (Fraction, "1/3", Fraction(1, 3)),
+    (UUID, "12345678123456781234567812345678", UUID(int=0x12345678123456781234567812345678)),
+    (Path, "a/b", Path("a/b")),
+    (PurePosixPath, "a/b", PurePosixPath("a/b")),
+    (File, "data/a.csv", File("data/a.csv")),
+    (Color, "red", Color.red),
+    (Color, "Color.green", Color.green),
+    (Size, "small", Size.small),
+    (datetime.date, "2026-01-31", datetime.date(2026, 1, 31)),
+    (datetime.datetime, "2026-01-31T12:30:00+00:00", datetime.datetime(2026, 1, 31, 12, 30, tzinfo=UTC)),
+    (datetime.datetime, "2026-01-31", datetime.datetime(2026, 1, 31)),
+    (datetime.time, "12:30", datetime.time(12, 30)),
+    (Literal["a", 1], "a", "a"),
+    (Literal["a", 1], "1", 1),
+    (Literal[True], "true", True),
+    (Literal[Color.red], "red", Color.red),
+    (Optional[int], "3", 3),  # noqa: UP045  # the old spelling is another type at run time
+    (Optional[int], "None", None),  # noqa: UP045
+    (Union[int, str], "3", 3),  # noqa: UP007
+    (int | float | str, "3.5", 3.5),
+    (int | float | str, "x", "x"),
+    (str | int, "3", "3"),
+    (list[int], "3", [3]),
+    (list[int], "[1, 2]", [1, 2]),
+    (list[int], "[]", []),
+    (list[str], '["a", "[b"]', ["a", "[b"]),
+    (list[Path], '["a"]', [Path("a")]),
+    (list[datetime.date], '["2026-01-31"]', [datetime.date(2026, 1, 31)]),
+    (list[list[int]], "[[1], [2, 3]]", [[1], [2, 3]]),
+    (list[int | None], "[1, null]", [1, None]),
+    (list, "[1, null]", [1, None]),
+    (list, "a", ["a"]),
+    (tuple[int, ...], "[1, 2]", (1, 2)),
+    (tuple[int, str], '[1, "a"]', (1, "a")),
+    (tuple, "[1]", (1,)),
+    (set[int], "[1, 1]", {1}),
+    (frozenset[str], "a", frozenset({"a"})),
+    (abc.Sequence[int], "[1]", [1]),
+    (typing.Iterable[int], "[1]", [1]),
+    (list[int] | None, "null", None),
+    (list[int] | None, "[1]", [1]),
+    (dict, '{"a": [1]}', {"a": [1]}),
+    (dict[str, int], '{"a": 1}', {"a": 1}),
+    (dict[int, Color], '{"1": "red"}', {1: Color.red}),
+    (dict[str, list[float]], '{"a": [1, 2.5]}', {"a": [1.0, 2.5]}),
+    (abc.Mapping[str, int], "{}", {}),
+    (Annotated[int, "seconds"], "3", 3),
+    (UserId, "3", 3),
+    (Bounded, "3", 3),
+    (Any, "3", 3),
+    (Any, "null", None),
+    (Any, '{"a": 1}', {"a": 1}),
+    (Any, "text", "text"),
+    (Any, "NaN", "NaN"),
+    (Any, "[" * 100_000, "[" * 100_000),
+    (object, "[1]", [1]),
+]
+
+
+@pytest.mark.parametrize(("annotation", "text", "expected"), FITS)
+def test_text_becomes_what_the_annotation_says(annotation, text, expected):
+    parsed = parse_arg(annotation, text)
+    assert parsed == expected
+    assert type(parsed) is type(expected)
+
+
+MISFITS = [
+    (int, "", "expected int, got ''"),
+    (int, "3.5", "expected int, got '3.5'"),
+    (int, "true", "expected int"),
+    (float, "x", "expected float, got 'x'"),
+    (bool, "1", "expected bool (true or false), got '1'"),
+    (bool, "", "expected bool"),
+    (None, "0", "expected null"),
+    (Decimal, "x", "expected Decimal, got 'x'"),
+    (Fraction, "1/0", "expected Fraction, got '1/0'"),
+    (UUID, "12", "expected UUID"),
+    (Color, "blue", "expected Color (red, green), got 'blue'"),
+    (Color, "1", "expected Color"),
+    (Color, "Size.red", "expected Color"),
+    (Color, "__members__", "expected Color"),
+    (datetime.date, "31.1.2026", "expected date (such as 2026-01-31), got '31.1.2026'"),
+    (datetime.datetime, "now", "expected datetime"),
+    (datetime.time, "25:00", "expected time"),
+    (Literal["a", "b"], "c", "expected 'a' or 'b', got 'c'"),
+    (Optional[int], "x", "expected int or null, got 'x'"),  # noqa: UP045
+    (list[int], "x", "expected int, got 'x'"),
+    (list[int], "[1, true]", "expected int, got 'true'"),
+    (list[str], "[1]", "expected str, got '1'"),
+    (list[int], "[1", "it is not JSON"),
+    (tuple[int, str], "[1]", "expected tuple[int, str], got 1 items"),
+    (dict[str, int], "[1]", "expected dict[str, int], got '[1]'"),
+    (dict[str, int], '{"a": "x"}', "expected int, got 'x'"),
+    (dict[str, int], "{", "it is not JSON"),
+    (dict, '{"a": NaN}', "it is not JSON"),
+    (File, "", "expected File, got '': "),
+    (Point, "1", "expected Point, got '1': "),
+    (bytes, "x", "a bytes cannot be given on the command line"),
+    (type[int], "int", "expected type[int]"),
+    (abc.Callable[[], int], "x", "expected collections.abc.Callable"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "text", "sentence"), MISFITS)
+def test_text_that_does_not_fit_is_named_with_the_type(annotation, text, sentence):
+    with pytest.raises(ValueError) as caught:
+        parse_arg(annotation, text)
+    assert sentence in str(caught.value)
+
+
+def test_a_value_class_parses_its_own_text():
+    point = parse_arg(Point, "1,2")
+    assert (point.x, point.y) == (1, 2)
+
+
+def test_a_repeated_option_is_a_collection():
+    assert parse_args(list[int], ["1", "2"]) == [1, 2]
+    assert parse_args(tuple[int, str], ["1", "2"]) == (1, "2")
+    assert parse_args(list[list[int]], ["[1]", "[2, 3]"]) == [[1], [2, 3]]
+    assert parse_args(str | list[str], ["a", "b"]) == ["a", "b"]
+    assert parse_args(list[str], ["[a", "]"]) == ["[a", "]"]
+
+
+def test_a_repeated_option_for_one_value_is_refused():
+    with pytest.raises(ValueError, match="expected one int, got 2"):
+        parse_args(int, ["1", "2"])
+
+
+def test_a_long_text_is_cut_in_the_message():
+    with pytest.raises(ValueError) as caught:
+        parse_arg(int, "x" * 10_000)
+    assert len(str(caught.value)) < 200
+
+
+def test_control_characters_are_escaped_in_the_message():
+    with pytest.raises(ValueError) as caught:
+        parse_arg(int, "\x1b[31m")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("annotation", [list, list[int], tuple[int, ...], set[str], list[int] | None])
+def test_collections_are_repeatable(annotation):
+    assert is_repeatable(annotation)
+
+
+@pytest.mark.parametrize("annotation", [int, str, dict[str, int], Any, int | None])
+def test_other_types_are_not_repeatable(annotation):
+    assert not is_repeatable(annotation)
+
+
+def test_bools_are_flags():
+    assert is_flag(bool)
+    assert is_flag(bool | None)
+    assert not is_flag(bool | int)
+    assert not is_flag(None)
+    assert not is_flag(int)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [
+        (int, "int"),
+        (list[int], "list[int]"),
+        (int | None, "int or null"),
+        (Any, "JSON or text"),
+        ("Unknown", "Unknown"),
+        (Color, "Color (red, green)"),
+        (Literal["a", "b"], "'a' or 'b'"),
+    ],
+)
+def test_types_are_named_for_people(annotation, text):
+    assert type_text(annotation) == text
+
+
+@given(st.integers())
+def test_every_int_is_read(number):
+    assert parse_arg(int, str(number)) == number
+
+
+@given(st.floats(allow_nan=False))
+def test_every_float_is_read(number):
+    assert parse_arg(float, repr(number)) == number
+
+
+@given(st.lists(st.text()))
+def test_every_list_of_texts_is_read_from_json(texts):
+    assert parse_arg(list[str], json.dumps(texts)) == texts
+
+
+@given(st.text(), st.sampled_from([annotation for annotation, _, _ in FITS]))
+def test_any_text_gives_an_object_or_a_value_error(text, annotation):
+    try:
+        parse_arg(annotation, text)
+    except ValueError as error:
+        assert type(error) is ValueError
