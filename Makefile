@@ -25,7 +25,7 @@ demo: install  ## run the census four times: cold, again, one file touched, one 
 test: install  ## run the tests (PROFILE=thorough for more hypothesis examples)
 	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n auto --dist worksteal
 
-check: lint types layers migrate-check  ## format, lint, types, layers, migrations (tests: make test)
+check: lint types layers migrate-check test  ## format, lint, types, layers, migrations and tests
 
 lint: install
 	@$(BIN)/ruff format --check .

@@ -49,8 +49,7 @@ def preview_bytes(data: bytes) -> str:
     return _dumps(_bytes_text(data))
 
 
-def _dumps(readable: object) -> str:
-    return json.dumps(readable, allow_nan=False, separators=(",", ":"))
+_dumps = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def _readable(node: Plain, depth: int, items: int, text: int) -> object:
