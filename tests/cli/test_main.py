@@ -38,7 +38,7 @@ def test_a_wrong_command_line_is_one_sentence(cli: Cli, arguments: list[str]) ->
 
 
 def test_importing_the_program_loads_nothing_heavy() -> None:
-    heavy = ("sqlalchemy", "alembic", "rich.console", "valuestore.scheduler", "valuestore.repository")
+    heavy = ("sqlalchemy", "alembic", "rich.table", "valuestore.scheduler", "valuestore.repository")
     code = f"import sys, valuestore.cli.main; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

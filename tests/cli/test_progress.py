@@ -49,7 +49,7 @@ def test_what_a_task_prints_stays_on_stdout(here: Path) -> None:
     assert "said" not in err
 
 
-def test_elsewhere_there_is_the_summary_and_nothing_else(program: Cli) -> None:
-    done = program("run", "pipe.py", "squares", "--count", "3")
+def test_elsewhere_there_is_the_summary_and_nothing_else(cli: Cli) -> None:
+    done = cli("run", "pipe.py", "squares", "--count", "3")
     assert done.err.count("\n") == 1
     assert "\x1b" not in done.err

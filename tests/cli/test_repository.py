@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PIPELINE, PROGRAM, Cli
+from tests.cli.conftest import PIPELINE, Cli
 
 READING = (["log"], ["show", "-"], ["sql", "select 1"], ["stats"])
 EVERY = (*READING, ["run", "pipe.py", "greet"], ["db", "current"], ["db", "upgrade"])
@@ -144,19 +144,23 @@ def test_a_file_where_the_folder_should_be_is_a_repository_error(cli: Cli, here:
 # --- permissions ---------------------------------------------------------------------------------
 
 UNPRIVILEGED = """
-import contextlib, io, os, sys
+import contextlib, io, json, os, sys
 from valuestore.cli.main import invoke
 
-folder, *arguments = sys.argv[1:]
+folder, closed, *commands = sys.argv[1:]
 os.chdir(folder)
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-    for command in (["run", "pipe.py", "greet"], ["log"], ["sql", "select 1"], ["db", "upgrade"]):
-        assert invoke([*command, "--repository", "warm"]) == 0  # imports what nobody may not read
+    assert invoke(["run", "pipe.py", "square", "--n", "3", "--repository", "made"]) == 0
+    assert invoke(["log", "--repository", "made"]) == 0  # whatever is imported, is imported by now
+for name, folders, files in os.walk(closed, topdown=False):
+    for file in files:
+        os.chmod(os.path.join(name, file), 0o444)
+    os.chmod(name, 0o555)
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-sys.exit(invoke(arguments))
+print(json.dumps([invoke(command.split()) for command in commands]))
 """
 
 
@@ -166,46 +170,39 @@ def shared() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="valuestore-"))
     folder.chmod(0o755)
     (folder / "pipe.py").write_text(PIPELINE)
+    (folder / "empty").mkdir()
     yield folder
-    for name, folders, _ in os.walk(folder):
-        for each in folders:
-            (Path(name) / each).chmod(0o755)
+    for name, _, _ in os.walk(folder):
+        Path(name).chmod(0o755)
     shutil.rmtree(folder)
 
 
-def _unprivileged(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", UNPRIVILEGED, str(folder), *arguments],
+def _without_rights(folder: Path, closed: str, *commands: str) -> tuple[list[int], list[str]]:
+    """Exit codes and the lines on stderr of commands by somebody who may not write to ``closed``."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED, str(folder), closed, *commands],
         capture_output=True,
         text=True,
         timeout=60,
         env={name: text for name, text in os.environ.items() if not name.startswith("VALUESTORE_")},
     )
+    return json.loads(done.stdout), done.stderr.splitlines()
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(shared: Path) -> None:
-    (shared / "closed").mkdir(mode=0o555)
-    done = _unprivileged(shared, "run", "pipe.py", "greet", "--repository", "closed")
-    assert done.returncode == 3
-    assert done.stderr.startswith("valuestore: cannot write to closed/.valuestore: ")
-    assert done.stderr.count("\n") == 1
+    codes, lines = _without_rights(shared, "empty", "run pipe.py greet --repository empty", "init empty")
+    assert codes == [3, 3]
+    assert len(lines) == 2
+    assert all(line.startswith("valuestore: cannot write to empty/.valuestore: ") for line in lines)
 
 
-@pytest.mark.parametrize("command", [["log"], ["run", "pipe.py", "square", "--n", "4"]])
-def test_a_read_only_repository_is_one_sentence_and_stays_as_it_is(shared: Path, command: list[str]) -> None:
-    subprocess.run(
-        [*PROGRAM, "run", "pipe.py", "square", "--n", "3", "--repository", "locked"],
-        cwd=shared,
-        check=True,
-        capture_output=True,
-        timeout=60,
+def test_a_read_only_repository_is_one_sentence_and_stays_as_it_is(shared: Path) -> None:
+    codes, lines = _without_rights(
+        shared, "made", "run pipe.py square --n 4 --repository made", "log --repository made"
     )
-    folder = shared / "locked" / ".valuestore"
-    for each in (folder / "valuestore.db", folder / "payloads", folder):
-        each.chmod(0o444 if each.is_file() else 0o555)
-    before = (folder / "valuestore.db").read_bytes()
-    done = _unprivileged(shared, *command, "--repository", "locked")
-    assert done.returncode == 3
-    assert done.stderr.startswith("valuestore: cannot write to sqlite:///locked/.valuestore/valuestore.db")
-    assert done.stderr.count("\n") == 1
-    assert (folder / "valuestore.db").read_bytes() == before
+    assert codes == [3, 3]
+    assert len(lines) == 2
+    assert all(line.startswith("valuestore: cannot write to sqlite:///made/.valuestore/") for line in lines)
+    with sqlite3.connect(shared / "made" / ".valuestore" / "valuestore.db") as connection:
+        assert connection.execute("SELECT count(*) FROM job").fetchall() == [(1,)]
+    connection.close()

@@ -52,12 +52,6 @@ def test_the_summary_counts_what_was_executed_and_what_was_cached(cli: Cli) -> N
     assert first.err.count("\n") == 1
 
 
-def test_the_rerun_is_cached_in_a_fresh_process(program: Cli) -> None:
-    program("run", "pipe.py", "squares", "--count", "3")
-    again = program("run", "pipe.py", "squares", "--count", "3")
-    assert "0 executed, 4 cached" in again.err
-
-
 def test_tags_label_the_execution(cli: Cli) -> None:
     cli("run", "--tag", "who=me", "pipe.py", "greet", "--tag", "n=3")
     assert json.loads(cli("show", "-", "--json").out)["tags"] == {"who": "me", "n": 3}
@@ -147,7 +141,9 @@ def test_the_files_folder_comes_first_on_the_path(cli: Cli, here: Path) -> None:
     assert cli("run", "sub/flow.py", "name").out == "aside\n"
 
 
-def test_a_dataclass_of_the_file_comes_back_from_the_cache(program: Cli, here: Path) -> None:
+def test_the_rerun_in_a_fresh_process_is_cached_with_the_classes_of_the_file(
+    cli: Cli, program: Cli, here: Path
+) -> None:
     (here / "rows.py").write_text(
         "from __future__ import annotations\n"
         "from dataclasses import dataclass\n"
@@ -155,7 +151,7 @@ def test_a_dataclass_of_the_file_comes_back_from_the_cache(program: Cli, here: P
         "@dataclass\nclass Row:\n    name: str\n"
         "@task\ndef row() -> Row:\n    return Row('a')\n"
     )
-    program("run", "rows.py", "row")
+    cli("run", "rows.py", "row")
     again = program("run", "rows.py", "row")
     assert again.out == "Row(name='a')\n"
     assert "0 executed, 1 cached" in again.err
@@ -168,6 +164,13 @@ def test_a_file_that_does_not_load_shows_its_own_frames_alone(cli: Cli, here: Pa
     assert "No module named 'not_a_module_anywhere'" in done.err
     assert "importlib" not in done.err
     assert 'broken.py", line 1' in done.err
+
+
+def test_a_module_that_raises_while_it_loads_is_not_a_missing_one(cli: Cli, here: Path) -> None:
+    (here / "raising.py").write_text("raise ValueError('of its own')\n")
+    done = cli("run", "raising", "x")
+    assert done.code == 1
+    assert "ValueError: of its own" in done.err
 
 
 def test_a_file_that_exits_while_it_loads_is_a_failure(cli: Cli, here: Path) -> None:

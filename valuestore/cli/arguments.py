@@ -166,7 +166,7 @@ def _hints(func: Any, parameters: Any) -> dict[str, Any]:
     for parameter in parameters:
         holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
         hints[parameter.name] = parameter.annotation
-        if isinstance(parameter.annotation, str):
+        if parameter.annotation is not parameter.empty:
             try:
                 hints.update(typing.get_type_hints(holder, getattr(func, "__globals__", {})))
             except Exception:  # noqa: BLE001, S112  # user code may raise anything; the text stays

@@ -74,7 +74,7 @@ def invoke(arguments: Sequence[str]) -> int:
     chosen = Options()
     try:
         code = app(list(arguments), prog_name="valuestore", standalone_mode=False, obj=chosen)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except SystemExit:  # typer's, for a reader that went away
         return CLOSED_PIPE

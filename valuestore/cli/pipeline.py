@@ -73,6 +73,9 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _load_module(name: str) -> ModuleType:
+    missing = Usage(f"no file and no module {name!r}")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise missing
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -81,6 +84,4 @@ def _load_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there, and what it imports is not
-        raise Usage(f"no file and no module {name!r}") from error
-    except (TypeError, ValueError) as error:  # "", "..x"
-        raise Usage(f"no file and no module {name!r}") from error
+        raise missing from error

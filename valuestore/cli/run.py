@@ -14,6 +14,7 @@ import typer
 from valuestore.cli.failure import INTERRUPTED, PIPELINE, Usage, report_pipeline, say
 from valuestore.cli.repository import RepositoryOption
 from valuestore.cli.terminal import short, shown
+from valuestore.errors import TaskError
 
 if TYPE_CHECKING:
     from valuestore.cli.arguments import TaskOptions
@@ -100,8 +101,7 @@ def _run(
                 value = scheduler.run(call, tags=tags)
             print(_json(value) if as_json else _text(value))
         except (Exception, SystemExit) as error:
-            execution = scheduler.execution
-            if execution is None or not execution.counts.failed:
+            if not _is_of_the_pipeline(error, scheduler.execution):
                 raise
             report_pipeline(error, debug=debug)
             raise typer.Exit(PIPELINE) from None
@@ -109,6 +109,11 @@ def _run(
             if scheduler.execution is not None:
                 sys.stdout.flush()
                 _summarise(scheduler.execution)
+
+
+def _is_of_the_pipeline(error: BaseException, execution: Execution | None) -> bool:
+    """Whether a task raised it, or its calls cannot run; else the repository failed, or we."""
+    return execution is not None and (execution.counts.failed > 0 or isinstance(error, TaskError))
 
 
 def _loaded(load: Any, file: str, debug: bool) -> Pipeline:
