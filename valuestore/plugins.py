@@ -23,6 +23,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     "stores": {
         "file": "valuestore.stores.filesystem:FileStore",
         "memory": "valuestore.stores.memory:MemoryStore",
+        "redis": "valuestore.stores.redis:RedisStore",
+        "redis+unix": "valuestore.stores.redis:RedisStore",
+        "rediss": "valuestore.stores.redis:RedisStore",
+        "unix": "valuestore.stores.redis:RedisStore",
     },
     "types": {},
     "executors": {"threads": "valuestore.executors.threads:open_threads"},
