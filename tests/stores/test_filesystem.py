@@ -127,6 +127,17 @@ def test_a_value_hidden_by_a_file_does_not_come_back(store, root):
     assert not store.exists("p")
 
 
+def test_a_value_hidden_by_a_file_that_moves_does_not_come_back(store, root):
+    store.put("p/x", b"")
+    store.put("p", b"odd")
+    store.delete("p/x")
+    (root / "p").write_bytes(b"by hand")
+    store.move("p", "q/r")
+    assert store.list().keys == ["q/r"]
+    store.move("q/r", "s")
+    assert {path.name for path in root.iterdir()} == {".vs~", "s"}
+
+
 # --- other tools --------------------------------------------------------------------------------------
 
 
@@ -336,6 +347,20 @@ def test_a_relative_root_stays_where_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     store.put("k", b"data")
     assert (tmp_path / "store/k").read_bytes() == b"data"
+
+
+def test_a_time_beyond_any_datetime_does_not_stop_a_stat(store, root, monkeypatch):
+    store.put("k", b"data")
+    real = os.fstat
+
+    def fstat(fd):
+        found = real(fd)
+        return os.stat_result(
+            (*found[:8], 10**15, *found[9:]), {"st_mtime_ns": 10**24, "st_ctime_ns": 10**24}
+        )
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    assert store.stat("k").modified.year == 9999
 
 
 def test_it_signs_no_urls_and_has_no_batches(store):

@@ -200,6 +200,15 @@ def test_a_volume_that_was_unmounted_is_not_empty(store, monkeypatch):
     assert store.get("old") == b"old"
 
 
+def test_a_medium_that_cannot_be_opened_is_told(root, store):
+    with pytest.MonkeyPatch.context() as patch:
+        fail(patch, "lstat", OSError(errno.EIO, os.strerror(errno.EIO)))
+        uses = [lambda: FileStore(root), lambda: store.get("a/b"), lambda: store.exists("old")]
+        for use in uses:
+            with pytest.raises(StoreUnavailable, match=os.strerror(errno.EIO)):
+                use()
+
+
 def test_a_root_that_is_gone_is_empty_or_unavailable_as_it_was_opened(tmp_path):
     made, found = FileStore(tmp_path / "a"), FileStore(tmp_path / "a", create=False)
     (tmp_path / "a").rmdir()
@@ -410,6 +419,25 @@ def test_a_file_whose_sync_failed_is_not_trusted_again(root):
     store.put("b", b"x")
     store.flush()
     store.close()
+
+
+def test_what_could_not_be_opened_is_synced_by_the_next_flush(root, synced):
+    store = FileStore(root, durability="full")
+    store.put("k", b"x")
+    real = os.open
+
+    def full(path, flags, *mode, **options):
+        if not flags & os.O_CREAT:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return real(path, flags, *mode, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(StoreUnavailable, match="Too many open files"):
+            store.flush()
+    assert (store.get("k"), synced) == (b"x", [])
+    store.flush()
+    assert synced[0] == f"{root}/k"
 
 
 def test_a_failed_sync_leaves_the_old_value(root, monkeypatch):

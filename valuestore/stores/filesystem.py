@@ -3,9 +3,9 @@
 A key is a path below the root, and its file holds exactly the value's bytes. The store's own things lie
 in ``.vs~/`` there::
 
-    tmp/<random>                      values being written; renamed into place when whole
-    attrs/<key digest>-<inode>-<mtime>  attributes of the very file with that inode and mtime_ns
-    odd/<key digest>, <...>.key       values whose key cannot be a path, and what that key is
+    tmp/<random>                        what is being written; renamed into place when whole
+    attrs/<key digest>-<inode>-<mtime>  the attributes of the very file with that inode and mtime_ns
+    odd/<key digest>, <...>.key         values whose key cannot be a path, and what that key is
 
 Odd keys are those with a segment too long for the file system, those below ``.vs~``, and those whose path
 crosses another key's (both ``p`` and ``p/x`` may exist). A file at the path wins over an odd one.
@@ -61,11 +61,10 @@ from valuestore.stores.base import (
 _PRIVATE = b".vs~"
 _KEY_SUFFIX = b".key"
 _STALE_SECONDS = 3600.0
-_COMMIT_ATTEMPTS = 100
+_ATTEMPTS = 100
 
-_READ = (
-    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-)  # NONBLOCK: a FIFO in the way opens at once
+# Not blocking, since a FIFO in the way would keep an open waiting for its writer.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 _IMPOSSIBLE_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
@@ -80,13 +79,13 @@ _REMEMBERED_ETAGS = 65_536
 
 
 class FileStore(Store):
-    """Keys as files below ``root``. For POSIX systems, and file systems that tell upper from lower case.
+    """Keys as files below ``root``. For POSIX, not Windows, and file systems that tell upper from lower case.
 
     ``durability="fast"`` is safe against killed processes. ``"full"`` is also safe against power loss:
     ``flush`` syncs what was put since the last one, files before folders, and an existing value is replaced
-    by one that was synced before. With ``create`` the root is made when
-    it is missing. Files and folders get the modes that the umask leaves. Links, FIFOs and devices below
-    the root are never followed or read: there, a store sees nothing, and ``put`` replaces them.
+    by one that was synced before. With ``create`` the root is made when it is missing. Files and folders
+    get the modes that the umask leaves. Links, FIFOs and devices below the root are never followed or read:
+    the store sees nothing there, and ``put`` replaces them; what is below a linked folder, it keeps apart.
 
     Other tools may add, replace (by rename) and remove files. Copying or touching a file by hand loses its
     attributes, since these belong to the inode; copy through a store to keep them. Between processes, a
@@ -130,12 +129,12 @@ class FileStore(Store):
 
     def open(self, key: str) -> BinaryIO:
         fd, _, _ = self._open(key, self._raw(key))
-        return io.BufferedReader(_Reader(fd, f"{self.url}/{key}"), CHUNK_BYTES // 4)
+        return self._stream(key, fd)
 
     def stat(self, key: str) -> Stat:
         fd, found, attrs = self._open_with_attrs(key)
         try:
-            return self._make_stat(key, found, self._etag(fd, found), attrs)
+            return _make_stat(key, found, self._etag(fd, found), attrs)
         except OSError as error:
             raise self._unreadable(error, key) from error
         finally:
@@ -146,13 +145,6 @@ class FileStore(Store):
         if found is None:
             self._raise_missing(key)
         return found.st_size
-
-    def exists(self, key: str) -> bool:
-        try:
-            self.size(key)
-        except NotFound:
-            return False
-        return True
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
         check_page(limit, cursor)
@@ -184,15 +176,13 @@ class FileStore(Store):
         except BaseException:
             temp.discard()
             raise
-        return self._make_stat(key, temp.found, etag, kept)
+        return _make_stat(key, temp.found, etag, kept)
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         self._raw(target)
         fd, _, attrs = self._open_with_attrs(source)
-        with _Reader(fd, f"{self.url}/{source}") as stream:
-            return self.put(
-                target, iter(lambda: stream.read(CHUNK_BYTES), b""), attrs=attrs, overwrite=overwrite
-            )
+        with self._stream(source, fd) as stream:
+            return self.put(target, stream, attrs=attrs, overwrite=overwrite)
 
     def move(self, source: str, target: str) -> None:
         """As everywhere; without attributes it is a rename, which takes what is there at that instant."""
@@ -203,6 +193,7 @@ class FileStore(Store):
         if source == target or self._attrs_to_keep(source, raw, found):
             super().move(source, target)
             return
+        self._drop_hidden(raw, path)
         try:
             with _lock_for(self._root + target_raw):
                 self._commit(_Temp(path, found), target, target_raw, {}, True)
@@ -210,6 +201,7 @@ class FileStore(Store):
             if self.exists(source):
                 raise
             self._raise_missing(source)
+        self._leave(path)
 
     def delete(self, key: str) -> None:
         raw = self._raw(key)
@@ -217,12 +209,15 @@ class FileStore(Store):
             path, found = self._find(raw)
             if found is None:
                 self._raise_missing(key)
+            self._drop_hidden(raw, path)
             try:
-                self._remove(raw, path, found)
+                os.unlink(path)
             except FileNotFoundError:
                 self._raise_missing(key)
             except OSError as error:
                 raise self._unwritable(error, path) from error
+            _unlink(self._sidecar(raw, found))
+        self._leave(path)
 
     # --- itself -------------------------------------------------------------------------------------
 
@@ -276,6 +271,7 @@ class FileStore(Store):
             if self._create:
                 self._make_root()
             found = os.stat(self._root)
+            self._name_max = os.pathconf(self._root, "PC_NAME_MAX")
         except FileNotFoundError:
             raise NotFound(self.root, "the file system") from None
         except (FileExistsError, NotADirectoryError):
@@ -283,10 +279,9 @@ class FileStore(Store):
         except OSError as error:
             raise self._unwritable(error, self._root) from error
         for folder in (self._private, self._temps, self._attrs, self._odd):
-            own = _lstat(folder[:-1])
+            own = self._look(folder[:-1])
             if own is not None and not stat.S_ISDIR(own.st_mode):
                 raise BadReference(self.url, f"{os.fsdecode(folder[:-1])} in it is not a folder")
-        self._name_max = os.pathconf(self._root, "PC_NAME_MAX")
         return found.st_dev
 
     def _make_root(self) -> None:
@@ -298,6 +293,9 @@ class FileStore(Store):
             os.makedirs(self._root, exist_ok=True)
         if self.durability == "full":
             self._unsynced.add_folders(made_in)
+
+    def _stream(self, key: str, fd: int) -> BinaryIO:
+        return io.BufferedReader(_Reader(fd, f"{self.url}/{key}"), CHUNK_BYTES // 4)
 
     def _raw(self, key: str) -> bytes:
         self._check_open()
@@ -387,19 +385,20 @@ class FileStore(Store):
     def _open_with_attrs(self, key: str) -> tuple[int, os.stat_result, dict[str, Any]]:
         """The data and the attributes of one and the same put."""
         raw = self._raw(key)
-        while True:
+        for _ in range(_ATTEMPTS):
             fd, found, path = self._open(key, raw)
             try:
                 attrs = self._load_attrs(key, raw, found)
                 if attrs is not None:
                     return fd, found, attrs
                 now = self._look(path)
-                if now is not None and _identity(now) == _identity(found):
+                if now is not None and now.st_ino == found.st_ino:
                     return fd, found, {}
             except BaseException:
                 os.close(fd)
                 raise
             os.close(fd)  # replaced since it was opened, and so may its attributes have been: look again
+        raise StoreUnavailable(self.url, f"{key!r} keeps changing")
 
     # --- putting in place ---------------------------------------------------------------------------
 
@@ -436,7 +435,7 @@ class FileStore(Store):
     ) -> dict[str, Any]:
         """Rename the file into place with its attributes, which are returned. Tries again if folders move."""
         try:
-            for _ in range(_COMMIT_ATTEMPTS):
+            for _ in range(_ATTEMPTS):
                 path, old = self._find(raw)
                 if old is not None and not overwrite:
                     raise AlreadyExists(key, self.url)
@@ -519,17 +518,18 @@ class FileStore(Store):
                     self._unsynced.add_folders([os.path.dirname(path[:end])])
             end = path.find(b"/", end + 1)
 
-    def _remove(self, raw: bytes, path: bytes, found: os.stat_result) -> None:
-        literal = not path.startswith(self._odd)
-        if literal:
-            _unlink(self._odd_path(raw))  # a value that the file hid must not come back
-        os.unlink(path)
-        _unlink(self._sidecar(raw, found))
+    def _drop_hidden(self, raw: bytes, path: bytes) -> None:
+        """A value that the file at the path hides must not come back when the file goes."""
+        if not path.startswith(self._odd):
+            _unlink(self._odd_path(raw))
+
+    def _leave(self, path: bytes) -> None:
+        """After a file went: its folders go too if that emptied them, up to the first that it did not."""
         folder = os.path.dirname(path)
         if self.durability == "full":
             self._unsynced.add_folders([folder])
-        with suppress(OSError):  # folders that became empty go too, up to the first that did not
-            while literal and len(folder) >= len(self._root):
+        with suppress(OSError):
+            while len(folder) >= len(self._root) and not path.startswith(self._private):
                 os.rmdir(folder)
                 folder = os.path.dirname(folder)
 
@@ -633,8 +633,8 @@ class FileStore(Store):
                             continue
                         if raw <= after and not after.startswith(raw):
                             continue
-                    elif (
-                        raw <= after or not raw.startswith(prefix) or not entry.is_file(follow_symlinks=False)
+                    elif raw <= after or not (
+                        raw.startswith(prefix) and entry.is_file(follow_symlinks=False)
                     ):
                         continue
                     if len(raw) <= KEY_MAX_BYTES and _is_utf8(raw):
@@ -694,9 +694,6 @@ class FileStore(Store):
             self._etags[identity] = etag
         return etag
 
-    def _make_stat(self, key: str, found: os.stat_result, etag: str, attrs: dict[str, Any]) -> Stat:
-        return Stat(key, found.st_size, _aware(found.st_mtime_ns), etag, attrs)
-
     # --- sweeping -----------------------------------------------------------------------------------
 
     def _sweep_temps(self, seconds: float) -> int:
@@ -730,7 +727,7 @@ class FileStore(Store):
 
     def _check_device(self) -> None:
         """Tell an unmounted volume from an empty one: its keys are not lost."""
-        found = _lstat(self._root)
+        found = self._look(self._root)
         if found is None and not self._create:
             raise StoreUnavailable(self.url, "the folder is gone")
         if found is not None and found.st_dev != self._device:
@@ -782,10 +779,10 @@ class _Temp:
         self.found = os.lstat(self.path)
 
     def sync(self) -> None:
-        """Have it on the disk, attributes and all. Raises: StoreUnavailable."""
-        for path in (self.path, self.sidecar):
-            if path is not None and (failure := _sync(path)) is not None:
-                raise StoreUnavailable(*failure)
+        """Have it on the disk, attributes and all."""
+        _sync(self.path)
+        if self.sidecar is not None:
+            _sync(self.sidecar)
 
     def drop_sidecar(self) -> None:
         if self.sidecar is not None:
@@ -800,10 +797,10 @@ class _Temp:
         if self._fd >= 0:
             with suppress(OSError):
                 os.close(self._fd)
-        left = _lstat(self.path)
-        if left is not None and left.st_nlink == 1:
-            self.drop_sidecar()
-        _unlink(self.path)
+        with suppress(OSError):
+            if os.lstat(self.path).st_nlink == 1:
+                self.drop_sidecar()
+            os.unlink(self.path)
 
 
 class _Unsynced:
@@ -826,30 +823,46 @@ class _Unsynced:
         with _unsynced_lock:
             files, self._files = self._files, {}
             folders, self._folders = self._folders, {}
-        failures = []
+        failures: list[OSError] = []
         for path in (*files, *folders):
-            failure = _sync(path)
-            if failure is not None:
+            try:
+                _sync(path)
+            except _SyncFailed as failure:
                 failures.append(failure)
                 if path in files:
                     _unlink(path)
+            except OSError as error:
+                failures.append(error)
+                self._keep(path, path in files)
         if failures:
-            raise StoreUnavailable(*failures[0])
+            raise _unsynced_error(failures[0]) from failures[0]
+
+    def _keep(self, path: bytes, is_file: bool) -> None:
+        """What could not even be opened may be synced by a later flush."""
+        with _unsynced_lock:
+            (self._files if is_file else self._folders)[path] = None
 
 
-def _sync(path: bytes) -> tuple[str, str] | None:
-    """Sync one file or folder; what is gone by now needs none. On failure, its path and the reason."""
+class _SyncFailed(OSError):
+    """The system tried to write, and could not: what the disk holds is unknown."""
+
+
+def _sync(path: bytes) -> None:
+    """Sync one file or folder; what is gone by now needs none. Raises: _SyncFailed, OSError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return
+    try:
+        os.fsync(fd)
     except OSError as error:
-        return os.fsdecode(path), error.strerror or str(error)
-    return None
+        raise _SyncFailed(error.errno, error.strerror, path) from error
+    finally:
+        os.close(fd)
+
+
+def _unsynced_error(error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(os.fsdecode(error.filename), error.strerror or str(error))
 
 
 class _Reader(io.FileIO):
@@ -871,12 +884,6 @@ class _Reader(io.FileIO):
         except OSError as error:
             raise StoreUnavailable(self._place, error.strerror or str(error)) from error
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        try:
-            return super().read(-1 if size is None else size) or b""
-        except OSError as error:
-            raise StoreUnavailable(self._place, error.strerror or str(error)) from error
-
 
 def _read(fd: int, first: int, last: int) -> bytes:
     """The bytes of the file from ``first`` up to ``last``, or up to its end."""
@@ -890,20 +897,17 @@ def _read(fd: int, first: int, last: int) -> bytes:
     return b"".join(pieces)
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_ino, found.st_mtime_ns
-
-
 def _key_digest(raw: bytes) -> bytes:
     """Of an algorithm for which nobody can make two keys with one digest."""
     return hash_bytes(raw, "store key", algorithm="blake3-256").encode()
 
 
-def _aware(nanoseconds: int) -> datetime:
+def _make_stat(key: str, found: os.stat_result, etag: str, attrs: dict[str, Any]) -> Stat:
     try:
-        return datetime.fromtimestamp(nanoseconds // 1000 / 1e6, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.max.replace(tzinfo=UTC)
+        modified = datetime.fromtimestamp(found.st_mtime_ns // 1000 / 1e6, UTC)
+    except (ValueError, OverflowError, OSError):  # set by hand, to a year that a datetime does not reach
+        modified = datetime.max.replace(tzinfo=UTC)
+    return Stat(key, found.st_size, modified, etag, attrs)
 
 
 def _is_utf8(raw: bytes) -> bool:
