@@ -110,3 +110,6 @@ def test_a_built_in_part_without_its_package_says_so(monkeypatch):
     monkeypatch.setitem(plugins.BUILTIN["stores"], "gone", "no_such_package_at_all:Store")
     with pytest.raises(ConfigError, match="'no_such_package_at_all', which is not installed"):
         plugins.find("stores", "gone")
+    found = plugins.find_all("stores")
+    assert "gone" not in found
+    assert "memory" in found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,16 @@ def find(kind: str, name: str) -> Any:
 
 
 def find_all(kind: str) -> dict[str, Any]:
-    """Every part of that kind that loads, by name; broken plug-ins are left out, each with one warning."""
-    found = {name: _load_builtin(name, target) for name, target in _builtin(kind).items()}
+    """Every part of that kind that loads, by name.
+
+    Left out are built-in parts whose package is not installed and, each with one warning, broken plug-ins.
+    """
+    found = {}
+    for name, target in _builtin(kind).items():
+        with suppress(ConfigError):
+            found[name] = _load_builtin(name, target)
     for name, plugin in _entry_points(kind).items():
-        if name not in found and (part := _load_plugin(kind, name, plugin)) is not _BROKEN:
+        if name not in _builtin(kind) and (part := _load_plugin(kind, name, plugin)) is not _BROKEN:
             found[name] = part
     return found
 
