@@ -1,0 +1,43 @@
+"""Wrappers: each a store made of stores, and one policy each. Put one around the other to combine them.
+
+A wrapper owns what it wraps: closing it closes that, and its pickle holds that one's configuration. The
+names load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from valuestore.stores.wrappers.base import Wrapper
+    from valuestore.stores.wrappers.limited import Limited
+    from valuestore.stores.wrappers.observed import Observed
+    from valuestore.stores.wrappers.prefixed import Prefixed
+    from valuestore.stores.wrappers.readonly import ReadOnly
+
+_HOMES = {
+    "Limited": "limited",
+    "Observed": "observed",
+    "Prefixed": "prefixed",
+    "ReadOnly": "readonly",
+    "Wrapper": "base",
+}
+
+__all__ = [
+    "Limited",
+    "Observed",
+    "Prefixed",
+    "ReadOnly",
+    "Wrapper",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
