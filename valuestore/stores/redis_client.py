@@ -6,13 +6,19 @@ It wraps the pool of redis-py, which is safe to use by threads and after a fork.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import (
+    AskError,
+    ClusterCrossSlotError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
 from redis.retry import Retry
 
 from valuestore.errors import (
@@ -52,31 +58,24 @@ class RedisClient:
 
         Raises: StoreError if there is something other than a string; StoreReadOnly; NotSupported.
         """
-        try:
-            self._greet()
-            return self._redis.execute_command(*command)
-        except NoScriptError:
-            raise
-        except _FAILURES as error:
-            raise self._typed(error, key) from error
+        return self._answer(key, lambda: self._redis.execute_command(*command))
 
     def run(self, key: str, script: redis_scripts.Script, names: Sequence[str], *arguments: Any) -> Any:
-        """What the script returns."""
+        """What the script returns. Raises: as ``do``."""
+        return self._answer(key, lambda: self._run(script, len(names), *names, *arguments))
+
+    def _run(self, script: redis_scripts.Script, *arguments: Any) -> Any:
         try:
-            return self.do(key, "EVALSHA", script.digest, len(names), *names, *arguments)
+            return self._redis.execute_command("EVALSHA", script.digest, *arguments)
         except NoScriptError:  # the server was restarted
-            return self.do(key, "EVAL", script.text, len(names), *names, *arguments)
+            return self._redis.execute_command("EVAL", script.text, *arguments)
 
     def do_all(self, key: str, *commands: Sequence[Any]) -> Sequence[Any]:
         """What the server answers to each of the commands, which it gets together."""
-        try:
-            self._greet()
-            answers = self._send(commands)
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-        except _FAILURES as error:
-            raise self._typed(error, key) from error
+        answers = cast(Sequence[Any], self._answer(key, lambda: self._send(commands)))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise self._typed(answer, key) from answer
         return answers
 
     def forget(self, *names: str) -> None:
@@ -90,6 +89,13 @@ class RedisClient:
 
     def wrong_type(self, key: str) -> StoreError:
         return StoreError(f"{self.url} has something that is no string at {key!r}; it was left alone")
+
+    def _answer(self, key: str, ask: Callable[[], Any]) -> Any:
+        try:
+            self._greet()
+            return ask()
+        except _FAILURES as error:
+            raise self._typed(error, key) from error
 
     def _send(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -119,14 +125,14 @@ class RedisClient:
         text = str(error)
         if "WRONGTYPE" in text:
             return self.wrong_type(key)
-        if "READONLY" in text:
+        if isinstance(error, ReadOnlyError) or "READONLY" in text:  # the latter: from a script
             return StoreReadOnly(self.url, "it is a read-only replica")
-        if "CROSSSLOT" in text or text.startswith(("MOVED", "ASK")):
+        if isinstance(error, ClusterCrossSlotError | AskError):
             instead = "put a hash tag into the prefix, {name}, and connect to the node of its slot"
             return NotSupported(self.url, "keys on several nodes of a cluster", instead)
         if isinstance(error, redis.TimeoutError | TimeoutError):
             return StoreUnavailable(self.url, f"no answer within timeout_seconds={self._timeout_seconds:g}")
-        if "OOM" in text:
+        if isinstance(error, OutOfMemoryError) or "OOM" in text:
             return StoreUnavailable(self.url, "it is full; raise its maxmemory, or delete something")
         return StoreUnavailable(self.url, text or type(error).__name__)
 

@@ -37,7 +37,6 @@ class Recipe(Protocol):
     image: str
     image_port: int
     kill_signal: int
-    stop_signal: int
     unprivileged: bool
 
     def prepare(self, program: str, folder: str, run: Run) -> None: ...
@@ -117,7 +116,7 @@ class Process:
         _wait_until_ready(self._recipe, self)
 
     def kill(self) -> None:
-        self._end(self._recipe.kill_signal)
+        self._end()
 
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -134,7 +133,7 @@ class Process:
 
     def close(self) -> None:
         self.resume()
-        self._end(self._recipe.stop_signal)
+        self._end()
         self._reserved.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -180,9 +179,9 @@ class Process:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def _end(self, number: int) -> None:
+    def _end(self) -> None:
         if self._process is not None:
-            self._process.send_signal(number)
+            self._process.send_signal(self._recipe.kill_signal)
             try:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:

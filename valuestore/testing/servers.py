@@ -59,7 +59,6 @@ class Server(ABC):
     image: str
     image_port: int
     kill_signal: int = signal.SIGKILL
-    stop_signal: int = signal.SIGTERM
     unprivileged: bool = False
     """Whether the program refuses to run as root."""
 
@@ -186,7 +185,9 @@ class RedisServer(Server):
     def __init__(self, *, own: bool = False, **options: str) -> None:
         super().__init__(own=own or bool(options))
         chosen = {"appendonly": "yes", "appendfsync": "no", "save": ""} | options
-        self._arguments = [part for name, value in chosen.items() for part in (f"--{name}", value)]
+        self._arguments = [
+            part for name, value in chosen.items() for part in (f"--{name}", *(value.split() or [""]))
+        ]
 
     def make_url(self, host: str, port: int) -> str:
         return f"redis://{host}:{port}/0"
@@ -216,7 +217,6 @@ class PostgresServer(Server):
     image = "postgres:17-alpine"
     image_port = 5432
     kill_signal = signal.SIGQUIT  # at once and without saving, like SIGKILL, but with its children
-    stop_signal = signal.SIGINT
     unprivileged = True
 
     def make_url(self, host: str, port: int) -> str:
@@ -299,7 +299,7 @@ class S3Server(Server):
     def find_program(self) -> str | None:
         return sys.executable if find_spec("moto") and find_spec("flask_cors") else None
 
-    def command(self, program: str, folder: str, port: int) -> list[str]:  # noqa: ARG002
+    def command(self, program: str, folder: str, port: int) -> list[str]:
         return [program, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
 
     def is_ready(self, host: str, port: int) -> bool:
@@ -341,7 +341,7 @@ class SigningS3Server(S3Server):
     def find_program(self) -> str | None:
         return _on_path("rclone")
 
-    def prepare(self, program: str, folder: str, run: Run) -> None:  # noqa: ARG002
+    def prepare(self, program: str, folder: str, run: Run) -> None:
         os.mkdir(f"{folder}/objects")
 
     def command(self, program: str, folder: str, port: int) -> list[str]:
