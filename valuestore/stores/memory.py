@@ -6,6 +6,7 @@ import os
 import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import RLock
@@ -27,6 +28,7 @@ from valuestore.stores.base import (
     iter_chunks,
     take_page,
 )
+from valuestore.stores.batch import Changes, Removal, collect_changes
 
 
 class MemoryStore(Store):
@@ -87,6 +89,10 @@ class MemoryStore(Store):
         found = self._find(source)
         return self.put(target, found.data, attrs=found.attrs, overwrite=overwrite)
 
+    def batch(self) -> AbstractContextManager[Store]:
+        self._check_open()
+        return collect_changes(self, lambda changes: self._space.commit(changes, self.url))
+
     @property
     def url(self) -> str:
         return f"memory://{self._name or ''}"
@@ -139,6 +145,24 @@ class _Space:
             elif keep_attrs:
                 entry.attrs.update(old.attrs)
             self.entries[key] = entry
+
+    def commit(self, changes: Changes, where: str) -> None:
+        """All of the changes at one instant: readers take no lock, so they get other contents as a whole.
+
+        Raises: AlreadyExists if a key to be created is taken by now; then nothing changes.
+        """
+        with self.lock:
+            entries = dict(self.entries)
+            for key, change in changes.items():
+                old = entries.pop(key, None)
+                if isinstance(change, Removal):
+                    continue
+                if change.create and old is not None:
+                    raise AlreadyExists(key, where)
+                kept = {} if old is None else old.attrs
+                attrs = copy_attrs(kept if change.attrs is None else change.attrs)
+                entries[key] = _Entry(change.data, change.known.etag, change.known.modified, attrs)
+            self.entries, self.order = entries, None
 
     def keys(self, prefix: str, cursor: str | None) -> Iterator[str]:
         """Keys in order. Code point order, by which Python sorts str, is the byte order of UTF-8."""
