@@ -1,4 +1,4 @@
-"""The documentation runs: every Python block as a script, every SQL block as a query, every link leads somewhere."""
+"""The documentation runs: Python blocks as scripts, SQL blocks as queries, and links lead somewhere."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from valuestore.errors import ConfigError
-from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM
 
 FILE_NAME = "valuestore.toml"
 _PREFIX = "VALUESTORE_"
@@ -34,14 +33,12 @@ class Settings:
 
     database: str = ""
     payloads: str = ""
-    digest: str = DEFAULT_ALGORITHM
+    digest: str = "xxh3-128"
     inline_max_bytes: int = 8192
     busy_timeout_seconds: float = 60.0
     durability: str = "fast"
 
     def __post_init__(self) -> None:
-        if self.digest not in ALGORITHMS:
-            raise ConfigError("digest", f"no algorithm {self.digest!r}; there are {', '.join(ALGORITHMS)}")
         if self.durability not in ("fast", "full"):
             raise ConfigError("durability", f"{self.durability!r} is neither 'fast' nor 'full'")
         if self.inline_max_bytes < 0:

@@ -20,9 +20,10 @@ from valuestore.db.history import History
 from valuestore.db.lookup import Lookup, Miss
 from valuestore.db.recorder import Recorder
 from valuestore.errors import BadKey, NotARepository, NotFound, StoreReadOnly
-from valuestore.hashing import Digest, is_digest
+from valuestore.hashing import Digest, get_algorithm, is_digest
 from valuestore.stores.base import open_store
 from valuestore.stores.content import ContentStore
+from valuestore.stores.filesystem import FileStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.registry import get_type_registry
 
@@ -50,16 +51,19 @@ class Repository:
         self.folder = folder
         self.settings = settings
         _make_folder(folder)
-        database_url = settings.database or f"sqlite:///{folder / _DATABASE}"
-        self.database = Database(database_url, busy_timeout_seconds=settings.busy_timeout_seconds)
-        recorded = migrate.ensure(self.database, {"digest": settings.digest})
+        get_algorithm(settings.digest)
+        self.database = open_database(folder, settings)
+        try:
+            recorded = migrate.ensure(self.database, {"digest": settings.digest})
+        except BaseException:
+            self.database.close()
+            raise
         self.repository_id = recorded["id"]
         self.algorithm = recorded["digest"]
-        payloads_url = settings.payloads or f"{(folder / _PAYLOADS).resolve()}"
         store = (
-            open_store(payloads_url, durability=settings.durability)
-            if not settings.payloads
-            else open_store(payloads_url)
+            open_store(settings.payloads)
+            if settings.payloads
+            else FileStore((folder / _PAYLOADS).resolve(), durability=settings.durability)
         )
         self.payloads = ContentStore(store, algorithm=self.algorithm)
         registry = get_type_registry().with_algorithm(self.algorithm)
@@ -141,6 +145,14 @@ def find_folder(location: str | Path | None = None) -> Path:
         if (parent / FOLDER).is_dir():
             return parent / FOLDER
     return here / FOLDER
+
+
+def open_database(folder: Path, settings: Settings) -> Database:
+    """The metadata database of the repository in ``folder``, its schema unchecked."""
+    seconds = settings.busy_timeout_seconds
+    if settings.database:
+        return Database(settings.database, busy_timeout_seconds=seconds)
+    return Database.at(folder / _DATABASE, busy_timeout_seconds=seconds)
 
 
 def _make_folder(folder: Path) -> None:

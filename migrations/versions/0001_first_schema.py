@@ -15,11 +15,11 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "argument",
-        sa.Column("call_hash", sa.String(length=64), nullable=False),
+        sa.Column("args_hash", sa.String(length=64), nullable=False),
         sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value_hash", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("call_hash", "position"),
+        sa.PrimaryKeyConstraint("args_hash", "position"),
         sqlite_with_rowid=False,
     )
     op.create_index("argument_by_value", "argument", ["value_hash"], unique=False)
@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("parent_id", sa.String(length=32), nullable=True),
         sa.Column("task_hash", sa.String(length=64), nullable=False),
         sa.Column("call_hash", sa.String(length=64), nullable=True),
+        sa.Column("args_hash", sa.String(length=64), nullable=True),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("started", sa.BigInteger(), nullable=False),
         sa.Column("ended", sa.BigInteger(), nullable=False),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from valuestore.config import environment, load_settings
+from valuestore.config import Settings, environment, load_settings
 from valuestore.errors import ConfigError, NotARepository
 
 if TYPE_CHECKING:
@@ -34,20 +34,19 @@ def open_existing(location: Path | None) -> Repository:
 
 def open_database(location: Path | None) -> Database:
     """Its metadata database, whatever schema it has. Raises: NotARepository."""
-    from valuestore.db.engine import Database
+    from valuestore import repository
 
-    folder, url = _require(location)
-    return Database(url or f"sqlite:///{folder / 'valuestore.db'}")
+    return repository.open_database(*_require(location))
 
 
-def _require(location: Path | None) -> tuple[Path, str]:
+def _require(location: Path | None) -> tuple[Path, Settings]:
     from valuestore.repository import find_folder
 
     folder = find_folder(location)
-    url = load_settings(folder, {}).database
-    if not url and not (folder / "valuestore.db").exists():
+    settings = load_settings(folder, {})
+    if not settings.database and not (folder / "valuestore.db").exists():
         raise NotARepository(str(folder), "there is none yet (`valuestore init` makes one)")
-    return folder, url
+    return folder, settings
 
 
 def init(

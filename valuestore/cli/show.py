@@ -79,8 +79,7 @@ def read_record(found: Found, repository: Repository, limit: int) -> dict[str, A
         record["first_jobs"] = history.jobs(found.record_id, limit).dicts()
         record["failed_jobs"] = history.failed_jobs(found.record_id).dicts() if record["failed"] else []
     elif found.kind in ("job", "call"):
-        call_hash = record["call_hash"]
-        record["arguments"] = history.arguments(call_hash).dicts() if call_hash else []
+        record["arguments"] = history.arguments(record["args_hash"] or "").dicts()
     elif found.kind == "value":
         record["is_inline"] = bool(record["is_inline"])
         digest = record["payload_digest"]

@@ -10,10 +10,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, create_engine, event, exc
+from sqlalchemy import URL, Connection, create_engine, event, exc
 from sqlalchemy.engine import make_url
 
 from valuestore.errors import (
@@ -38,11 +38,11 @@ class Database:
     Thread-safe. A connection is used by the process that made it alone: after a fork the child makes its own.
     """
 
-    def __init__(self, url: str, *, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str | URL, *, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> None:
         try:
             self.url = make_url(url)
         except exc.ArgumentError as error:
-            raise ConfigError("database", f"{url!r} is not a database URL") from error
+            raise ConfigError("database", "it is not a database URL") from error
         self.name = self.url.render_as_string(hide_password=True)
         self.busy_timeout_seconds = busy_timeout_seconds
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
@@ -55,6 +55,11 @@ class Database:
         event.listen(self._engine, "checkout", _on_checkout)
         if self.is_sqlite:
             event.listen(self._engine, "begin", _begin)
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str], **settings: Any) -> Self:
+        """The SQLite database in the file at ``path``, whatever characters it has."""
+        return cls(URL.create("sqlite", database=os.fspath(path)), **settings)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -22,6 +22,8 @@ _PREFIXED = {
 }
 """Kinds of records with the id they are found by, in the order they are shown."""
 
+_HEX = frozenset("0123456789abcdef")
+
 _END_OF_PREFIX = "g"
 """Sorts after every hex digit: ids with a prefix lie in [prefix, prefix + "g")."""
 
@@ -88,6 +90,8 @@ class History:
 
     def find(self, prefix: str, limit: int = 10) -> list[Found]:
         """The records whose id starts with ``prefix``; at most ``limit`` of each kind. May be empty."""
+        if not _HEX.issuperset(prefix):
+            return []
         queries = [
             select(literal(kind).label("kind"), column.label("record_id"))
             .where(_starts_with(column, prefix))
@@ -114,13 +118,13 @@ class History:
         }
         return self._rows(views[found.kind], {"id": found.record_id}).dicts()[0]
 
-    def arguments(self, call_hash: str) -> Rows:
-        """What a call was given: name, type, preview and hash of each argument."""
+    def arguments(self, args_hash: str) -> Rows:
+        """What a call or a failed job was given: name, type, preview and hash of each argument."""
         query = (
             "SELECT a.name, v.type_name, v.preview, a.value_hash FROM argument a "
-            "LEFT JOIN value v ON v.value_hash = a.value_hash WHERE a.call_hash = :id ORDER BY a.position"
+            "LEFT JOIN value v ON v.value_hash = a.value_hash WHERE a.args_hash = :id ORDER BY a.position"
         )
-        return self._rows(query, {"id": call_hash})
+        return self._rows(query, {"id": args_hash})
 
     def tags(self, entity_id: str) -> dict[str, str]:
         """The current tags of a record: key -> JSON."""

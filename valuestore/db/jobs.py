@@ -60,6 +60,7 @@ class JobRow(NamedTuple):
     parent_id: str | None
     task_hash: Digest
     call_hash: Digest | None
+    args_hash: Digest | None
     status: str
     started: int
     ended: int
@@ -68,13 +69,12 @@ class JobRow(NamedTuple):
 
 
 class CallRow(NamedTuple):
-    """A row of ``call_node`` with those of its arguments (name, value hash) and children (call hashes)."""
+    """A row of ``call_node`` with its children (call hashes, in the order they were called)."""
 
     call_hash: Digest
     task_hash: Digest
     args_hash: Digest
     value_hash: Digest
-    arguments: tuple[tuple[str, Digest], ...]
     children: tuple[Digest, ...]
 
 

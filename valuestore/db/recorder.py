@@ -12,11 +12,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
 
 from valuestore.db import schema
 from valuestore.db.engine import Database
@@ -94,21 +95,24 @@ class Recorder:
             self._add_value(ref)
             self._rows["evaluation"].append((eval_hash, task_hash, args_hash, ref.value_hash))
 
-    def record_job(self, job: JobRow, call: CallRow | None, values: Iterable[ValueRef] = ()) -> None:
-        """Record a finished job, and its call with arguments and children unless it is known already."""
+    def record_arguments(self, args_hash: Digest, arguments: Mapping[str, ValueRef]) -> None:
+        """Record what a call is given, by parameter name in the order of the signature."""
         with self._adding():
-            for ref in values:
+            for position, (name, ref) in enumerate(arguments.items()):
                 self._add_value(ref)
+                self._rows["argument"].append((args_hash, position, name, ref.value_hash))
+
+    def record_job(self, job: JobRow, call: CallRow | None, result: ValueRef | None = None) -> None:
+        """Record a finished job, and its call with its children unless that is known already."""
+        with self._adding():
+            if result is not None:
+                self._add_value(result)
             if call is not None:
                 self._rows["call_node"].append(
                     (call.call_hash, call.task_hash, call.args_hash, call.value_hash)
                 )
                 self._rows["call_edge"].extend(
                     (call.call_hash, position, child) for position, child in enumerate(call.children)
-                )
-                self._rows["argument"].extend(
-                    (call.call_hash, position, name, value_hash)
-                    for position, (name, value_hash) in enumerate(call.arguments)
                 )
             self._rows["job"].append(job)
             self._jobs += 1
@@ -151,8 +155,19 @@ class Recorder:
 
     # --- buffer and thread ------------------------------------------------------------------
 
-    def _adding(self) -> _Adding:
-        return _Adding(self)
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """Hold the lock while rows are added, and see to it that they will be written.
+
+        Raises: what the last write failed with.
+        """
+        if self._pid != os.getpid():
+            self._reset()
+        if self._failure is not None:
+            raise self._failure
+        with self._lock:
+            yield
+            self._added()
 
     def _add_value(self, ref: ValueRef) -> None:
         if ref.value_hash in self._known_values:
@@ -212,27 +227,6 @@ class Recorder:
             self._oldest = time.monotonic()
 
 
-class _Adding:
-    """Holds the recorder's lock while rows are added, and sees to it that they will be written."""
-
-    __slots__ = ("recorder",)
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-
-    def __enter__(self) -> None:
-        if self.recorder._pid != os.getpid():
-            self.recorder._reset()
-        failure = self.recorder._failure
-        if failure is not None:
-            raise failure
-        self.recorder._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.recorder._added()
-        self.recorder._lock.release()
-
-
 def _flush_in_background(reference: weakref.ref[Recorder]) -> None:
     """The thread: write when it is time, end when the recorder is closed or gone."""
     while True:
@@ -257,7 +251,8 @@ def _flush_in_background(reference: weakref.ref[Recorder]) -> None:
 
 def _insert(table: Table, database: Database) -> Callable[[Connection, list[tuple[Any, ...]]], None]:
     """An INSERT that leaves rows alone which are there; only an execution's end replaces its start."""
-    insert = (sqlite if database.is_sqlite else postgresql).insert(table)
+    dialect = import_module(f"sqlalchemy.dialects.{database.dialect.name}")  # the other is slow to import
+    insert = dialect.insert(table)
     if table is schema.execution:
         new = insert.excluded
         statement = insert.on_conflict_do_update(

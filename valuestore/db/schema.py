@@ -98,14 +98,14 @@ call_edge = Table(
 argument = Table(
     "argument",
     metadata,
-    Column("call_hash", String(64), primary_key=True),
+    Column("args_hash", String(64), primary_key=True, comment="all names and values, of any task"),
     Column(
         "position", Integer, primary_key=True, autoincrement=False, comment="order in the signature, from 0"
     ),
     Column("name", Text, nullable=False, comment="parameter name"),
     Column("value_hash", String(64), nullable=False),
     Index("argument_by_value", "value_hash"),
-    comment="What a call was given, defaults included.",
+    comment="What calls were given, defaults included.",
     sqlite_with_rowid=False,
 )
 
@@ -129,6 +129,7 @@ job = Table(
     Column("parent_id", String(32), comment="job that made the call; NULL at the top"),
     Column("task_hash", String(64), nullable=False),
     Column("call_hash", String(64), comment="finished call; NULL if it failed or has no storable result"),
+    Column("args_hash", String(64), comment="what it was given, if there is no call to say so"),
     Column("status", String(16), nullable=False, comment="done, cached, failed"),
     Column("started", BigInteger, nullable=False),
     Column("ended", BigInteger, nullable=False),

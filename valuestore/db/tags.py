@@ -33,11 +33,15 @@ def tag_rows(entity: str, entity_id: str, tags: Mapping[str, Any]) -> list[TagRo
 
 
 def parse_tag(text: str) -> tuple[str, Any]:
-    """Key and value of ``key=value``: JSON if it is JSON, else the text itself. Raises: ValueError."""
+    """Key and value of ``key=value``: JSON if it is JSON (NaN is not), else the text. Raises: ValueError."""
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ValueError(f"{text!r} is not key=value")
     try:
-        return key, json.loads(value)
+        return key, json.loads(value, parse_constant=_refuse)
     except ValueError:
         return key, value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

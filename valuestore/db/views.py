@@ -24,9 +24,9 @@ VIEWS = {
                {started} AS started,
                (j.ended - j.started) / 1000000.0 AS seconds,
                v.type_name AS result_type, v.preview AS result, j.error,
-               j.call_hash, j.task_hash, c.value_hash
+               j.call_hash, j.task_hash, COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash
           FROM job j
-          JOIN task t ON t.task_hash = j.task_hash
+          LEFT JOIN task t ON t.task_hash = j.task_hash
           LEFT JOIN call_node c ON c.call_hash = j.call_hash
           LEFT JOIN value v ON v.value_hash = c.value_hash
     """,

@@ -49,14 +49,13 @@ class Cache:
         return known
 
     def identify(self, job: Job, job_of: Callable[[Call], Job]) -> None:
-        """Give a job whose calls are all done its arguments and hashes.
+        """Give a job whose calls are all done, and whose task is known, its arguments and hashes.
 
         Raises: NotHashableError; Lost; whatever an operator on a result raises.
         """
         job.arguments = [
             self._argument(name, argument, job_of) for name, argument in job.call._arguments.items()
         ]
-        job.task_hash = self.task_hash(job.task)
         pairs = [(argument.name, argument.value_hash) for argument in job.arguments]
         job.args_hash = hash_struct(pairs, "arguments", algorithm=self._algorithm)
         job.eval_hash = rows.eval_hash(job.task_hash, job.args_hash, self._algorithm)

@@ -69,7 +69,10 @@ class Run:
         try:
             value = self._loop(expression)
         except KeyboardInterrupt:
-            self._close("interrupted")
+            try:
+                self._keep_finished()
+            finally:
+                self._close("interrupted")
             raise
         except BaseException:
             try:
@@ -170,6 +173,8 @@ class Run:
     def _identify(self, job: Job) -> bool:
         """Whether the cache is to be asked: not for a call that this run has met already."""
         try:
+            job.task_hash = self.cache.task_hash(job.task)
+            self._record_task(job)
             self.cache.identify(job, self._job_of)
         except Lost as lost:
             self._redo(lost.job, job)
@@ -178,7 +183,6 @@ class Run:
             self._fail(job, error)
         first = self.first.setdefault(job.eval_hash, job)
         if first is job:
-            self._record_task(job)
             return True
         self.jobs[id(job.call)] = first  # whoever needs this call's value from now on asks there
         if first.result is None:
@@ -193,7 +197,7 @@ class Run:
         except Lost as lost:
             self._redo(lost.job, job)
             return
-        self._store_arguments(job)
+        self._record_arguments(job)
         args, kwargs = job.task.call_arguments(values)
         job.status = "running"
         self.counts.waiting -= 1
@@ -203,12 +207,13 @@ class Run:
         self.running[future] = job
         future.add_done_callback(lambda done: self.outcomes.put((job, done)))
 
-    def _store_arguments(self, job: Job) -> None:
+    def _record_arguments(self, job: Job) -> None:
         try:
-            for argument in job.arguments:
-                self.cache.stored(argument)
+            refs = {argument.name: self.cache.stored(argument) for argument in job.arguments}
         except StoreError as error:
             self._warn_not_cached(job, f"its arguments cannot be stored: {error}")
+        else:
+            self.recorder.record_arguments(job.args_hash, refs)
 
     def _record_task(self, job: Job) -> None:
         if id(job.task) in self.known_tasks:
@@ -280,10 +285,10 @@ class Run:
     def _finish(self, job: Job, result: Result, ended: int) -> None:
         job.result = result
         call = self._call_row(job, result.ref)
-        arguments = [argument.ref for argument in job.arguments if argument.ref is not None]
-        values = [*arguments, result.ref] if result.ref is not None else arguments
-        known = job.status == "cached" and not job.children
-        self.recorder.record_job(self._job_row(job, ended), None if known else call, () if known else values)
+        if job.status == "cached" and not job.children:  # recorded when it ran
+            self.recorder.record_job(self._job_row(job, ended), None)
+        else:
+            self.recorder.record_job(self._job_row(job, ended), call, result.ref)
         self._count(job)
         job.arguments = []
         if result.ref is not None and result.ref.inline is None and not job.forced:
@@ -321,8 +326,7 @@ class Run:
         children = tuple([child.call_hash for child in job.children if child.call_hash is not None])
         identity = (job.task_hash, job.args_hash, ref.value_hash)
         job.call_hash = rows.call_hash(*identity, children, self.algorithm)
-        arguments = tuple([(argument.name, argument.value_hash) for argument in job.arguments])
-        return rows.CallRow(job.call_hash, *identity, arguments, children)
+        return rows.CallRow(job.call_hash, *identity, children)
 
     def _job_row(
         self, job: Job, ended: int, error: str | None = None, trace: str | None = None
@@ -333,6 +337,7 @@ class Run:
             job.parent.job_id if job.parent else None,
             job.task_hash,
             job.call_hash,
+            None if job.call_hash else job.args_hash or None,
             job.status,
             job.started,
             ended,
@@ -351,6 +356,9 @@ class Run:
 
     def _fail(self, job: Job, error: BaseException) -> NoReturn:
         """Record the failure and raise the error as it is."""
+        if not job.task_hash:  # the task itself has no identity
+            job.task_hash = self.archive.registry.hash(["task", job.task.name, "unidentified"])
+            self._record_task(job)
         message, described = describe_error(error)
         trace: str | None = described
         failed: Job | None = job
@@ -369,8 +377,18 @@ class Run:
                 del self.running[future]
         while self.running:
             job, future = self.outcomes.get()
-            if self.running.pop(future, None) is None or future.exception() is not None:
-                continue
-            outcome = future.result()
-            if outcome.ref is not None and job.task.cache:
-                self.recorder.record_evaluation(job.eval_hash, job.task_hash, job.args_hash, outcome.ref)
+            if self.running.pop(future, None) is not None:
+                self._keep(job, future)
+
+    def _keep_finished(self) -> None:
+        """Keep what has finished by now, without waiting for the rest."""
+        while not self.outcomes.empty():
+            self._keep(*self.outcomes.get())
+
+    def _keep(self, job: Job, future: Future[Outcome]) -> None:
+        """Remember what a body gave, though this run will not go on with it."""
+        if future.cancelled() or future.exception() is not None:
+            return
+        outcome = future.result()
+        if outcome.ref is not None and job.task.cache:
+            self.recorder.record_evaluation(job.eval_hash, job.task_hash, job.args_hash, outcome.ref)
