@@ -15,6 +15,7 @@
     |  |- StoreClosed               used after close()
     |  |- StoreReadOnly             (PermissionError) writes are refused here
     |  `- StoreUnavailable          (ConnectionError) no answer in time, no permission, disk error
+    |     `- CredentialsRejected    (PermissionError) wrong, expired or missing; another try will not help
     |- PayloadError                 a stored value cannot be given back
     |  |- PayloadMissing            (KeyError) the bytes are gone
     |  |- PayloadCorrupt            the bytes do not hash to their address
@@ -172,6 +173,14 @@ class StoreUnavailable(StoreError, ConnectionError):
 
     def __str__(self) -> str:
         return f"{self.args[0]} is unavailable: {self.args[1]}"
+
+
+class CredentialsRejected(StoreUnavailable, PermissionError):
+    """The credentials are wrong, expired or missing. Facts: place, reason without the credentials."""
+
+    def __str__(self) -> str:
+        place, reason = self.args
+        return f"{place} rejected the credentials ({reason}); renew them, or see where it looks for them"
 
 
 # --- payloads and identity ----------------------------------------------------------------------

@@ -27,6 +27,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "redis": "valuestore.stores.redis:RedisStore",
         "redis+unix": "valuestore.stores.redis:RedisStore",
         "rediss": "valuestore.stores.redis:RedisStore",
+        "s3": "valuestore.stores.s3:S3Store",
         "unix": "valuestore.stores.redis:RedisStore",
     },
     "types": {},

@@ -1,0 +1,67 @@
+"""About: what S3Store keeps of an object beside its bytes, as one item of the object's metadata.
+
+The item is named ``valuestore`` and is JSON in ASCII without spaces, since a header takes no more::
+
+    {"at": "2026-11-20T14:12:43.123456+00:00", "id": "9f...", "etag": "...", "attrs": {...}}
+
+An object of another program has no such item: its attributes are its metadata, its etag that of S3.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from valuestore.errors import TooLarge
+from valuestore.stores.base import Stat, copy_attrs
+from valuestore.stores.s3_client import Found
+
+ITEM = "valuestore"
+METADATA_MAX_BYTES = 2048
+"""Names and values together: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+
+# A header's spaces may be merged, "=?" may begin an encoded word, and JSON leaves DEL as it is.
+_ESCAPES = ((" ", "\\u0020"), ("\x7f", "\\u007f"), ("=?", "\\u003d?"))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of one put."""
+
+    attrs: Mapping[str, Any]
+    etag: str | None
+    """None if it is what S3 makes of the parts."""
+    modified: datetime = field(default_factory=lambda: datetime.now(UTC))
+    put_id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
+    """Tells one's own put from that of somebody else, when the answer to it was lost."""
+
+    @classmethod
+    def read(cls, found: Found) -> About:
+        """What the object's metadata says."""
+        try:
+            item = json.loads(found.metadata[ITEM])
+            modified = datetime.fromisoformat(item["at"])
+            return cls(copy_attrs(item["attrs"]), item.get("etag") or found.etag, modified, item["id"])
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+            return cls(dict(found.metadata), found.etag, found.modified, "")
+
+    def metadata(self, key: str) -> dict[str, str]:
+        """What to give S3 with the bytes. Raises: TooLarge, since S3 takes 2 KB and no more."""
+        item: dict[str, Any] = {"at": self.modified.isoformat(), "id": self.put_id, "attrs": self.attrs}
+        if self.etag is not None:
+            item["etag"] = self.etag
+        text = json.dumps(item, separators=(",", ":"))
+        for raw, escaped in _ESCAPES:
+            text = text.replace(raw, escaped)
+        size, limit = len(text), METADATA_MAX_BYTES - len(ITEM)
+        if size > limit:
+            raise TooLarge(f"attributes of {key}", size, limit, "nothing (S3 sets this limit)")
+        return {ITEM: text}
+
+    def stat(self, key: str, size: int, etag: str = "") -> Stat:
+        """What to tell of the key; ``etag`` is that of S3."""
+        return Stat(key, size, self.modified, self.etag or etag, copy_attrs(self.attrs))
