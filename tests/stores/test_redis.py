@@ -214,10 +214,27 @@ def test_something_that_is_no_string_is_left_alone(store, raw, base):
 
 
 def test_a_damaged_description_counts_as_none(store, raw, base):
-    for text in ("", "nonsense", "etag x 1 {}", "etag 1 1 {", "etag 1 1"):
-        store.put("k", b"v", attrs={"x": 1})
-        raw.hset(f"{base}//about", "k", text)
-        assert store.stat("k").etag == store.put("l", b"v").etag
+    etag = store.put("l", b"v").etag
+    for text in (
+        "",
+        "nonsense",
+        f"{etag} x 1 {{}}",
+        "e 1 1",
+        "e 9 9 {",
+        f"{etag} 1 1 {{",
+        f"{etag} 1 1 []",
+        "e " + "9" * 99,
+    ):
+        uses = (
+            lambda: store.stat("k"),
+            lambda: store.copy("k", "m"),
+            lambda: store.put("k", b"v"),
+        )
+        for use in uses:
+            store.put("k", b"v", attrs={"x": 1})
+            raw.hset(f"{base}//about", "k", text)
+            known = use()
+            assert (known.etag, known.attrs) == (etag, {})
 
 
 # --- cost ------------------------------------------------------------------------------------------

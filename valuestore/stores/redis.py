@@ -141,15 +141,7 @@ class RedisStore(Store):
         return io.BufferedReader(TempReader(self._server, key, temp, answer[0]), CHUNK_BYTES)
 
     def stat(self, key: str) -> Stat:
-        size, about = self._look(key)
-        try:
-            etag, microseconds, known_size, attrs = about.split(b" ", 3)
-            known = Stat(key, size, _time(int(microseconds)), etag.decode(), json.loads(attrs))
-            if int(known_size) == size and etag != b"-":
-                return known
-        except ValueError:
-            known = Stat(key, size, _EPOCH, "", {})
-        return self._with_etag(known)
+        return self._read_stat(key, *self._look(key))
 
     def size(self, key: str) -> int:
         return self._look(key)[0]
@@ -293,6 +285,17 @@ class RedisStore(Store):
             raise NotFound(key, self.url)
         return answer[0], answer[1]
 
+    def _read_stat(self, key: str, size: int, about: bytes) -> Stat:
+        """What the description says, if it is of these bytes; else the etag is found by reading them."""
+        try:
+            etag, microseconds, known_size, attrs = about.split(b" ", 3)
+            known = Stat(key, size, _time(int(microseconds)), etag.decode(), _load(attrs))
+            if int(known_size) == size and etag != b"-":
+                return known
+        except (ValueError, OverflowError):
+            known = Stat(key, size, _EPOCH, "", {})
+        return self._with_etag(known)
+
     def _with_etag(self, known: Stat) -> Stat:
         """For what another program wrote: the digest is that of the bytes there now."""
         size, hasher = 0, get_algorithm().new()
@@ -324,10 +327,16 @@ class RedisStore(Store):
         most: int = PIECE_BYTES,
     ) -> _Change:
         """Read the data, up to ``most`` bytes into memory, else to a temporary name. Raises: TooLarge."""
+        verb = "p" + ("k" if attrs is None else "") + ("" if overwrite else "n")
+        if (
+            type(data) is bytes
+            and len(data) <= min(most, self._max_value_bytes)
+            and size in (None, len(data))
+        ):
+            return _Change(key, verb, data, hash_bytes(data), len(data), attrs)  # the usual case, made quick
         known = known_size(data) if size is None else size
         if known is not None and known > self._max_value_bytes:
             raise self._too_large(key, known)
-        verb = "p" + ("k" if attrs is None else "") + ("" if overwrite else "n")
         pieces = in_pieces(self._within_limit(key, iter_chunks(key, data, size)))
         first, second = next(pieces, b""), next(pieces, None)
         if second is None and len(first) <= most:
@@ -409,7 +418,7 @@ class RedisStore(Store):
                 change.size,
                 modified,
                 change.etag,
-                json.loads(kept) if change.attrs is None and kept else copy_attrs(change.attrs or {}),
+                _load(kept) if change.attrs is None else copy_attrs(change.attrs),
             )
             for change, kept in zip(changes, answers, strict=True)
         ]
@@ -435,9 +444,7 @@ class RedisStore(Store):
         size, text, *which = self._server.run(source, scripts.COPY, names, source, target, now, flags)
         if size < 0:
             self._raise_problem(text, source if which == [1] else target)
-        etag, _, _, attrs = text.split(b" ", 3)
-        known = Stat(target, size, _time(now), etag.decode(), json.loads(attrs))
-        return known if etag != b"-" else self._with_etag(known)
+        return self._read_stat(target, size, text)
 
     def _raise_problem(self, problem: bytes, key: str) -> None:
         if problem == b"missing":
@@ -473,6 +480,17 @@ def _groups(keys: Iterable[str], most: int) -> Iterator[list[str]]:
     iterator = iter(keys)
     while group := list(islice(iterator, most)):
         yield group
+
+
+def _load(attrs: bytes) -> dict[str, Any]:
+    """The attributes; none if they are damaged."""
+    if attrs == b"{}":
+        return {}
+    try:
+        found = json.loads(attrs)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _clamp(bound: int) -> int:

@@ -81,8 +81,8 @@ class RedisAddress:
         connection |= {"host": host, "port": port}
         if parts.scheme == "rediss":
             connection |= {name: options[name] for name in _TLS_OPTIONS if name in options}
-            check = str(options.get("ssl_check_hostname", "true")).lower()
-            connection["ssl_check_hostname"] = check in ("true", "yes", "1")
+            check = options.get("ssl_check_hostname", options.get("ssl_cert_reqs") != "none")
+            connection["ssl_check_hostname"] = str(check).lower() in ("true", "yes", "1")
         url = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}/{connection['db']}"
         url += f"/{quote(prefix)}" if prefix else ""
         return cls(url, prefix, _NETWORK[parts.scheme], connection, options)

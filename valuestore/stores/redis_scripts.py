@@ -20,41 +20,56 @@ class Script:
 CHANGE = Script("""
 -- KEYS: index, about, then the name of each value.  ARGV: length of the base, then for each value its verb,
 -- description and data. Verbs: d delete; p put; with k keep the attributes, n only if new, t data is the name
--- of a temporary key. Returns {0, number, problem}, or {1, what the change found, ...}.
+-- of a temporary value. Returns {0, number, problem}, or {1, what the change found, ...}.
 local index, about, cut = KEYS[1], KEYS[2], ARGV[1] + 1
-local held = {}
+local held, keys, kept = {}, {}, {}
 for i = 3, #KEYS do
   local kind, verb = redis.call('TYPE', KEYS[i]).ok, ARGV[3 * i - 7]
   if kind ~= 'none' and kind ~= 'string' then return {0, i - 2, 'type'} end
   held[i] = kind == 'string'
-  if held[i] and verb:find('n') then return {0, i - 2, 'taken'} end
-  if verb:find('t') and redis.call('EXISTS', ARGV[3 * i - 5]) == 0 then return {0, i - 2, 'lost'} end
+  keys[i] = KEYS[i]:sub(cut)
+  if verb ~= 'p' and verb ~= 'pk' then
+    if held[i] and verb:find('n') then return {0, i - 2, 'taken'} end
+    if verb:find('t') and redis.call('EXISTS', ARGV[3 * i - 5]) == 0 then return {0, i - 2, 'lost'} end
+  end
+  if held[i] and verb:find('k') then
+    local known = redis.call('HGET', about, keys[i])
+    kept[i] = known and known:match('^%S+ %S+ %S+ (.*)$')
+  end
 end
-local replies = {1}
+local replies, scores, texts = {1}, {}, {}
+local function note()
+  if #scores == 0 then return end
+  redis.call('HSET', about, unpack(texts))
+  redis.call('ZADD', index, unpack(scores))
+  scores, texts = {}, {}
+end
 for i = 3, #KEYS do
   local name, verb, text, data = KEYS[i], ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
-  local key = name:sub(cut)
-  local reply = ''
+  local reply, last = '', #scores
   if verb == 'd' then
+    note()
     reply = redis.call('UNLINK', name)
-    redis.call('ZREM', index, key)
-    redis.call('HDEL', about, key)
+    redis.call('ZREM', index, keys[i])
+    redis.call('HDEL', about, keys[i])
   else
-    if verb:find('k') then
-      local known = held[i] and redis.call('HGET', about, key)
-      reply = known and known:match('^%S+ %S+ %S+ (.*)$') or '{}'
-    end
     if verb:find('t') then
       redis.call('RENAME', data, name)
       redis.call('PERSIST', name)
     else
       redis.call('SET', name, data)
     end
-    redis.call('HSET', about, key, text .. reply)
-    redis.call('ZADD', index, 0, key)
+    if verb:find('k') then
+      reply = kept[i] or '{}'
+      text = text .. reply
+    end
+    scores[last + 1], scores[last + 2] = 0, keys[i]
+    texts[last + 1], texts[last + 2] = keys[i], text
+    if last > 1000 then note() end
   end
   replies[i - 1] = reply
 end
+note()
 return replies
 """)
 
