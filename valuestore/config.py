@@ -6,12 +6,15 @@ the setting's name in capitals.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from valuestore.errors import ConfigError
 
@@ -60,6 +63,28 @@ def load_settings(folder: Path, arguments: Mapping[str, Any]) -> Settings:
                 raise ConfigError(name, f"{source} sets it, but there is no such setting")
             merged[name] = _converted(name, value, known[name])
     return Settings(**merged)
+
+
+def write_setting(folder: Path, name: str, value: str) -> None:
+    """Set one setting in the file of the repository in ``folder``; its other lines stay as they are."""
+    file = folder / FILE_NAME
+    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # a JSON string is a TOML basic string
+    text = file.read_text("utf-8") if file.exists() else ""
+    setting = re.compile(rf"^{name}\s*=.*$", re.MULTILINE)
+    text = setting.sub(lambda _: line, text) if setting.search(text) else f"{line}\n{text}"
+    tomllib.loads(text)
+    temporary = file.with_name(f".{FILE_NAME}.{os.getpid()}")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(file)
+
+
+def payloads_setting(url: str) -> str:
+    """The URL, or the whole path, as the settings file keeps it. Raises: ConfigError if it has a password."""
+    if "://" not in url:
+        return str(Path(url).resolve())
+    if urlsplit(url).password:
+        raise ConfigError("payloads", "a password is not written down; set VALUESTORE_PAYLOADS instead")
+    return url
 
 
 def environment(name: str) -> str | None:

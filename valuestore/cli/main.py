@@ -15,6 +15,7 @@ import valuestore
 from valuestore.cli.db import db
 from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, report, show_warning
 from valuestore.cli.log import log
+from valuestore.cli.payloads import payloads
 from valuestore.cli.repository import init, stats
 from valuestore.cli.run import run
 from valuestore.cli.show import show
@@ -32,6 +33,7 @@ app.command()(log)
 app.command()(show)
 app.command()(sql)
 app.add_typer(db, name="db")
+app.add_typer(payloads, name="payloads")
 app.command()(init)
 app.command()(stats)
 

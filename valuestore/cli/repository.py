@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from valuestore.config import Settings, environment, load_settings
+from valuestore.config import Settings, environment, load_settings, payloads_setting, write_setting
 from valuestore.errors import ConfigError, NotARepository
 
 if TYPE_CHECKING:
@@ -54,12 +54,22 @@ def init(
     digest: Annotated[
         str | None, typer.Option(metavar="NAME", help="xxh3-128 (default) or blake3-256.")
     ] = None,
+    payloads: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where large values go: redis://..., s3://..., a folder."),
+    ] = None,
 ) -> None:
     """Make a repository, or say what the one there is."""
-    from valuestore.repository import Repository
+    from valuestore.repository import Repository, find_folder
 
     location = path or environment("repository") or Path.cwd()
-    with Repository.open(location, digest=digest) as repository:
+    folder = find_folder(location)
+    setting = payloads_setting(payloads) if payloads else None
+    if setting and (folder / "valuestore.db").exists() and load_settings(folder, {}).payloads != setting:
+        raise ConfigError("payloads", f"{folder} exists; `valuestore payloads move URL` moves what it has")
+    with Repository.open(location, digest=digest, payloads=setting) as repository:
+        if setting:
+            write_setting(repository.folder, "payloads", setting)
         if digest not in (None, repository.algorithm):
             raise ConfigError("digest", f"{repository.folder} exists, and keeps its {repository.algorithm}")
         print(f"{repository.folder}  digest {repository.algorithm}  id {repository.repository_id}")

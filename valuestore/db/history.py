@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, literal, select, text, union_a
 from valuestore.db import schema
 from valuestore.db.engine import Database, typed_error
 from valuestore.errors import DatabaseError, NotSupported
+from valuestore.hashing import Digest
 
 _PREFIXED = {
     "execution": schema.execution.c.execution_id,
@@ -130,6 +131,12 @@ class History:
         """The current tags of a record: key -> JSON."""
         query = "SELECT key, value FROM tag WHERE entity_id = :id AND is_current ORDER BY tag_id"
         return dict(self._rows(query, {"id": entity_id}).rows)
+
+    def payload_digests(self) -> list[Digest]:
+        """The payloads that the rows point to in the payload store, in order."""
+        statement = select(schema.payload.c.payload_digest).order_by(schema.payload.c.payload_digest)
+        with self.database.read() as connection:
+            return [Digest(digest) for digest in connection.scalars(statement)]
 
     def sizes(self) -> tuple[dict[str, int], int, int]:
         """Rows by table, and payload bytes in the database and in the store."""
