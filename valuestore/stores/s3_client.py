@@ -25,6 +25,7 @@ from valuestore.errors import AlreadyExists, CredentialsRejected, NotFound, Stor
 from valuestore.stores.base import CHUNK_BYTES
 from valuestore.stores.s3_address import S3Address
 from valuestore.stores.s3_failure import FAILURES, code_of, is_absence, is_conflict, is_past_the_end, typed
+from valuestore.stores.s3_quiet import quiet
 
 _T = TypeVar("_T")
 
@@ -207,7 +208,8 @@ class S3Client:
         place = {} if region == _DEFAULT_REGION else {"LocationConstraint": region}
         configuration = {"CreateBucketConfiguration": place} if place else {}
         try:
-            self.boto.create_bucket(Bucket=self._bucket, **configuration)
+            with quiet():
+                self.boto.create_bucket(Bucket=self._bucket, **configuration)
         except FAILURES as error:
             if code_of(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise self._typed(error, writing=True) from None
@@ -222,7 +224,8 @@ class S3Client:
     def do(self, key: str, ask: Callable[[], _T], *, writing: bool = False) -> _T:
         """The answer to a request, or the typed error for it. Raises: NotFound, AlreadyExists."""
         try:
-            answer = ask()
+            with quiet():
+                answer = ask()
         except StoreError:
             raise
         except FAILURES as error:
@@ -257,7 +260,8 @@ class S3Client:
         if self._bucket_seen:
             return
         try:
-            self.boto.head_bucket(Bucket=self._bucket)
+            with quiet():
+                self.boto.head_bucket(Bucket=self._bucket)
         except FAILURES as error:
             if not is_absence(error):
                 raise self._typed(error, writing=False) from None
@@ -328,7 +332,8 @@ class S3Client:
             raise CredentialsRejected(self._address.url, "there are none in the usual places")
 
         def provide() -> dict[str, Any]:
-            frozen = credentials.get_frozen_credentials()
+            with quiet():  # here another thread asks
+                frozen = credentials.get_frozen_credentials()
             return {
                 "access_key_id": frozen.access_key,
                 "secret_access_key": frozen.secret_key,
