@@ -10,6 +10,7 @@ import pickle
 import shutil
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import blake3
 import pytest
@@ -531,6 +532,19 @@ def test_what_cannot_be_moved_is_overwritten_by_a_put(scripted):
     scripted.faults["move"] = [unavailable(errno.ENOSPC)]
     content.put(SMALL)
     assert content.get(digest) == SMALL
+
+
+def test_a_large_payload_that_was_found_damaged_does_not_count_as_checked(scripted):
+    content = ContentStore(scripted)
+    digest = content.put(LARGE).digest
+    for look in (content.get, lambda _: list(content.verify())):
+        scripted.put(address(digest), LARGE[::-1])
+        scripted.faults["move"] = [unavailable(errno.ETIMEDOUT)]
+        with suppress(PayloadCorrupt):
+            look(digest)
+        scripted.faults["move"] = []
+        content.put(LARGE)
+        assert content.get(digest) == LARGE
 
 
 def test_what_somebody_healed_meanwhile_is_not_taken_away(scripted):

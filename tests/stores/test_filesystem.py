@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -163,15 +164,58 @@ def test_names_that_are_no_keys_are_passed_over(store, root):
     assert store.list().keys == ["d" * 250 + "/" + "d" * 250]
 
 
-def test_the_etag_follows_edits_in_place(store, root):
+@pytest.fixture
+def reads(monkeypatch):
+    """How many pieces were read to digest a file."""
+    counted: list[int] = []
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: counted.append(fd) or real(fd, size))
+    return counted
+
+
+def test_the_etag_of_a_file_that_settled_is_remembered(store, root, reads, monkeypatch):
+    monkeypatch.setattr(time, "time_ns", lambda: time.time() * 10**9 + 10**10)
+    store.put("k", b"one")
+    first = store.stat("k").etag
+    reads.clear()
+    assert store.stat("k").etag == first
+    assert reads == []
+
+
+def test_the_etag_of_a_file_that_may_still_change_unseen_is_not(store, root, reads):
+    store.put("k", b"one")
+    for _ in range(2):
+        reads.clear()
+        store.stat("k")
+        assert reads
+
+
+def test_the_etag_follows_edits_in_place(store, root, monkeypatch):
+    monkeypatch.setattr(time, "time_ns", lambda: time.time() * 10**9 + 10**10)
     path = root / "k"
     path.write_bytes(b"one")
     os.utime(path, (HOURS_AGO, HOURS_AGO))
     first = store.stat("k").etag
-    assert store.stat("k").etag == first
+    time.sleep(0.02)  # more than a tick of any kernel's clock
     path.write_bytes(b"two")  # same size
     os.utime(path, (HOURS_AGO, HOURS_AGO))  # and same time
     assert store.stat("k").etag != first
+
+
+def test_a_put_that_keeps_the_attributes_waits_for_one_that_replaces_them(store, monkeypatch):
+    store.put("k", b"1", attrs={"x": 1})
+    real = store._attrs_to_keep
+    with ThreadPoolExecutor(1) as pool:
+
+        def overtaken(*arguments):
+            found = real(*arguments)
+            other = pool.submit(store.put, "k", b"2", attrs={"x": 2})
+            wait([other], timeout=0.1)
+            return found
+
+        monkeypatch.setattr(store, "_attrs_to_keep", overtaken)
+        store.put("k", b"3")
+    assert (store.get("k"), store.stat("k").attrs) == (b"2", {"x": 2})
 
 
 def test_a_file_swapped_by_rename_has_no_attributes_of_its_predecessor(store, root):

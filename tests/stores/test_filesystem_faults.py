@@ -94,6 +94,17 @@ def test_an_interruption_changes_nothing_and_passes(store, root, name):
     assert (store.get("old"), store.stat("old").attrs) == (b"new", {"x": 2})
 
 
+def test_an_interrupted_stream_leaves_nothing_behind(store, root):
+    def interrupted():
+        yield b"x"
+        raise KeyboardInterrupt
+
+    for key in ("old", "new"):
+        with pytest.raises(KeyboardInterrupt):
+            store.put(key, interrupted(), attrs={"x": 2})
+    assert left_behind(root) == []
+
+
 def test_an_interruption_just_after_the_commit_keeps_data_and_attributes_together(store, root, monkeypatch):
     real = os.replace
 

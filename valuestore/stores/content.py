@@ -170,7 +170,10 @@ class ContentStore:
             except NotFound:
                 if digests is not None:
                     yield PayloadMissing(digest, self.url)
-            except (PayloadError, StoreError) as error:
+            except PayloadCorrupt as error:
+                self._checked.discard(digest)
+                yield error
+            except StoreError as error:
                 yield error
             else:
                 if found != digest:
