@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import uuid
+import warnings
 
 import pytest
+import redis
 from hypothesis import settings
 
+from valuestore.errors import ValuestoreWarning
+from valuestore.stores import open_store
 from valuestore.testing.servers import PostgresServer, RedisServer, S3Server, SigningS3Server
 
 settings.register_profile("quick", deadline=None)
@@ -18,13 +22,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 @pytest.fixture(scope="session")
 def redis_server():
     with RedisServer() as server:
+        with warnings.catch_warnings(), open_store(server.url) as store:
+            warnings.simplefilter("ignore", ValuestoreWarning)  # one from the environment may lose values
+            store.exists("k")
         yield server
 
 
 @pytest.fixture
 def redis_url(redis_server):
-    """Where no other test has keys."""
-    return f"{redis_server.url}/test-{uuid.uuid4().hex[:12]}"
+    """Where no other test has keys, and nobody has any afterwards."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}"
+    yield f"{redis_server.url}/{prefix}"
+    with redis.Redis.from_url(redis_server.url) as client:
+        for name in client.scan_iter(match=f"{prefix}*", count=1000):
+            client.unlink(name)
 
 
 @pytest.fixture(scope="session")

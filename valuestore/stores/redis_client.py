@@ -32,9 +32,10 @@ from valuestore.stores import redis_scripts
 from valuestore.stores.redis_address import RedisAddress
 
 _FAILURES = (redis.RedisError, OSError, UnicodeError)  # the last: for a host name that cannot be one
+_CLUSTER = ("CROSSSLOT", "MOVED", "ASK")
 
-_reported: set[str] = set()
-"""The stores of whose policies this process was warned."""
+_reported: set[tuple[Any, ...]] = set()
+"""The servers of whose policies this process was warned."""
 
 
 class RedisClient:
@@ -42,6 +43,7 @@ class RedisClient:
 
     def __init__(self, address: RedisAddress, timeout_seconds: float) -> None:
         self.url = address.url
+        self._place = tuple(address.connection.get(name) for name in ("host", "port", "path"))
         self._timeout_seconds = timeout_seconds
         self._greeted = False
         pool = redis.ConnectionPool(
@@ -114,9 +116,9 @@ class RedisClient:
         load = (("SCRIPT LOAD", script.text) for script in redis_scripts.ALL)
         info, config, *_ = self._send([("INFO",), ("CONFIG GET", "save"), *load])
         self._greeted = True
-        if self.url in _reported or not isinstance(info, dict):
+        if self._place in _reported or not isinstance(info, dict):
             return
-        _reported.add(self.url)
+        _reported.add(self._place)
         if losses := _find_losses(info, config if isinstance(config, dict) else {}):
             message = f"{self.url} may lose values, which are then computed again: {'; '.join(losses)}"
             warnings.warn(ValuestoreWarning(message), stacklevel=5)
@@ -127,7 +129,7 @@ class RedisClient:
             return self.wrong_type(key)
         if isinstance(error, ReadOnlyError) or "READONLY" in text:  # the latter: from a script
             return StoreReadOnly(self.url, "it is a read-only replica")
-        if isinstance(error, ClusterCrossSlotError | AskError):
+        if isinstance(error, ClusterCrossSlotError | AskError) or text.startswith(_CLUSTER):
             instead = "put a hash tag into the prefix, {name}, and connect to the node of its slot"
             return NotSupported(self.url, "keys on several nodes of a cluster", instead)
         if isinstance(error, redis.TimeoutError | TimeoutError):
