@@ -219,10 +219,10 @@ class Store(ABC):
     def sign(
         self,
         key: str,
-        method: str = "GET",  # noqa: ARG002 - for stores that can
-        expires_seconds: int = 3600,  # noqa: ARG002
+        method: str = "GET",
+        expires_seconds: int = 3600,
         *,
-        content_md5: str | None = None,  # noqa: ARG002
+        content_md5: str | None = None,
     ) -> SignedUrl:
         """A URL by which somebody without credentials may GET or PUT ``key`` for a while.
 
