@@ -186,8 +186,13 @@ def _timed(command: list[str], system: str, step: str, jobs: int, round_: int) -
 
 
 def _environment() -> dict[str, str]:
-    """The reader's own settings of the systems do not count."""
-    return {name: text for name, text in os.environ.items() if not name.startswith(("VALUESTORE_", "REDUN_"))}
+    """Neither the reader's settings of the systems nor those of the interpreter count.
+
+    Modules are compiled once, by the warm-up, as they are wherever Python may write beside its files.
+    """
+    own = ("VALUESTORE_", "REDUN_", "PYTHON")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(own)}
+    return {**kept, "PYTHONPYCACHEPREFIX": os.path.join(RESULTS, "compiled")}
 
 
 def _made(*parts: str) -> str:
