@@ -11,25 +11,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from valuestore.stores.wrappers.base import Wrapper
+    from valuestore.stores.wrappers.configured import store_from_config
+    from valuestore.stores.wrappers.evicting import Evicting
     from valuestore.stores.wrappers.limited import Limited
     from valuestore.stores.wrappers.observed import Observed
     from valuestore.stores.wrappers.prefixed import Prefixed
     from valuestore.stores.wrappers.readonly import ReadOnly
+    from valuestore.stores.wrappers.routed import ByUrl, Routed, join
+    from valuestore.stores.wrappers.sized import Sized
+    from valuestore.stores.wrappers.tiered import Tiered, cached
 
 _HOMES = {
+    "ByUrl": "routed",
+    "Evicting": "evicting",
     "Limited": "limited",
     "Observed": "observed",
     "Prefixed": "prefixed",
     "ReadOnly": "readonly",
+    "Routed": "routed",
+    "Sized": "sized",
+    "Tiered": "tiered",
     "Wrapper": "base",
+    "cached": "tiered",
+    "join": "routed",
+    "store_from_config": "configured",
 }
 
 __all__ = [
+    "ByUrl",
+    "Evicting",
     "Limited",
     "Observed",
     "Prefixed",
     "ReadOnly",
+    "Routed",
+    "Sized",
+    "Tiered",
     "Wrapper",
+    "cached",
+    "join",
+    "store_from_config",
 ]
 
 

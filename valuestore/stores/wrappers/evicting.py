@@ -1,0 +1,126 @@
+"""Evicting: a store that stays within a size, by deleting what was not used for longest. For caches only."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any, BinaryIO
+
+from valuestore.errors import NotFound
+from valuestore.stores.base import Data, Json, Stat, Store
+from valuestore.stores.wrappers.base import Wrapper
+from valuestore.stores.wrappers.limited import Limited
+
+
+class Evicting(Wrapper):
+    """At most ``max_bytes`` of data; a put makes room by deleting the least recently read or written.
+
+    What alone is larger raises TooLarge. It counts what it sees: what is there when it is opened, and what
+    goes through it. Keys and attributes do not count.
+    """
+
+    def __init__(self, store: Store, max_bytes: int) -> None:
+        super().__init__(store)
+        self._max_bytes = max_bytes
+        self._limited = Limited(store, max_put_bytes=max_bytes)
+        self._sizes: OrderedDict[str, int] | None = None
+        self._total = 0
+        self._lock = threading.RLock()
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        data = self._store.get(key, start, end)
+        self._used(key)
+        return data
+
+    def open(self, key: str) -> BinaryIO:
+        stream = self._store.open(key)
+        self._used(key)
+        return stream
+
+    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
+        asked = list(keys)
+        found = self._store.get_many(asked)
+        for key in asked:
+            self._used(key)
+        return found
+
+    def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        size: int | None = None,
+        attrs: Mapping[str, Json] | None = None,
+        overwrite: bool = True,
+    ) -> Stat:
+        with self._lock:
+            self._read_sizes()
+            known = self._limited.put(key, data, size=size, attrs=attrs, overwrite=overwrite)
+            self._grown(key, known.size)
+        return known
+
+    def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
+        return Store.put_many(self, keys, values)
+
+    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
+        with self._lock:
+            self._read_sizes()
+            known = self._store.copy(source, target, overwrite=overwrite)
+            self._grown(target, known.size)
+        return known
+
+    def move(self, source: str, target: str) -> None:
+        with self._lock:
+            self._read_sizes()
+            self._store.move(source, target)
+            if source != target:
+                self._grown(target, self._forgotten(source))
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._store.delete(key)
+            self._forgotten(key)
+
+    def delete_many(self, keys: Iterable[str]) -> set[str]:
+        with self._lock:
+            deleted = self._store.delete_many(keys)
+            for key in deleted:
+                self._forgotten(key)
+        return deleted
+
+    def batch(self) -> AbstractContextManager[Store]:
+        return Store.batch(self)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"store": self._store, "max_bytes": self._max_bytes}
+
+    def _used(self, key: str) -> None:
+        with self._lock:
+            if key in (sizes := self._read_sizes()):
+                sizes.move_to_end(key)
+
+    def _forgotten(self, key: str) -> int:
+        size = self._read_sizes().pop(key, 0)
+        self._total -= size
+        return size
+
+    def _grown(self, key: str, size: int) -> None:
+        """Count what was put, as used just now, and make room."""
+        self._forgotten(key)
+        sizes = self._read_sizes()
+        sizes[key] = size
+        self._total += size
+        while self._total > self._max_bytes:
+            oldest = next(iter(sizes))
+            with suppress(NotFound):
+                self._store.delete(oldest)
+            self._forgotten(oldest)
+
+    def _read_sizes(self) -> OrderedDict[str, int]:
+        if self._sizes is None:
+            known = sorted(map(self._store.stat, self._store.list().keys), key=lambda stat: stat.modified)
+            self._sizes = OrderedDict((stat.key, stat.size) for stat in known)
+            self._total = sum(self._sizes.values())
+        return self._sizes

@@ -1,0 +1,103 @@
+"""Sized: small values in one store, large ones in another: Redis and S3, say, and nobody notices.
+
+Where both have a key, the small store's value counts. So a change shows at the one instant at which the
+small store changes, and what a crash may leave in the large one is out of sight.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
+from typing import Any
+
+from valuestore.errors import AlreadyExists, ConfigError, NotFound
+from valuestore.stores.base import Data, Json, Stat, Store, as_buffer, check_key, iter_chunks
+from valuestore.stores.wrappers.union import Union
+
+_LOCKS = 64
+
+
+class Sized(Union):
+    """What has up to ``threshold_bytes`` goes to ``small``, the rest to ``large``.
+
+    A stream of undeclared size is read up to the threshold to tell. Within this object, changes of a key
+    come one after the other. Of two programs that put a small and a large value under one key at one
+    instant, one wins; but if both only create, both may believe that it was them.
+    """
+
+    def __init__(self, small: Store, large: Store, threshold_bytes: int) -> None:
+        if threshold_bytes < 0:
+            raise ConfigError("threshold_bytes", f"{threshold_bytes} is negative")
+        super().__init__(small, large)
+        self._threshold = threshold_bytes
+        self._locks = [threading.RLock() for _ in range(_LOCKS)]
+
+    def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        size: int | None = None,
+        attrs: Mapping[str, Json] | None = None,
+        overwrite: bool = True,
+    ) -> Stat:
+        self._check_open()
+        check_key(key)
+        is_small, passed = self._measured(key, data, size)
+        with self._changing(key, is_small, overwrite) as (side, twin):
+            if attrs is None and twin is not None and not (is_small and side.exists(key)):
+                attrs = twin.attrs
+            return side.put(key, passed, size=size, attrs=attrs, overwrite=overwrite)
+
+    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
+        self._check_open()
+        check_key(target)
+        for is_small, holder in ((True, self._upper), (False, self._lower)):
+            if holder.exists(source):
+                with self._changing(target, is_small, overwrite) as (side, _):
+                    return side.copy(source, target, overwrite=overwrite)
+        raise NotFound(source, self.url)
+
+    @contextmanager
+    def _changing(self, key: str, is_small: bool, overwrite: bool) -> Iterator[tuple[Store, Stat | None]]:
+        """The side that ``key`` is put to, and what the other has; that goes when the put is done.
+
+        It stays if somebody else has changed it meanwhile: then theirs is the later change.
+        """
+        side, other = (self._upper, self._lower) if is_small else (self._lower, self._upper)
+        with self._locks[hash(key) % _LOCKS]:
+            twin = _find(other, key)
+            if twin is not None and not overwrite:
+                raise AlreadyExists(key, self.url)
+            yield side, twin
+            now = None if twin is None else _find(other, key)
+            if twin is not None and now is not None and now.etag == twin.etag:
+                with suppress(NotFound):
+                    other.delete(key)
+
+    def _measured(self, key: str, data: Data, size: int | None) -> tuple[bool, Data]:
+        """Whether it is small, and the data to go on with."""
+        if (buffer := as_buffer(data)) is not None:
+            return len(buffer) <= self._threshold, buffer
+        if size is not None:
+            return size <= self._threshold, data
+        head: list[bytes] = []
+        chunks, total = iter_chunks(key, data), 0
+        for chunk in chunks:
+            head.append(bytes(chunk))
+            total += len(chunk)
+            if total > self._threshold:
+                return False, chain(head, chunks)
+        return True, b"".join(head)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"small": self._upper, "large": self._lower, "threshold_bytes": self._threshold}
+
+
+def _find(store: Store, key: str) -> Stat | None:
+    try:
+        return store.stat(key)
+    except NotFound:
+        return None
