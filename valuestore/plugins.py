@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 BUILTIN: Mapping[str, Mapping[str, str]] = {
     "stores": {
+        "abfs": "valuestore.stores.fsspec:FsspecStore",
+        "az": "valuestore.stores.fsspec:FsspecStore",
         "file": "valuestore.stores.filesystem:FileStore",
+        "fsspec+file": "valuestore.stores.fsspec:FsspecStore",
+        "fsspec+memory": "valuestore.stores.fsspec:FsspecStore",
+        "fsspec+s3": "valuestore.stores.fsspec:FsspecStore",
+        "gs": "valuestore.stores.fsspec:FsspecStore",
+        "http": "valuestore.stores.fsspec:FsspecStore",
+        "https": "valuestore.stores.fsspec:FsspecStore",
         "memory": "valuestore.stores.memory:MemoryStore",
         "redis": "valuestore.stores.redis:RedisStore",
         "redis+unix": "valuestore.stores.redis:RedisStore",
