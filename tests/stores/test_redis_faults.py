@@ -354,6 +354,7 @@ def test_a_full_server_refuses_and_keeps_what_it_has(server, store):
             for n in range(30):
                 store.put(f"more/{n}", bytes(MIB))
         raw.config_set("maxmemory", MIB)
+        assert len(raw.keys("more/*")) == len(store.list("more/").keys)
         before, keys = store.stat("k"), store.list().keys
         writes = ("put", "put large", "copy", "put_many", "batch")
         for use in writes:
@@ -367,6 +368,14 @@ def test_a_full_server_refuses_and_keeps_what_it_has(server, store):
         store.delete("fill/0")
         raw.config_set("maxmemory", 0)
         store.put("k", b"fits")
+
+
+def test_a_large_value_that_does_not_fit_leaves_nothing(server, store):
+    with _raw(server) as raw:
+        raw.config_set("maxmemory", raw.info("memory")["used_memory"] + 30 * MIB)
+        with pytest.raises(StoreUnavailable, match="full"):
+            store.put("k", bytes(60 * MIB))
+        assert (store.get("k"), raw.keys("/tmp/*")) == (b"value", [])
 
 
 def test_a_large_value_can_be_read_from_a_full_server(server, store):

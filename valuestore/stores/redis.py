@@ -368,8 +368,8 @@ class RedisStore(Store):
             raise
 
     def _discard(self, temps: Iterable[str], error: BaseException) -> None:
-        """Remove temporary names at once, unless the server just failed: then they expire."""
-        if not isinstance(error, StoreUnavailable):
+        """Remove temporary names at once, unless the server does not answer: then they expire."""
+        if not isinstance(error, StoreUnavailable) or self._server.answered(error):
             self._server.forget(*temps)
 
     def _take_groups(self, pairs: Iterable[tuple[str, Data]]) -> Iterator[Sequence[_Change]]:

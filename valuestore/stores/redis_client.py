@@ -80,6 +80,10 @@ class RedisClient:
                 raise self._typed(answer, key) from answer
         return answers
 
+    def answered(self, error: StoreUnavailable) -> bool:
+        """Whether it was the server that refused, being full for example, and not silence."""
+        return isinstance(error.__cause__, redis.ResponseError)
+
     def forget(self, *names: str) -> None:
         """Remove what expires anyway, if that can be done."""
         if names:
