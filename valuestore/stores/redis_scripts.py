@@ -32,9 +32,9 @@ for i = 3, #KEYS do
     if held[i] and verb:find('n') then return {0, i - 2, 'taken'} end
     if verb:find('t') and redis.call('EXISTS', ARGV[3 * i - 5]) == 0 then return {0, i - 2, 'lost'} end
   end
-  if held[i] and verb:find('k') then
-    local known = redis.call('HGET', about, keys[i])
-    kept[i] = known and known:match('^%S+ %S+ %S+ (.*)$')
+  if verb == 'pk' or verb:find('k') then
+    local known = held[i] and redis.call('HGET', about, keys[i])
+    kept[i] = known and known:match('^%S+ %S+ %S+ (.*)$') or '{}'
   end
 end
 local replies, scores, texts = {1}, {}, {}
@@ -46,25 +46,21 @@ local function note()
 end
 for i = 3, #KEYS do
   local name, verb, text, data = KEYS[i], ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
-  local reply, last = '', #scores
+  local reply, last = kept[i] or '', #scores
   if verb == 'd' then
     note()
     reply = redis.call('UNLINK', name)
     redis.call('ZREM', index, keys[i])
     redis.call('HDEL', about, keys[i])
   else
-    if verb:find('t') then
+    if verb == 'p' or verb == 'pk' or not verb:find('t') then
+      redis.call('SET', name, data)
+    else
       redis.call('RENAME', data, name)
       redis.call('PERSIST', name)
-    else
-      redis.call('SET', name, data)
-    end
-    if verb:find('k') then
-      reply = kept[i] or '{}'
-      text = text .. reply
     end
     scores[last + 1], scores[last + 2] = 0, keys[i]
-    texts[last + 1], texts[last + 2] = keys[i], text
+    texts[last + 1], texts[last + 2] = keys[i], text .. reply
     if last > 1000 then note() end
   end
   replies[i - 1] = reply
