@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from valuestore.stores.wrappers.base import Wrapper
+    from valuestore.stores.wrappers.compressed import Compressed
     from valuestore.stores.wrappers.configured import store_from_config
     from valuestore.stores.wrappers.evicting import Evicting
     from valuestore.stores.wrappers.limited import Limited
     from valuestore.stores.wrappers.observed import Observed
     from valuestore.stores.wrappers.prefixed import Prefixed
     from valuestore.stores.wrappers.readonly import ReadOnly
+    from valuestore.stores.wrappers.retrying import Retrying
     from valuestore.stores.wrappers.routed import ByUrl, Routed, join
     from valuestore.stores.wrappers.sized import Sized
     from valuestore.stores.wrappers.tiered import Tiered, cached
 
 _HOMES = {
     "ByUrl": "routed",
+    "Compressed": "compressed",
     "Evicting": "evicting",
     "Limited": "limited",
     "Observed": "observed",
     "Prefixed": "prefixed",
     "ReadOnly": "readonly",
+    "Retrying": "retrying",
     "Routed": "routed",
     "Sized": "sized",
     "Tiered": "tiered",
@@ -39,11 +43,13 @@ _HOMES = {
 
 __all__ = [
     "ByUrl",
+    "Compressed",
     "Evicting",
     "Limited",
     "Observed",
     "Prefixed",
     "ReadOnly",
+    "Retrying",
     "Routed",
     "Sized",
     "Tiered",

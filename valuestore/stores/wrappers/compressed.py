@@ -1,0 +1,353 @@
+"""Compressed: a store whose bytes are zstd below, where that pays, and themselves above. Extra ``zstd``.
+
+What is compressed begins with a frame that zstd skips, so ``zstd -d`` reads it too; it says how many bytes
+there are and what their digest is. Whatever does not begin so is as it was put, by this wrapper or without
+it; bytes that happen to begin so are always compressed. Format: RFC 8878, section 3.1.2 for skippable frames.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+
+from valuestore.errors import NotSupported, StoreUnavailable
+from valuestore.hashing import Bytes, get_algorithm
+from valuestore.stores.base import CHUNK_BYTES, Data, Json, SignedUrl, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.wrappers.base import Wrapper, pair_up
+
+if TYPE_CHECKING or sys.version_info < (3, 14):
+    from backports import zstd
+else:
+    from compression import zstd
+
+_SIGNATURE = struct.pack("<II", 0x184D2A5E, 40) + b"valuestore zstd\x01"
+_FACTS = struct.Struct("<Q16s")
+_HEADER_BYTES = len(_SIGNATURE) + _FACTS.size
+_SPOOL_BYTES = 8 << 20
+_LOOKS = 1000
+
+_A = TypeVar("_A")
+
+
+class Compressed(Wrapper):
+    """Data of at least ``min_bytes`` is compressed at ``level``, if that saves a sixteenth.
+
+    Sizes, ranges and etags are those of the data; the etag of what is compressed is its digest, xxh3-128.
+    A stream is judged by its first MiB, and compressed into a temporary file. A read stops at the size that
+    was recorded, whatever the compressed bytes would become. Damage raises StoreUnavailable, caused by an
+    OSError with EBADMSG. ``stat`` and reads of ranges take three requests, to see one value throughout.
+    """
+
+    def __init__(self, store: Store, level: int = 3, min_bytes: int = 512) -> None:
+        super().__init__(store)
+        self._level = level
+        self._min_bytes = min_bytes
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        if (start, end) == (0, None):
+            return self._decoded(key, self._store.get(key))
+        return self._steady(key, lambda _, facts: self._range(key, start, end, facts))
+
+    def open(self, key: str) -> BinaryIO:
+        stream = self._store.open(key)
+        try:
+            head = _read_up_to(stream, _HEADER_BYTES)
+        except BaseException:
+            stream.close()
+            raise
+        reader = (
+            _Decoder(stream, facts, self._damaged(key)) if (facts := _facts(head)) else _Rest(stream, head)
+        )
+        return cast(BinaryIO, io.BufferedReader(reader, CHUNK_BYTES))
+
+    def stat(self, key: str) -> Stat:
+        known = self._store.stat(key)  # what is too short to be compressed is certain at once
+        return known if known.size < _HEADER_BYTES else self._steady(key, _described)
+
+    def size(self, key: str) -> int:
+        return self.stat(key).size
+
+    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
+        asked = list(keys)
+        return [
+            self._decoded(key, data) for key, data in zip(asked, self._store.get_many(asked), strict=True)
+        ]
+
+    def sign(
+        self,
+        key: str,
+        method: str = "GET",
+        expires_seconds: int = 3600,
+        *,
+        content_md5: str | None = None,
+    ) -> SignedUrl:
+        raise NotSupported(self.url, "signed URLs past compression", "read and write through the store")
+
+    def _range(self, key: str, start: int, end: int | None, facts: _Facts | None) -> bytes:
+        if facts is None:
+            return self._store.get(key, start, end)
+        with self.open(key) as stream:  # which sees one value, be it another than a moment ago
+            data = b""
+            wanted = range(*slice(start, end).indices(facts.size))
+            if wanted:
+                for _ in range(wanted.start // CHUNK_BYTES):
+                    stream.read(CHUNK_BYTES)
+                stream.read(wanted.start % CHUNK_BYTES)
+                data = stream.read(len(wanted))
+        return data
+
+    def _steady(self, key: str, answer: Callable[[Stat, _Facts | None], _A]) -> _A:
+        """The answer about a value that stayed the same while it was looked at."""
+        for _ in range(_LOOKS):
+            known = self._store.stat(key)
+            facts = _facts(self._store.get(key, 0, _HEADER_BYTES)) if known.size >= _HEADER_BYTES else None
+            found = answer(known, facts)
+            if self._store.stat(key).etag == known.etag:
+                return found
+        raise StoreUnavailable(self.url, f"{key!r} changes faster than it can be read")
+
+    def _decoded(self, key: str, data: bytes) -> bytes:
+        facts = _facts(data)
+        if facts is None:
+            return data
+        with _Decoder(io.BytesIO(data[_HEADER_BYTES:]), facts, self._damaged(key)) as reader:
+            return reader.readall()
+
+    def _damaged(self, key: str) -> Callable[[str], StoreUnavailable]:
+        def damaged(reason: str) -> StoreUnavailable:
+            error = StoreUnavailable(self.url, f"{key!r} does not decompress: {reason}")
+            error.__cause__ = OSError(errno.EBADMSG, reason)
+            return error
+
+        return damaged
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        size: int | None = None,
+        attrs: Mapping[str, Json] | None = None,
+        overwrite: bool = True,
+    ) -> Stat:
+        encoded = self._encode(key, data, size)
+        with encoded:
+            known = self._store.put(
+                key, encoded.data, size=encoded.stored_bytes, attrs=attrs, overwrite=overwrite
+            )
+        return _described(known, encoded.facts)
+
+    def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
+        encoded: list[_Encoded] = []
+
+        def encode(key: str, data: Data) -> Data:
+            encoded.append(self._encode(key, data, None))
+            return encoded[-1].data
+
+        try:
+            stats = self._store.put_many(*pair_up(keys, values, encode))
+        finally:
+            for each in encoded:
+                each.close()
+        return [_described(known, each.facts) for known, each in zip(stats, encoded, strict=True)]
+
+    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
+        self._store.copy(source, target, overwrite=overwrite)
+        return self.stat(target)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"store": self._store, "level": self._level, "min_bytes": self._min_bytes}
+
+    def _encode(self, key: str, data: Data, size: int | None) -> _Encoded:
+        self._check_open()
+        whole = as_buffer(data)
+        if whole is not None:
+            for _ in iter_chunks(key, whole, size):
+                pass  # which checks the size
+            return self._encode_whole(whole)
+        chunks, head, length = iter_chunks(key, data, size), [], 0
+        for chunk in chunks:
+            head.append(bytes(chunk))
+            length += len(chunk)
+            if length >= CHUNK_BYTES:
+                break
+        else:
+            return self._encode_whole(b"".join(head))
+        sample = self._encode_whole(b"".join(head))
+        if sample.facts is None:
+            return _Encoded(chain(head, chunks), size, None, None)
+        return self._encode_stream(chain(head, chunks))
+
+    def _encode_whole(self, data: Bytes) -> _Encoded:
+        ambiguous = bytes(data[: len(_SIGNATURE)]) == _SIGNATURE
+        if len(data) >= max(self._min_bytes, 1) or ambiguous:
+            packed = zstd.compress(data, self._level)
+            stored = _HEADER_BYTES + len(packed)
+            if stored <= len(data) - len(data) // 16 or ambiguous:
+                facts = _Facts(len(data), get_algorithm().hexdigest(data))
+                return _Encoded(facts.header() + packed, stored, facts, None)
+        return _Encoded(data, len(data), None, None)
+
+    def _encode_stream(self, chunks: Iterable[Bytes]) -> _Encoded:
+        spool = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed with what it becomes
+        try:
+            packer, hasher, size = zstd.ZstdCompressor(self._level), get_algorithm().new(), 0
+            for chunk in chunks:
+                hasher.update(chunk)
+                size += len(chunk)
+                spool.write(packer.compress(chunk))
+            spool.write(packer.flush())
+            facts = _Facts(size, hasher.hexdigest())
+            stored = _HEADER_BYTES + spool.tell()
+            spool.seek(0)
+            pieces: Iterator[bytes] = iter(lambda: spool.read(CHUNK_BYTES), b"")
+            return _Encoded(chain([facts.header()], pieces), stored, facts, spool)
+        except BaseException:
+            spool.close()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the first frame says of the data."""
+
+    size: int
+    digest: str
+
+    def header(self) -> bytes:
+        return _SIGNATURE + _FACTS.pack(self.size, bytes.fromhex(self.digest))
+
+
+@dataclass(slots=True)
+class _Encoded:
+    """Data on its way down; ``facts`` if it is compressed."""
+
+    data: Data
+    stored_bytes: int | None
+    facts: _Facts | None
+    spool: Any
+
+    def close(self) -> None:
+        if self.spool is not None:
+            self.spool.close()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exit_: object) -> None:
+        self.close()
+
+
+def _facts(head: bytes) -> _Facts | None:
+    if not head.startswith(_SIGNATURE) or len(head) < _HEADER_BYTES:
+        return None
+    size, digest = _FACTS.unpack_from(head, len(_SIGNATURE))
+    return _Facts(size, digest.hex())
+
+
+def _described(known: Stat, facts: _Facts | None) -> Stat:
+    return known if facts is None else replace(known, size=facts.size, etag=facts.digest)
+
+
+def _read_up_to(stream: BinaryIO, count: int) -> bytes:
+    """That many bytes, or fewer only at the end."""
+    head = b""
+    while len(head) < count and (piece := stream.read(count - len(head))):
+        head += piece
+    return head
+
+
+class _Rest(io.RawIOBase):
+    """A stream of which some was read already, from its beginning."""
+
+    def __init__(self, stream: BinaryIO, head: bytes) -> None:
+        self._stream = stream
+        self._head = head
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        piece, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        piece = piece or self._stream.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+class _Decoder(_Rest):
+    """The data of a zstd frame: no more of it than its size, and at the end it has to be the data it was."""
+
+    def __init__(self, stream: BinaryIO, facts: _Facts, damaged: Callable[[str], StoreUnavailable]) -> None:
+        super().__init__(stream, b"")
+        self._facts = facts
+        self._damaged = damaged
+        self._unpacker = zstd.ZstdDecompressor()
+        self._hasher = get_algorithm().new()
+        self._left = facts.size
+        self._verified = False
+
+    def readinto(self, buffer: Any, /) -> int:
+        piece = self._unpack(min(len(buffer), self._left)) if self._left else b""
+        self._left -= len(piece)
+        self._hasher.update(piece)
+        if not self._left and not self._verified:
+            self._verify()
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def readall(self) -> bytes:
+        pieces = []
+        buffer = memoryview(bytearray(min(self._left, CHUNK_BYTES) or 1))
+        while count := self.readinto(buffer):
+            pieces.append(bytes(buffer[:count]))
+        return b"".join(pieces)
+
+    def _unpack(self, most: int) -> bytes:
+        """At least one byte, and at most that many."""
+        while True:
+            packed = b""
+            if self._unpacker.needs_input:
+                packed = self._stream.read(CHUNK_BYTES)
+                if not packed:
+                    raise self._damaged("it ends too early")
+            piece = self._decompress(packed, most)
+            if piece:
+                return piece
+            if self._unpacker.eof:
+                raise self._damaged(f"it has {self._left} bytes less than recorded")
+
+    def _verify(self) -> None:
+        while not self._unpacker.eof:
+            packed = self._stream.read(CHUNK_BYTES) if self._unpacker.needs_input else b""
+            if not packed and self._unpacker.needs_input:
+                raise self._damaged("it ends too early")
+            if self._decompress(packed, 1):
+                raise self._damaged("it has more bytes than recorded")
+        if self._unpacker.unused_data or self._stream.read(1):
+            raise self._damaged("something follows it")
+        if self._hasher.hexdigest() != self._facts.digest:
+            raise self._damaged("it has another digest than recorded")
+        self._verified = True
+
+    def _decompress(self, packed: bytes, most: int) -> bytes:
+        try:
+            return self._unpacker.decompress(packed, most)
+        except (zstd.ZstdError, EOFError) as error:
+            reason = str(error)
+        raise self._damaged(reason)

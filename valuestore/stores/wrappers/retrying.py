@@ -1,0 +1,185 @@
+"""Retrying: a store that is asked again when it did not answer. Extra ``retry``.
+
+Only StoreUnavailable is worth another try, and only what can be done twice is: a read; a put of data that
+can be read again. A try that failed may have arrived all the same, and the next one allows for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, BinaryIO, TypeVar, cast
+
+import stamina
+
+from valuestore.errors import AlreadyExists, ConfigError, NotFound, StoreUnavailable
+from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.wrappers.base import Wrapper
+
+_A = TypeVar("_A")
+
+
+class Retrying(Wrapper):
+    """Up to ``attempts`` tries, begun within ``seconds`` of the first, further and further apart.
+
+    A put of an iterator or of a stream without ``seek`` is tried once. After a try whose outcome is not
+    known: to create a key that now holds just these bytes succeeds, so bytes that are to tell who created
+    it have to differ; and to delete a key that is now gone succeeds. Batches are tried once.
+    """
+
+    def __init__(self, store: Store, attempts: int = 5, seconds: float = 30.0) -> None:
+        if attempts < 1:
+            raise ConfigError("attempts", f"{attempts} is less than one")
+        if seconds <= 0:
+            raise ConfigError("seconds", f"{seconds} is no time")
+        super().__init__(store)
+        self._attempts = attempts
+        self._seconds = seconds
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        return self._again(lambda _: self._store.get(key, start, end))
+
+    def open(self, key: str) -> BinaryIO:
+        """As everywhere. Opening is tried again; an error while it is read is the reader's."""
+        return self._again(lambda _: self._store.open(key))
+
+    def stat(self, key: str) -> Stat:
+        return self._again(lambda _: self._store.stat(key))
+
+    def size(self, key: str) -> int:
+        return self._again(lambda _: self._store.size(key))
+
+    def exists(self, key: str) -> bool:
+        return self._again(lambda _: self._store.exists(key))
+
+    def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
+        return self._again(lambda _: self._store.list(prefix, limit=limit, cursor=cursor))
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        asked = list(keys)
+        return self._again(lambda _: self._store.exists_many(asked))
+
+    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
+        asked = list(keys)
+        return self._again(lambda _: self._store.get_many(asked))
+
+    def sign(
+        self,
+        key: str,
+        method: str = "GET",
+        expires_seconds: int = 3600,
+        *,
+        content_md5: str | None = None,
+    ) -> SignedUrl:
+        return self._again(lambda _: self._store.sign(key, method, expires_seconds, content_md5=content_md5))
+
+    def flush(self) -> None:
+        self._again(lambda _: self._store.flush())
+
+    # --- changing -----------------------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        size: int | None = None,
+        attrs: Mapping[str, Json] | None = None,
+        overwrite: bool = True,
+    ) -> Stat:
+        replay = _replay(data)
+        if replay is None:
+            return self._store.put(key, data, size=size, attrs=attrs, overwrite=overwrite)
+
+        def put(is_certain: bool) -> Stat:
+            try:
+                return self._store.put(key, replay(), size=size, attrs=attrs, overwrite=overwrite)
+            except AlreadyExists:
+                if is_certain or not self._holds(key, replay()):
+                    raise
+                return self._store.stat(key)
+
+        return self._again(put)
+
+    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
+        def copy(is_certain: bool) -> Stat:
+            try:
+                return self._store.copy(source, target, overwrite=overwrite)
+            except AlreadyExists:
+                if is_certain or self._store.stat(source).etag != self._store.stat(target).etag:
+                    raise
+                return self._store.stat(target)
+
+        return self._again(copy)
+
+    def move(self, source: str, target: str) -> None:
+        """As everywhere. Copies and deletes, since of a move that failed half-way nobody knows the half."""
+        Store.move(self, source, target)
+
+    def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
+        if not isinstance(values, list | tuple) or any(as_buffer(value) is None for value in values):
+            return Store.put_many(self, keys, values)  # each by itself
+        listed = list(keys)
+        return self._again(lambda _: self._store.put_many(listed, values))
+
+    def delete(self, key: str) -> None:
+        def delete(is_certain: bool) -> None:
+            try:
+                self._store.delete(key)
+            except NotFound:
+                if is_certain:
+                    raise
+
+        self._again(delete)
+
+    def delete_many(self, keys: Iterable[str]) -> set[str]:
+        asked = list(keys)
+        before: set[str] = set()
+
+        def delete(is_certain: bool) -> set[str]:
+            if is_certain:
+                before.update(self._store.exists_many(asked))
+            deleted = self._store.delete_many(asked)
+            return deleted if is_certain else deleted | before
+
+        return self._again(delete)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"store": self._store, "attempts": self._attempts, "seconds": self._seconds}
+
+    def _again(self, work: Callable[[bool], _A]) -> _A:
+        """What ``work`` returns in the end. It is told whether this is certainly its first effect."""
+        tries = stamina.retry_context(
+            on=StoreUnavailable,
+            attempts=self._attempts,
+            timeout=self._seconds,
+            wait_max=max(0.1, min(5.0, self._seconds / 4)),
+        )
+        for attempt in tries:
+            with attempt:
+                return work(attempt.num == 1)
+        raise AssertionError("stamina passes the last error on")
+
+    def _holds(self, key: str, data: Data) -> bool:
+        """Whether the bytes at ``key`` are these."""
+        with self._store.open(key) as stream:
+            same = all(stream.read(len(chunk)) == chunk for chunk in iter_chunks(key, data))
+            return same and not stream.read(1)
+
+
+def _replay(data: Data) -> Callable[[], Data] | None:
+    """A way to read the data again and again; None if it can be read but once."""
+    if as_buffer(data) is not None or isinstance(data, list | tuple):
+        return lambda: data
+    seekable = getattr(data, "seekable", None)
+    if seekable is None or not seekable():
+        return None
+    stream = cast(BinaryIO, data)
+    start = stream.tell()
+
+    def rewound() -> Data:
+        stream.seek(start)
+        return stream
+
+    return rewound
