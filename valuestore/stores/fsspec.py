@@ -1,7 +1,7 @@
 """FsspecStore: keys on any filesystem that fsspec knows: gs, az, sftp, memory and others; reads http.
 
-Bytes without attributes are verbatim (``fsspec_trailer``), at paths that ``fsspec_paths`` explains. ``file`` and
-``s3`` have stores of their own, which do more at less cost.
+Bytes without attributes are verbatim (``fsspec_trailer``), at paths that ``fsspec_paths`` explains. ``file``
+and ``s3`` have stores of their own, which do more at less cost.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from valuestore.stores.base import (
     SignedUrl,
     Stat,
     Store,
+    as_buffer,
     check_key,
     check_page,
     check_prefix,
@@ -136,9 +137,13 @@ class S3Store(Store):
     ) -> Stat:
         name = self._name(key)
         wanted = None if attrs is None else copy_attrs(attrs)
-        About(wanted or {}, "").metadata(key)
+        if wanted:
+            About(wanted, hash_bytes(b"")).metadata(key)  # which raises if there is too much of them
         if size is not None:
             self._check_size(key, size)
+        whole = as_buffer(data)
+        if whole is not None and len(whole) <= self._part_bytes and size in (None, len(whole)):
+            return self._put_whole(name, key, whole, wanted, overwrite)
         parts = _cut(iter_chunks(key, data, size), self._part_bytes)
         first, second = next(parts, b""), next(parts, None)
         if second is None:

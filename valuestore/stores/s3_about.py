@@ -10,7 +10,7 @@ An object of another program has no such item: its attributes are its metadata, 
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ class About:
     etag: str | None
     """None if it is what S3 makes of the parts."""
     modified: datetime = field(default_factory=lambda: datetime.now(UTC))
-    put_id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
+    put_id: str = field(default_factory=lambda: os.urandom(8).hex())
     """Tells one's own put from that of somebody else, when the answer to it was lost."""
 
     @classmethod
