@@ -1,0 +1,53 @@
+"""The census with its payloads elsewhere, by settings alone: Redis and S3, each a real server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from valuestore.stores import open_store
+
+ROOT = Path(__file__).parents[2]
+VALUESTORE = str(Path(sys.executable).parent / "valuestore")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    folder = tmp_path / "tree" / "package"
+    folder.mkdir(parents=True)
+    for number in range(6):
+        (folder / f"module{number}.py").write_text(f"def function{number}():\n    return {number}\n")
+    return folder.parent
+
+
+@pytest.fixture
+def s3_url(s3_server, s3_bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+    return f"s3://{s3_bucket}/payloads?endpoint_url={s3_server.url}&region=us-east-1"
+
+
+@pytest.mark.parametrize("place", ["redis_url", "s3_url"])
+def test_payloads_live_where_the_settings_say(place, request, tree, tmp_path):
+    url = request.getfixturevalue(place)
+    settings = {"VALUESTORE_INLINE_MAX_BYTES": "0", "VALUESTORE_REPOSITORY": str(tmp_path / "repository")}
+
+    def run(*arguments):
+        command = [VALUESTORE, *arguments]
+        done = subprocess.run(
+            command, env={**os.environ, **settings}, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    run("init", str(tmp_path / "repository"), "--payloads", url)
+    census = ["run", str(ROOT / "examples" / "census.py"), "census", "--tree", str(tree)]
+    assert " 0 cached" in run(*census)
+    assert " 0 executed" in run(*census)
+    with open_store(url) as store:
+        assert len(store.list().keys) > 6
+    assert not (tmp_path / "repository" / ".valuestore" / "payloads").exists()
