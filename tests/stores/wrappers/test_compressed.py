@@ -16,7 +16,7 @@ from valuestore.errors import NotSupported, PayloadCorrupt, SizeMismatch, StoreU
 from valuestore.hashing import hash_bytes
 from valuestore.stores import ContentStore, FileStore, MemoryStore
 from valuestore.stores.wrappers import Compressed
-from valuestore.stores.wrappers.compressed import _HEADER_BYTES, _SIGNATURE
+from valuestore.stores.wrappers.frames import HEADER_BYTES, SIGNATURE
 from valuestore.testing import StoreContract, StoreMachine
 
 TEXT = b"all work and no play makes jack a dull boy\n" * 1000
@@ -85,7 +85,7 @@ def test_other_programs_can_decompress_it(store, below):
 
 
 def test_what_was_put_without_it_is_read_with_it(store, below):
-    for data in (TEXT, zstd.compress(TEXT), b"\x5e\x2a\x4d\x18", _SIGNATURE):
+    for data in (TEXT, zstd.compress(TEXT), b"\x5e\x2a\x4d\x18", SIGNATURE):
         below.put("k", data)
         assert (store.get("k"), store.size("k"), store.open("k").read()) == (data, len(data), data)
         assert store.get("k", 1, 3) == data[1:3]
@@ -95,7 +95,7 @@ def test_what_was_put_without_it_is_read_with_it(store, below):
 @pytest.mark.parametrize("more", [b"", b"x" * 1000, os.urandom(2 * MIB)])
 def test_data_that_looks_compressed_comes_back_as_it_is(store, below, wrap, more):
     below.put("compressed", TEXT)
-    data = _SIGNATURE + bytes(24) + more
+    data = SIGNATURE + bytes(24) + more
     store.put("k", wrap(data))
     store.put_many(["l"], [wrap(data)])
     assert store.get("k") == store.get("l") == store.open("k").read() == data
@@ -148,7 +148,7 @@ def _reads(store):
 
 def test_a_bomb_is_stopped_at_its_recorded_size(store, below):
     bomb = zstd.compress(bytes(256 * MIB))
-    below.put("k", _SIGNATURE + (1000).to_bytes(8, "little") + bytes(16) + bomb)
+    below.put("k", SIGNATURE + (1000).to_bytes(8, "little") + bytes(16) + bomb)
     tracemalloc.start()
     try:
         for read in _reads(store):
@@ -164,15 +164,15 @@ def test_a_bomb_is_stopped_at_its_recorded_size(store, below):
     [
         lambda data: data[:-1],
         lambda data: data[: len(data) // 2],
-        lambda data: data[:_HEADER_BYTES],
+        lambda data: data[:HEADER_BYTES],
         lambda data: data + b"x",
         lambda data: data + data,
         lambda data: data[:24] + (len(TEXT) - 1).to_bytes(8, "little") + data[32:],
         lambda data: data[:24] + (len(TEXT) + 1).to_bytes(8, "little") + data[32:],
         lambda data: data[:24] + b"\xff" * 8 + data[32:],
         lambda data: data[:40] + bytes(8) + data[48:],
-        lambda data: data[:_HEADER_BYTES] + zstd.compress(TEXT.upper()),
-        lambda data: data[:_HEADER_BYTES] + TEXT,
+        lambda data: data[:HEADER_BYTES] + zstd.compress(TEXT.upper()),
+        lambda data: data[:HEADER_BYTES] + TEXT,
     ],
 )
 def test_damage_is_an_error_and_never_a_value(store, below, damage):

@@ -315,6 +315,25 @@ def test_what_others_overwrite_while_it_is_read_is_not_cached(fast):
     assert tiered.get("k") == b"new"
 
 
+class _Hooked(MemoryStore):
+    """Does something before a put arrives."""
+
+    def put(self, key, data, **settings):
+        self.before()
+        return super().put(key, data, **settings)
+
+
+@pytest.mark.parametrize("size", [10, 100])
+def test_what_others_cache_while_it_is_written_does_not_stay(fast, size):
+    slow = _Hooked()
+    one, other = (Tiered(fast, slow, admit_max_bytes=50) for _ in range(2))
+    slow.before = lambda: None
+    one.put("k", b"old")
+    slow.before = lambda: other.get("k")
+    one.put("k", bytes(size))
+    assert one.get("k") == other.get("k") == bytes(size)
+
+
 def test_writers_and_readers_of_two_programs_leave_nothing_stale(fast, slow):
     """Two tiers on the same stores are two programs: they share no memory of versions."""
     programs = [Tiered(fast, slow, admit_max_bytes=50) for _ in range(2)]

@@ -1,7 +1,8 @@
 """Wrappers: each a store made of stores, and one policy each. Put one around the other to combine them.
 
-A wrapper owns what it wraps: closing it closes that, and its pickle holds that one's configuration. The
-names load on first use.
+A wrapper owns what it wraps: closing it closes that, and its pickle holds that one's configuration.
+``Retrying`` belongs outside of those that count or judge a stream as it passes (``Observed``, ``Limited``,
+``Compressed``), since what they hand on can be read but once. The names load on first use.
 """
 
 from __future__ import annotations

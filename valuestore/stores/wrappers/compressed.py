@@ -1,15 +1,14 @@
 """Compressed: a store whose bytes are zstd below, where that pays, and themselves above. Extra ``zstd``.
 
-What is compressed begins with a frame that zstd skips, so ``zstd -d`` reads it too; it says how many bytes
-there are and what their digest is. Whatever does not begin so is as it was put, by this wrapper or without
-it; bytes that happen to begin so are always compressed. Format: RFC 8878, section 3.1.2 for skippable frames.
+What is compressed begins with a frame that says so and that zstd skips, see ``frames``; so ``zstd -d`` reads
+it too. Whatever does not begin so is as it was put, by this wrapper or without it; bytes that happen to
+begin so are always compressed.
 """
 
 from __future__ import annotations
 
 import errno
 import io
-import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,15 +20,21 @@ from valuestore.errors import NotSupported, StoreUnavailable
 from valuestore.hashing import Bytes, get_algorithm
 from valuestore.stores.base import CHUNK_BYTES, Data, Json, SignedUrl, Stat, Store, as_buffer, iter_chunks
 from valuestore.stores.wrappers.base import Wrapper, pair_up
+from valuestore.stores.wrappers.frames import (
+    HEADER_BYTES,
+    SIGNATURE,
+    Decoder,
+    Facts,
+    Rest,
+    read_facts,
+    read_up_to,
+)
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
     from backports import zstd
 else:
     from compression import zstd
 
-_SIGNATURE = struct.pack("<II", 0x184D2A5E, 40) + b"valuestore zstd\x01"
-_FACTS = struct.Struct("<Q16s")
-_HEADER_BYTES = len(_SIGNATURE) + _FACTS.size
 _SPOOL_BYTES = 8 << 20
 _LOOKS = 1000
 
@@ -60,18 +65,18 @@ class Compressed(Wrapper):
     def open(self, key: str) -> BinaryIO:
         stream = self._store.open(key)
         try:
-            head = _read_up_to(stream, _HEADER_BYTES)
+            head = read_up_to(stream, HEADER_BYTES)
         except BaseException:
             stream.close()
             raise
         reader = (
-            _Decoder(stream, facts, self._damaged(key)) if (facts := _facts(head)) else _Rest(stream, head)
+            Decoder(stream, facts, self._damaged(key)) if (facts := read_facts(head)) else Rest(stream, head)
         )
         return cast(BinaryIO, io.BufferedReader(reader, CHUNK_BYTES))
 
     def stat(self, key: str) -> Stat:
         known = self._store.stat(key)  # what is too short to be compressed is certain at once
-        return known if known.size < _HEADER_BYTES else self._steady(key, _described)
+        return known if known.size < HEADER_BYTES else self._steady(key, _described)
 
     def size(self, key: str) -> int:
         return self.stat(key).size
@@ -92,7 +97,7 @@ class Compressed(Wrapper):
     ) -> SignedUrl:
         raise NotSupported(self.url, "signed URLs past compression", "read and write through the store")
 
-    def _range(self, key: str, start: int, end: int | None, facts: _Facts | None) -> bytes:
+    def _range(self, key: str, start: int, end: int | None, facts: Facts | None) -> bytes:
         if facts is None:
             return self._store.get(key, start, end)
         with self.open(key) as stream:  # which sees one value, be it another than a moment ago
@@ -105,21 +110,21 @@ class Compressed(Wrapper):
                 data = stream.read(len(wanted))
         return data
 
-    def _steady(self, key: str, answer: Callable[[Stat, _Facts | None], _A]) -> _A:
+    def _steady(self, key: str, answer: Callable[[Stat, Facts | None], _A]) -> _A:
         """The answer about a value that stayed the same while it was looked at."""
         for _ in range(_LOOKS):
             known = self._store.stat(key)
-            facts = _facts(self._store.get(key, 0, _HEADER_BYTES)) if known.size >= _HEADER_BYTES else None
+            facts = read_facts(self._store.get(key, 0, HEADER_BYTES)) if known.size >= HEADER_BYTES else None
             found = answer(known, facts)
             if self._store.stat(key).etag == known.etag:
                 return found
         raise StoreUnavailable(self.url, f"{key!r} changes faster than it can be read")
 
     def _decoded(self, key: str, data: bytes) -> bytes:
-        facts = _facts(data)
+        facts = read_facts(data)
         if facts is None:
             return data
-        with _Decoder(io.BytesIO(data[_HEADER_BYTES:]), facts, self._damaged(key)) as reader:
+        with Decoder(io.BytesIO(data[HEADER_BYTES:]), facts, self._damaged(key)) as reader:
             return reader.readall()
 
     def _damaged(self, key: str) -> Callable[[str], StoreUnavailable]:
@@ -190,12 +195,12 @@ class Compressed(Wrapper):
         return self._encode_stream(chain(head, chunks))
 
     def _encode_whole(self, data: Bytes) -> _Encoded:
-        ambiguous = bytes(data[: len(_SIGNATURE)]) == _SIGNATURE
+        ambiguous = bytes(data[: len(SIGNATURE)]) == SIGNATURE
         if len(data) >= max(self._min_bytes, 1) or ambiguous:
             packed = zstd.compress(data, self._level)
-            stored = _HEADER_BYTES + len(packed)
+            stored = HEADER_BYTES + len(packed)
             if stored <= len(data) - len(data) // 16 or ambiguous:
-                facts = _Facts(len(data), get_algorithm().hexdigest(data))
+                facts = Facts(len(data), get_algorithm().hexdigest(data))
                 return _Encoded(facts.header() + packed, stored, facts, None)
         return _Encoded(data, len(data), None, None)
 
@@ -208,8 +213,8 @@ class Compressed(Wrapper):
                 size += len(chunk)
                 spool.write(packer.compress(chunk))
             spool.write(packer.flush())
-            facts = _Facts(size, hasher.hexdigest())
-            stored = _HEADER_BYTES + spool.tell()
+            facts = Facts(size, hasher.hexdigest())
+            stored = HEADER_BYTES + spool.tell()
             spool.seek(0)
             pieces: Iterator[bytes] = iter(lambda: spool.read(CHUNK_BYTES), b"")
             return _Encoded(chain([facts.header()], pieces), stored, facts, spool)
@@ -218,24 +223,13 @@ class Compressed(Wrapper):
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What the first frame says of the data."""
-
-    size: int
-    digest: str
-
-    def header(self) -> bytes:
-        return _SIGNATURE + _FACTS.pack(self.size, bytes.fromhex(self.digest))
-
-
 @dataclass(slots=True)
 class _Encoded:
     """Data on its way down; ``facts`` if it is compressed."""
 
     data: Data
     stored_bytes: int | None
-    facts: _Facts | None
+    facts: Facts | None
     spool: Any
 
     def close(self) -> None:
@@ -249,105 +243,5 @@ class _Encoded:
         self.close()
 
 
-def _facts(head: bytes) -> _Facts | None:
-    if not head.startswith(_SIGNATURE) or len(head) < _HEADER_BYTES:
-        return None
-    size, digest = _FACTS.unpack_from(head, len(_SIGNATURE))
-    return _Facts(size, digest.hex())
-
-
-def _described(known: Stat, facts: _Facts | None) -> Stat:
+def _described(known: Stat, facts: Facts | None) -> Stat:
     return known if facts is None else replace(known, size=facts.size, etag=facts.digest)
-
-
-def _read_up_to(stream: BinaryIO, count: int) -> bytes:
-    """That many bytes, or fewer only at the end."""
-    head = b""
-    while len(head) < count and (piece := stream.read(count - len(head))):
-        head += piece
-    return head
-
-
-class _Rest(io.RawIOBase):
-    """A stream of which some was read already, from its beginning."""
-
-    def __init__(self, stream: BinaryIO, head: bytes) -> None:
-        self._stream = stream
-        self._head = head
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        piece, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
-        piece = piece or self._stream.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-        super().close()
-
-
-class _Decoder(_Rest):
-    """The data of a zstd frame: no more of it than its size, and at the end it has to be the data it was."""
-
-    def __init__(self, stream: BinaryIO, facts: _Facts, damaged: Callable[[str], StoreUnavailable]) -> None:
-        super().__init__(stream, b"")
-        self._facts = facts
-        self._damaged = damaged
-        self._unpacker = zstd.ZstdDecompressor()
-        self._hasher = get_algorithm().new()
-        self._left = facts.size
-        self._verified = False
-
-    def readinto(self, buffer: Any, /) -> int:
-        piece = self._unpack(min(len(buffer), self._left)) if self._left else b""
-        self._left -= len(piece)
-        self._hasher.update(piece)
-        if not self._left and not self._verified:
-            self._verify()
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def readall(self) -> bytes:
-        pieces = []
-        buffer = memoryview(bytearray(min(self._left, CHUNK_BYTES) or 1))
-        while count := self.readinto(buffer):
-            pieces.append(bytes(buffer[:count]))
-        return b"".join(pieces)
-
-    def _unpack(self, most: int) -> bytes:
-        """At least one byte, and at most that many."""
-        while True:
-            packed = b""
-            if self._unpacker.needs_input:
-                packed = self._stream.read(CHUNK_BYTES)
-                if not packed:
-                    raise self._damaged("it ends too early")
-            piece = self._decompress(packed, most)
-            if piece:
-                return piece
-            if self._unpacker.eof:
-                raise self._damaged(f"it has {self._left} bytes less than recorded")
-
-    def _verify(self) -> None:
-        while not self._unpacker.eof:
-            packed = self._stream.read(CHUNK_BYTES) if self._unpacker.needs_input else b""
-            if not packed and self._unpacker.needs_input:
-                raise self._damaged("it ends too early")
-            if self._decompress(packed, 1):
-                raise self._damaged("it has more bytes than recorded")
-        if self._unpacker.unused_data or self._stream.read(1):
-            raise self._damaged("something follows it")
-        if self._hasher.hexdigest() != self._facts.digest:
-            raise self._damaged("it has another digest than recorded")
-        self._verified = True
-
-    def _decompress(self, packed: bytes, most: int) -> bytes:
-        try:
-            return self._unpacker.decompress(packed, most)
-        except (zstd.ZstdError, EOFError) as error:
-            reason = str(error)
-        raise self._damaged(reason)

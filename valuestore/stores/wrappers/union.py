@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from valuestore.errors import NotFound, NotSupported
 from valuestore.stores.base import Page, SignedUrl, Stat, Store, check_key, check_page, take_page
@@ -91,6 +91,9 @@ class Union(Store):
     @property
     def url(self) -> str:
         return self._lower.url
+
+    def _settings(self) -> dict[str, Any]:
+        return {"upper": self._upper, "lower": self._lower}
 
     def _check_open(self) -> None:
         super()._check_open()
