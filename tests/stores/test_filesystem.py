@@ -204,7 +204,7 @@ def test_the_etag_follows_edits_in_place(store, root, monkeypatch):
 
 def test_a_put_that_keeps_the_attributes_waits_for_one_that_replaces_them(store, monkeypatch):
     store.put("k", b"1", attrs={"x": 1})
-    real = store._attrs_to_keep
+    real = store._sidecars.load_to_keep
     with ThreadPoolExecutor(1) as pool:
 
         def overtaken(*arguments):
@@ -213,7 +213,7 @@ def test_a_put_that_keeps_the_attributes_waits_for_one_that_replaces_them(store,
             wait([other], timeout=0.1)
             return found
 
-        monkeypatch.setattr(store, "_attrs_to_keep", overtaken)
+        monkeypatch.setattr(store._sidecars, "load_to_keep", overtaken)
         store.put("k", b"3")
     assert (store.get("k"), store.stat("k").attrs) == (b"2", {"x": 2})
 

@@ -204,7 +204,7 @@ def test_a_medium_that_cannot_be_read_is_not_absence(store, monkeypatch):
 
 
 def test_a_volume_that_was_unmounted_is_not_empty(store, monkeypatch):
-    store._device += 1  # what a changed st_dev looks like
+    store._root._device += 1  # what a changed st_dev looks like
     for use in (store.get, store.stat, store.size, store.delete):
         with pytest.raises(StoreUnavailable, match="device"):
             use("missing")
