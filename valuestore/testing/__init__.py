@@ -18,7 +18,7 @@ _HOMES = {"StoreContract": "stores", "StoreMachine": "stores"}
 
 __all__ = ["StoreContract", "StoreMachine"]
 
-pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in set(_HOMES.values())))
+pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in ("store_contract", "store_machine")))
 
 
 def __getattr__(name: str) -> Any:

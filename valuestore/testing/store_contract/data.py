@@ -1,0 +1,162 @@
+"""The data: what was put is what is got, whole, in ranges and as a stream, whatever form it came in."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+
+from valuestore.errors import NotFound
+from valuestore.stores.base import Store
+from valuestore.testing.store_contract.opened import OpenedStore
+from valuestore.testing.store_contract.samples import ALL_BYTES
+from valuestore.testing.store_contract.sources import forward_only, pieces, put_all
+
+
+class DataFacts(OpenedStore):
+    """Bytes in, the same bytes out."""
+
+    # --- data -----------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("data", [b"", b"\0", b"serialized", ALL_BYTES, b"x" * (2**20 + 1)])
+    def test_what_was_put_is_what_is_got(self, store: Store, data: bytes) -> None:
+        store.put("k", data)
+        assert store.get("k") == data
+        assert store.exists("k")
+        assert store.size("k") == store.stat("k").size == len(data)
+
+    def test_a_missing_key_is_not_found_by_any_of_its_names(self, store: Store) -> None:
+        for use in (store.get, store.stat, store.size, store.open, store.delete):
+            for error in (NotFound, KeyError, FileNotFoundError):
+                with pytest.raises(error):
+                    use("missing/key")
+        with pytest.raises(NotFound):
+            store.get("missing/key", 1, 2)
+        assert not store.exists("missing/key")
+
+    def test_deleting_removes_that_key_alone(self, store: Store) -> None:
+        put_all(store, ["a/1", "a/2", "b"])
+        store.delete("a/1")
+        with pytest.raises(NotFound):
+            store.delete("a/1")
+        with pytest.raises(NotFound):
+            store.delete("a/3")
+        assert not store.exists("a/1")
+        assert store.list().keys == ["a/2", "b"]
+
+    def test_a_key_can_be_put_again_after_its_deletion(self, store: Store) -> None:
+        store.put("a/b", b"1", attrs={"x": 1})
+        store.delete("a/b")
+        assert store.put("a/b", b"2").attrs == {}
+        assert store.get("a/b") == b"2"
+
+    def test_the_second_put_wins(self, store: Store) -> None:
+        store.put("k", b"first, and longer")
+        store.put("k", b"second")
+        assert store.get("k") == b"second"
+        assert store.list().keys == ["k"]
+
+    def test_nothing_of_the_caller_is_kept(self, store: Store) -> None:
+        data, attrs = bytearray(b"data"), {"list": [1]}
+        store.put("k", data, attrs=attrs)
+        data[0] = 0
+        attrs["list"].append(2)
+        attrs["more"] = []
+        assert store.get("k") == b"data"
+        assert store.stat("k").attrs == {"list": [1]}
+
+    def test_nothing_of_the_store_is_handed_out(self, store: Store) -> None:
+        store.put("k", b"", attrs={"list": [1]}).attrs["list"].append(2)
+        store.stat("k").attrs["list"].append(3)
+        assert store.stat("k").attrs == {"list": [1]}
+
+    @pytest.mark.parametrize("size", [1, 8000, 2**20])
+    def test_the_size_of_the_pieces_does_not_matter(self, store: Store, size: int) -> None:
+        data = ALL_BYTES * (8 if size == 1 else 8000)
+        expected = store.put("whole", data)
+        assert store.put("pieces", pieces(data, size)).etag == expected.etag
+        assert store.get("pieces") == data
+
+    def test_empty_pieces_do_not_end_the_data(self, store: Store) -> None:
+        store.put("k", [b"", b"a", b"", bytearray(b"b"), memoryview(b"c"), b""])
+        assert store.get("k") == b"abc"
+
+    def test_a_stream_is_read_from_where_it_stands_and_left_open(self, store: Store) -> None:
+        stream = io.BytesIO(b"0123456789")
+        stream.seek(4)
+        store.put("k", stream)
+        only_read = forward_only(ALL_BYTES * 100)
+        store.put("l", only_read)
+        assert store.get("k") == b"456789"
+        assert store.get("l") == ALL_BYTES * 100
+        assert not stream.closed
+        assert not only_read.closed
+
+    def test_any_contiguous_or_strided_view_is_its_bytes(self, store: Store) -> None:
+        view = memoryview(ALL_BYTES)
+        store.put("strided", view[::2])
+        store.put("wide", view.cast("I"))
+        assert store.get("strided") == ALL_BYTES[::2]
+        assert store.get("wide") == ALL_BYTES
+
+    def test_fifty_megabytes_pass_through_as_a_stream(self, store: Store) -> None:
+        piece = ALL_BYTES * 4000
+        store.put("large", (piece for _ in range(50)), size=50 * len(piece))
+        with store.open("large") as stream:
+            assert all(stream.read(len(piece)) == piece for _ in range(50))
+            assert stream.read(1) == b""
+        assert store.stat("large").size == 50 * len(piece)
+
+    def test_a_file_is_stored_from_its_stream(self, store: Store, tmp_path: Any) -> None:
+        path = tmp_path / "source"
+        path.write_bytes(ALL_BYTES)
+        with path.open("rb") as file:
+            assert store.put("k", file).attrs == {}
+        assert store.get("k") == ALL_BYTES
+
+    @pytest.mark.parametrize("data", ["text", io.StringIO("text"), [1, 2], ["text"], 5, None])
+    def test_only_bytes_are_stored(self, store: Store, data: Any) -> None:
+        with pytest.raises(TypeError):
+            store.put("k", data)
+        assert not store.exists("k")
+
+    # --- ranges and streams ---------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        ("start", "end"),
+        [
+            (1, 3),
+            (8, 100),
+            (5, 5),
+            (-3, None),
+            (0, 3),
+            (11, None),
+            (10, 20),
+            (0, None),
+            (7, 2),
+            (-100, 2),
+            (2, -2),
+        ],
+    )
+    def test_a_range_is_clamped_as_a_slice_is(self, store: Store, start: int, end: int | None) -> None:
+        store.put("k", b"0123456789")
+        assert store.get("k", start, end) == b"0123456789"[start:end]
+
+    def test_a_range_of_nothing_is_empty(self, store: Store) -> None:
+        store.put("k", b"")
+        assert store.get("k", 0, 10) == store.get("k", 5) == b""
+
+    def test_a_stream_reads_in_any_steps_and_closes_twice(self, store: Store) -> None:
+        store.put("k", ALL_BYTES)
+        stream = store.open("k")
+        assert b"".join(iter(lambda: stream.read(4), b"")) == ALL_BYTES
+        stream.close()
+        stream.close()
+
+    def test_an_open_stream_outlives_a_new_value_and_a_deletion(self, store: Store) -> None:
+        store.put("k", b"old" * 1000)
+        with store.open("k") as stream:
+            store.put("k", b"new")
+            store.delete("k")
+            assert stream.read() == b"old" * 1000

@@ -1,0 +1,53 @@
+"""What the tests put: data in pieces, streams that can little, streams that fail, many keys at once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, cast
+
+from valuestore.stores.base import Store
+
+
+class _OnlyRead:
+    """A stream that can read forward and nothing else, in short pieces; it tells if somebody closed it."""
+
+    closed = False
+
+    def __init__(self, data: bytes, most: int = 8000) -> None:
+        self._stream = io.BytesIO(data)
+        self._most = most
+
+    def read(self, size: int = -1) -> bytes:
+        return self._stream.read(self._most if size < 0 else min(size, self._most))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def forward_only(data: bytes) -> BinaryIO:
+    return cast(BinaryIO, _OnlyRead(data))
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def failing(data: bytes, error: BaseException) -> Iterator[bytes]:
+    yield data
+    raise error
+
+
+def list_pages(store: Store, prefix: str, limit: int) -> list[list[str]]:
+    pages: list[list[str]] = []
+    cursor: str | None = None
+    while True:
+        page = store.list(prefix, limit=limit, cursor=cursor)
+        pages.append(page.keys)
+        if (cursor := page.cursor) is None:
+            return pages
+
+
+def put_all(store: Store, keys: Iterable[str]) -> None:
+    for key in keys:
+        store.put(key, key.encode())
