@@ -1,81 +1,50 @@
 """Store: keys, each with bytes and attributes; the contract that every place for bytes keeps.
 
-It also holds what the stores share and callers see: the one key rule, what an answer looks like, and
-``open_store``. A store knows nothing of values, digests of values or SQL, and never interprets a key:
-URLs exist in ``open_store`` alone.
+A store knows nothing of values, digests of values or SQL, and never interprets a key: URLs exist in
+``open_store`` alone. What stores share lies beside, and can be imported from here: ``keys`` (the one key
+rule), ``data`` (what is put), ``attributes``, ``answers`` (Stat, Page, SignedUrl), ``pages`` and ``address``.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import islice
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeAlias, cast
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO, Self, cast
 
 from valuestore import plugins
-from valuestore.errors import (
-    BadKey,
-    BadReference,
-    ConfigError,
-    NotFound,
-    NotSupported,
-    SizeMismatch,
-    StoreClosed,
-)
-from valuestore.hashing import Bytes
+from valuestore.errors import BadReference, ConfigError, NotFound, NotSupported, StoreClosed
+from valuestore.stores.address import without_credentials
+from valuestore.stores.answers import Page, SignedUrl, Stat
+from valuestore.stores.attributes import Json, copy_attrs
+from valuestore.stores.data import CHUNK_BYTES, Data, as_buffer, iter_chunks
+from valuestore.stores.keys import KEY_MAX_BYTES, check_key, check_prefix
+from valuestore.stores.pages import check_page, take_page
 
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-Data: TypeAlias = Bytes | BinaryIO | Iterable[Bytes]
-"""What ``put`` takes: the bytes, an open binary stream (read from where it stands), or pieces of bytes."""
-
-KEY_MAX_BYTES = 1024
-CHUNK_BYTES = 1 << 20
-"""Streams are read in pieces of this size."""
+__all__ = [
+    "CHUNK_BYTES",
+    "KEY_MAX_BYTES",
+    "Data",
+    "Json",
+    "Page",
+    "SignedUrl",
+    "Stat",
+    "Store",
+    "as_buffer",
+    "check_key",
+    "check_page",
+    "check_prefix",
+    "copy_attrs",
+    "iter_chunks",
+    "open_store",
+    "take_page",
+    "without_credentials",
+]
 
 _PAGE_KEYS = 1000
-_ATTRS_MAX_DEPTH = 100
-_INT_MAX_BITS = 14_000  # json refuses integers of more than 4300 digits, see sys.set_int_max_str_digits
-
-_KEY = re.compile(r"(?!\.\.?(?:/|\Z))[^/\0]+(?:/(?!\.\.?(?:/|\Z))[^/\0]+)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """What is known of a key without reading it. ``attrs`` is the caller's own copy."""
-
-    key: str
-    size: int
-    """In bytes."""
-    modified: datetime
-    """When it was put; aware, UTC; at least to the second."""
-    etag: str
-    """Changes exactly when the content does; comparable within one store only. No quotes, no ``W/``."""
-    attrs: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A run of keys in byte order. ``cursor`` is the last key of it, or None exactly when no more follow."""
-
-    keys: list[str]
-    cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SignedUrl:
-    """A URL that lets its holder make one kind of request, with the headers that the request must carry."""
-
-    url: str
-    headers: dict[str, str]
 
 
 class Store(ABC):
@@ -279,149 +248,6 @@ def _reopen(cls: type[Store], settings: dict[str, Any]) -> Store:
     return cls(**settings)
 
 
-# --- keys and pages ---------------------------------------------------------------------------------
-
-
-def check_key(key: object) -> str:
-    """The key, if it keeps the one key rule; the same for every store.
-
-    Non-empty ``/``-separated UTF-8 of at most 1024 bytes; no empty, ``.`` or ``..`` segment, no NUL, no
-    slash at either end. Raises: BadKey, naming the broken rule.
-    """
-    if isinstance(key, str) and _KEY.fullmatch(key) is not None:
-        if len(key) <= KEY_MAX_BYTES // 4:
-            if key.isascii() or _is_utf8(key):
-                return key
-        elif _is_utf8(key) and len(key.encode()) <= KEY_MAX_BYTES:
-            return key
-    raise BadKey(key, _broken_rule(key))
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _broken_rule(key: object) -> str:
-    if not isinstance(key, str):
-        return f"a key is a str, not {type(key).__name__}"
-    if not key:
-        return "a key is not empty"
-    if "\0" in key:
-        return "a key holds no NUL"
-    if not _is_utf8(key):
-        return "a key is UTF-8, which has no lone surrogates"
-    if len(key.encode()) > KEY_MAX_BYTES:
-        return f"a key has at most {KEY_MAX_BYTES} bytes, this one {len(key.encode())}"
-    if key.startswith("/") or key.endswith("/"):
-        return "a key neither starts nor ends with a slash"
-    return "a key has no empty, '.' or '..' segment"
-
-
-def check_prefix(prefix: object) -> str:
-    """The prefix, if some text could start with it. Raises: BadKey for what is not UTF-8 text."""
-    if not isinstance(prefix, str) or not _is_utf8(prefix):
-        raise BadKey(prefix, "a prefix is UTF-8 text")
-    return prefix
-
-
-def check_page(limit: int | None, cursor: str | None) -> None:
-    """Raises: ValueError for a limit below 1, and (as BadKey) for a cursor that is no key."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is at least 1, not {limit}; leave it out to list all keys")
-    if cursor is not None:
-        check_key(cursor)
-
-
-def take_page(keys: Iterable[str], limit: int | None) -> Page:
-    """The first ``limit`` of ``keys``, which are in byte order and begin after the cursor."""
-    if limit is None:
-        return Page(list(keys), None)
-    taken = list(islice(keys, limit + 1))
-    if len(taken) <= limit:
-        return Page(taken, None)
-    return Page(taken[:limit], taken[limit - 1])
-
-
-# --- data and attributes ----------------------------------------------------------------------------
-
-
-def as_buffer(data: Data) -> bytes | memoryview | None:
-    """The data as one run of bytes, without a copy where possible; None if it has to be streamed."""
-    if isinstance(data, bytes):
-        return data
-    if isinstance(data, bytearray | memoryview):
-        view = memoryview(data)
-        return view.cast("B") if view.c_contiguous else view.tobytes()
-    return None
-
-
-def iter_chunks(key: str, data: Data, size: int | None = None) -> Iterator[bytes | memoryview]:
-    """The data in pieces, none of them empty. A stream is read as it is asked for, and left open.
-
-    Raises: SizeMismatch as soon as the data is longer than ``size``, or at its end if shorter; TypeError
-    for text.
-    """
-    total = 0
-    for chunk in _pieces(data):
-        total += len(chunk)
-        if size is not None and total > size:
-            raise SizeMismatch(key, size, total)
-        if chunk:
-            yield chunk
-    if size is not None and total != size:
-        raise SizeMismatch(key, size, total)
-
-
-def _pieces(data: Any) -> Iterator[bytes | memoryview]:
-    if (buffer := as_buffer(data)) is not None:
-        yield buffer
-        return
-    if isinstance(data, str):
-        raise TypeError("a store keeps bytes, not str; encode the text first")
-    read = getattr(data, "read", None)
-    source = iter(lambda: read(CHUNK_BYTES), b"") if read is not None else iter(data)
-    for piece in source:
-        chunk = as_buffer(piece)
-        if chunk is None:
-            raise TypeError(f"a store keeps bytes, but the data gave {type(piece).__name__}")
-        yield chunk
-
-
-def copy_attrs(attrs: Mapping[str, Json]) -> dict[str, Any]:
-    """An independent copy of the attributes, all the way down.
-
-    Raises: TypeError, naming the place, for anything that JSON would not give back as it was.
-    """
-    if not isinstance(attrs, Mapping):
-        raise TypeError(f"attributes are a mapping, not {type(attrs).__name__}")
-    copied = _copy_json(dict(attrs), "attrs", 0)
-    return cast(dict[str, Any], copied)
-
-
-def _copy_json(value: Any, place: str, depth: int) -> Any:
-    kind = type(value)
-    if value is None or kind is bool or kind is str:
-        return value
-    if kind is int and value.bit_length() <= _INT_MAX_BITS:
-        return value
-    if kind is float and math.isfinite(value):
-        return value
-    if depth > _ATTRS_MAX_DEPTH:
-        raise TypeError(f"attributes nest at most {_ATTRS_MAX_DEPTH} deep")
-    if kind is list:
-        return [_copy_json(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(value)]
-    if kind is dict and all(type(name) is str for name in value):
-        return {name: _copy_json(item, f"{place}[{name!r}]", depth + 1) for name, item in value.items()}
-    raise TypeError(f"{place} is not a JSON value: {kind.__name__}")
-
-
-# --- opening by URL ---------------------------------------------------------------------------------
-
-
 def open_store(url: str | os.PathLike[str], **settings: Any) -> Store:
     """The store that the URL names (``memory://name``, ``file:///path``), or the folder of a plain path.
 
@@ -440,12 +266,3 @@ def open_store(url: str | os.PathLike[str], **settings: Any) -> Store:
         known = ", ".join(f"{name}://" for name in plugins.names("stores"))
         raise BadReference(without_credentials(text), f"no such scheme; there are {known}") from error
     return cast(Store, store.from_url(text, **settings))
-
-
-def without_credentials(url: str) -> str:
-    """The URL as messages may show it: no user, no password, no query, no fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url.partition("://")[0] + "://..."
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -31,7 +31,7 @@ __all__ = ["ALL_BYTES", "ATTRS", "BAD_KEYS", "ODD_KEYS", "StoreContract", "Store
 
 
 class StoreContract(DataFacts, AtomicityFacts, AttributeFacts, KeyFacts, CopyFacts, LifeFacts):
-    """All the facts. The fixture ``make_store`` returns what opens the one place of a test, again and again."""
+    """All the facts. ``make_store`` returns what opens the one place of the test, again and again."""
 
     def odd_keys(self) -> list[str]:
         """Keys that look like something else. Override it to leave out what a place cannot hold."""

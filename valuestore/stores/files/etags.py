@@ -6,7 +6,7 @@ import os
 import time
 
 from valuestore.hashing import get_algorithm
-from valuestore.stores.base import CHUNK_BYTES
+from valuestore.stores.data import CHUNK_BYTES
 
 _SETTLED_NS = 2_000_000_000
 """A file older than this shows every later change in its timestamps, however coarse the clock behind them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO
 
-from valuestore.stores.base import CHUNK_BYTES
+from valuestore.stores.data import CHUNK_BYTES
 from valuestore.stores.files.posix import Reading
 
 

@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import Any
 
 from valuestore.errors import StoreError, StoreUnavailable
-from valuestore.stores.base import check_key
 from valuestore.stores.files.odd import key_digest
 from valuestore.stores.files.places import Places
 from valuestore.stores.files.posix import look, older, read_file, unlink
 from valuestore.stores.files.root import Root
+from valuestore.stores.keys import check_key
 
 _ATTEMPTS = 100
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from valuestore.hashing import get_algorithm
-from valuestore.stores.base import Data, iter_chunks
+from valuestore.stores.data import Data, iter_chunks
 from valuestore.stores.files.posix import Writing, older, unlink
 from valuestore.stores.files.root import Root
 from valuestore.stores.files.unsynced import sync

@@ -1,0 +1,57 @@
+"""The one key rule, the same for every store."""
+
+from __future__ import annotations
+
+import re
+
+from valuestore.errors import BadKey
+
+KEY_MAX_BYTES = 1024
+
+_KEY = re.compile(r"(?!\.\.?(?:/|\Z))[^/\0]+(?:/(?!\.\.?(?:/|\Z))[^/\0]+)*")
+
+
+def check_key(key: object) -> str:
+    """The key, if it keeps the one key rule; the same for every store.
+
+    Non-empty ``/``-separated UTF-8 of at most 1024 bytes; no empty, ``.`` or ``..`` segment, no NUL, no
+    slash at either end. Raises: BadKey, naming the broken rule.
+    """
+    if isinstance(key, str) and _KEY.fullmatch(key) is not None:
+        if len(key) <= KEY_MAX_BYTES // 4:
+            if key.isascii() or _is_utf8(key):
+                return key
+        elif _is_utf8(key) and len(key.encode()) <= KEY_MAX_BYTES:
+            return key
+    raise BadKey(key, _broken_rule(key))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _broken_rule(key: object) -> str:
+    if not isinstance(key, str):
+        return f"a key is a str, not {type(key).__name__}"
+    if not key:
+        return "a key is not empty"
+    if "\0" in key:
+        return "a key holds no NUL"
+    if not _is_utf8(key):
+        return "a key is UTF-8, which has no lone surrogates"
+    if len(key.encode()) > KEY_MAX_BYTES:
+        return f"a key has at most {KEY_MAX_BYTES} bytes, this one {len(key.encode())}"
+    if key.startswith("/") or key.endswith("/"):
+        return "a key neither starts nor ends with a slash"
+    return "a key has no empty, '.' or '..' segment"
+
+
+def check_prefix(prefix: object) -> str:
+    """The prefix, if some text could start with it. Raises: BadKey for what is not UTF-8 text."""
+    if not isinstance(prefix, str) or not _is_utf8(prefix):
+        raise BadKey(prefix, "a prefix is UTF-8 text")
+    return prefix
