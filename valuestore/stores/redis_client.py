@@ -80,9 +80,13 @@ class RedisClient:
                 raise self._typed(answer, key) from answer
         return answers
 
-    def answered(self, error: StoreUnavailable) -> bool:
-        """Whether it was the server that refused, being full for example, and not silence."""
-        return isinstance(error.__cause__, redis.ResponseError)
+    def discard(self, names: Iterable[str], error: BaseException) -> None:
+        """Remove temporary names after the error, unless the server does not answer: then they expire.
+
+        One that refused, being full for example, did answer.
+        """
+        if not isinstance(error, StoreUnavailable) or isinstance(error.__cause__, redis.ResponseError):
+            self.forget(*names)
 
     def forget(self, *names: str) -> None:
         """Remove what expires anyway, if that can be done."""

@@ -7,7 +7,7 @@ memory stays bounded on this side, and whole values appear and are read at one i
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, BinaryIO, cast
 
 from valuestore.errors import StoreUnavailable
@@ -87,19 +87,3 @@ def known_size(data: Data) -> int | None:
         stream.seek(position)
         return size
     return None
-
-
-def in_pieces(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The same bytes in pieces of 8 MiB; only the last one is shorter."""
-    held: list[bytes | memoryview] = []
-    size = 0
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while size + len(view) > PIECE_BYTES:
-            cut = PIECE_BYTES - size
-            yield b"".join((*held, view[:cut]))
-            held, size, view = [], 0, view[cut:]
-        held.append(chunk if len(view) == len(chunk) else view)
-        size += len(view)
-    if held:
-        yield held[0] if len(held) == 1 else b"".join(held)
