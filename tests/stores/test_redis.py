@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -30,6 +31,7 @@ from valuestore.errors import (
 from valuestore.stores import open_store
 from valuestore.stores.base import Page
 from valuestore.stores.redis import RedisStore
+from valuestore.stores.wrappers import Routed
 from valuestore.testing import StoreContract, StoreMachine
 from valuestore.testing.servers import RedisServer
 
@@ -521,6 +523,10 @@ class TestBatch(StoreContract):
         ("redis://", "redis://localhost:6379/0"),
         ("redis://h", "redis://h:6379/0"),
         ("redis://h:1/2/a/b", "redis://h:1/2/a/b"),
+        ("redis://h/y", "redis://h:6379/0/y"),
+        ("redis://h/1st/2", "redis://h:6379/0/1st/2"),
+        ("redis://h/0/1/a", "redis://h:6379/0/1/a"),
+        ("redis://h/y?db=4", "redis://h:6379/4/y"),
         ("REDIS://h/0/a%20b/%C3%A4/", "redis://h:6379/0/a%20b/%C3%A4"),
         ("redis://user:se%2Fcret@h/3?timeout_seconds=2", "redis://h:6379/3"),
         ("redis://:se%2Fcret@[::1]:7/0", "redis://[::1]:7/0"),
@@ -543,7 +549,8 @@ def test_a_url_says_where_and_shows_no_password(url, shown):
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("redis://u:secret@h/x/p", "number"),
+        ("redis://u:secret@h?db=x", "number"),
+        ("redis://u:secret@h//p", "prefix"),
         ("redis://u:secret@h/0/../p", "prefix"),
         ("redis://u:secret@h/0/a//b", "prefix"),
         ("redis://u:secret@h/0#x", "%23"),
@@ -584,6 +591,24 @@ def test_databases_and_prefixes_are_apart(own_server, base):
             assert store.list().keys == ["k"]
             assert store.get("k") == store.url.encode()
             store.delete("k")
+
+
+def test_a_prefix_needs_no_database_before_it(own_server, base):
+    server = own_server.url.removesuffix("/0")
+    with open_store(f"{server}/{base}") as store, redis.Redis.from_url(own_server.url) as client:
+        store.put("k", b"v")
+        assert client.get(f"{base}/k") == b"v"
+
+
+def test_without_a_prefix_the_name_of_a_value_is_its_key(own_server):
+    container = urlsplit(own_server.url).netloc
+    with (
+        Routed({"redis": "redis://{container}"}) as routed,
+        redis.Redis.from_url(own_server.url) as client,
+    ):
+        routed.put(f"redis://{container}/y", b"v")
+        assert client.get("y") == b"v"
+        routed.delete(f"redis://{container}/y")
 
 
 def test_a_socket_in_the_file_system_does(tmp_path):

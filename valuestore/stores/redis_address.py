@@ -2,9 +2,10 @@
 
 ::
 
-    redis://[user[:password]@]host[:port][/db[/prefix]][?options]      with TLS: rediss://
+    redis://[user[:password]@]host[:port][/db][/prefix][?options]      with TLS: rediss://
     unix://[user[:password]@]/path/of/socket[?db=0&prefix=p&options]   or redis+unix://
 
+Without ``db``, it is database 0; so a prefix that begins with a number as its first segment needs the ``db``.
 User, password, prefix and options are percent-decoded. Options: ``db``, ``prefix``, ``username``,
 ``password``, ``timeout_seconds``, ``max_value_bytes``; for TLS also ``ssl_ca_certs``, ``ssl_certfile``,
 ``ssl_keyfile``, ``ssl_cert_reqs`` and ``ssl_check_hostname``, which redis-py explains.
@@ -99,8 +100,7 @@ def _read_options(parts: SplitResult, given: Mapping[str, Any]) -> dict[str, Any
         raise _Problem("write '@' as %40, and percent-encode the password")
     options: dict[str, Any] = {}
     if parts.scheme in _NETWORK:
-        path = unquote(parts.path).removeprefix("/")
-        options["db"], _, options["prefix"] = path.partition("/") if path else ("0", "", "")
+        options["db"], options["prefix"] = _split_path(unquote(parts.path).removeprefix("/"))
     elif parts.scheme not in _SOCKET or parts.hostname or len(parts.path) < 2:
         raise _Problem("it is neither redis://host:port/db/prefix nor unix:///path/of/socket")
     if parts.username:
@@ -112,6 +112,12 @@ def _read_options(parts: SplitResult, given: Mapping[str, Any]) -> dict[str, Any
     if unknown := options.keys() - _OPTIONS:
         raise _Problem(f"no option {min(unknown)!r}; there are {', '.join(sorted(_OPTIONS))}")
     return options
+
+
+def _split_path(path: str) -> tuple[str, str]:
+    """Database and prefix, either of which may be left out."""
+    first, _, rest = path.partition("/")
+    return (first, rest) if first.isdecimal() else ("0", path)
 
 
 def _read_db(text: object) -> int:
