@@ -27,6 +27,7 @@ PYTHON = "{}.{}".format(*sys.version_info[:2])
 SKIPPED_FOLDERS = ("site-packages", "dist-packages", "__pycache__")
 """Installed packages and compiled files: neither is part of the tree. The page says so."""
 
+COUNTED = ("files", "lines", "functions", "classes", "imports")
 SHOWN_BARS = 20
 SHOWN_FUNCTIONS = 20
 LONGEST_PROBLEM = 160
@@ -298,11 +299,7 @@ def page(packages: list[PackageMeasure]) -> str:
         style=STYLE,
         python=PYTHON,
         packages=number(len(packages)),
-        files=number(sum(package.files for package in packages)),
-        lines=number(sum(package.lines for package in packages)),
-        functions=number(sum(package.functions for package in packages)),
-        classes=number(sum(package.classes for package in packages)),
-        imports=number(sum(package.imports for package in packages)),
+        **{name: number(sum(getattr(package, name) for package in packages)) for name in COUNTED},
         skipped=", ".join(SKIPPED_FOLDERS),
         plot=plot(packages),
         longest_table=table(
