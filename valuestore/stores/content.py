@@ -13,9 +13,7 @@ Called by ``values.archive`` for payloads, by garbage collection and by ``verify
 
 from __future__ import annotations
 
-import errno
 import io
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,9 +23,7 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, Self, cast
 
 from valuestore.errors import (
-    AlreadyExists,
     BadKey,
-    ConfigError,
     NotFound,
     PayloadCorrupt,
     PayloadError,
@@ -36,17 +32,13 @@ from valuestore.errors import (
     StoreUnavailable,
 )
 from valuestore.hashing import DEFAULT_ALGORITHM, Digest, get_algorithm, is_digest
-from valuestore.stores.base import CHUNK_BYTES, Data, Store, as_buffer, iter_chunks
-
-MARKER_KEY = "valuestore.json"
-QUARANTINE = "quarantine"
-FORMAT = 1
+from valuestore.stores.base import Data, Store, as_buffer, iter_chunks
+from valuestore.stores.content_marker import Marker
+from valuestore.stores.content_quarantine import Quarantine, damage, is_forbidden
+from valuestore.stores.content_reader import VerifiedReader
 
 _SMALL_BYTES = 1 << 20
 _SPOOL_BYTES = 8 << 20
-_QUARANTINE_MAX = 100
-_DAMAGE = {errno.EIO, errno.EILSEQ, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)}
-_FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +58,8 @@ class ContentStore:
     def __init__(self, store: Store, *, algorithm: str = DEFAULT_ALGORITHM) -> None:
         self._store = store
         self._algorithm = get_algorithm(algorithm)
-        self._marker_read = False
-        self._marker_certain = False
+        self._marker = Marker(store, self._algorithm.name)
+        self._quarantine = Quarantine(store, self._algorithm)
         self._checked: set[str] = set()  # of the large payloads, those that were whole when last looked at
 
     # --- writing ------------------------------------------------------------------------------------
@@ -79,7 +71,7 @@ class ContentStore:
         checked it. What is damaged goes to quarantine. A stream is read to its end and left open; memory
         stays bounded. Raises: StoreReadOnly; StoreUnavailable, if full for example; nothing is stored then.
         """
-        self._prepare(writing=True)
+        self._marker.check(writing=True)
         buffer = as_buffer(data)
         if buffer is not None:
             ref = PayloadRef(Digest(self._algorithm.hexdigest(buffer)), len(buffer))
@@ -97,7 +89,7 @@ class ContentStore:
     def delete(self, digest: str) -> None:
         """Remove the payload. Raises: PayloadMissing."""
         address = self._address(digest)
-        self._prepare()
+        self._marker.check()
         self._checked.discard(digest)
         try:
             self._store.delete(address)
@@ -117,7 +109,7 @@ class ContentStore:
         read-only); StoreUnavailable if the store cannot tell, which is no miss.
         """
         address = self._address(digest)
-        self._prepare()
+        self._marker.check()
         found = ""
         for _ in range(2):  # the second look tells bad bytes from a bad read
             try:
@@ -125,7 +117,7 @@ class ContentStore:
             except NotFound as error:
                 raise PayloadMissing(digest, self.url) from error
             except StoreUnavailable as error:
-                found = _damage(error)
+                found = damage(error)
             else:
                 if self._algorithm.hexdigest(data) == digest:
                     return data
@@ -138,22 +130,24 @@ class ContentStore:
         Raises: PayloadMissing. Reading raises PayloadCorrupt at the end, under the conditions of ``get``.
         """
         address = self._address(digest)
-        self._prepare()
+        self._marker.check()
         try:
             stream = self._store.open(address)
         except NotFound as error:
             raise PayloadMissing(digest, self.url) from error
-        return io.BufferedReader(_VerifiedReader(self, digest, stream))
+        return io.BufferedReader(
+            VerifiedReader(stream, digest, self._algorithm.new(), partial(self._condemn, digest))
+        )
 
     def has_many(self, digests: Iterable[str]) -> set[Digest]:
         """Those of the digests that something is stored at, without reading it."""
-        self._prepare()
+        self._marker.check()
         asked = {self._address(digest): digest for digest in digests}
         return {Digest(asked[address]) for address in self._store.exists_many(asked)}
 
     def digests(self) -> Iterator[Digest]:
         """The digest of everything stored, in order; keys that are no payload's are passed over."""
-        self._prepare()
+        self._marker.check()
         for key in self._store.keys():  # noqa: SIM118 - a store is no mapping
             digest = key[3:]
             if len(digest) == self._algorithm.hex_length and is_digest(digest) and key == _address(digest):
@@ -166,7 +160,7 @@ class ContentStore:
         """
         for digest in self.digests() if digests is None else digests:
             try:
-                found = self._digest_at(self._address(digest))
+                found = self._quarantine.digest_at(self._address(digest))
             except NotFound:
                 if digests is not None:
                     yield PayloadMissing(digest, self.url)
@@ -215,38 +209,6 @@ class ContentStore:
             raise BadKey(digest, "a digest is 32 or 64 lower-case hex digits")
         return _address(digest)
 
-    # --- the marker ---------------------------------------------------------------------------------
-
-    def _prepare(self, *, writing: bool = False) -> None:
-        """Before first use, compare the algorithm with the marker's; before the first put, leave a marker."""
-        if self._marker_certain or (self._marker_read and not writing):
-            return
-        if not self._check_marker() and writing:
-            marker = json.dumps({"digest": self.algorithm, "format": FORMAT}).encode()
-            try:
-                self._store.put(MARKER_KEY, marker, overwrite=False)
-            except AlreadyExists:  # made just now by somebody else, or damaged
-                if not self._check_marker():
-                    self._store.put(MARKER_KEY, marker)
-            self._marker_certain = True
-        self._marker_read = True
-
-    def _check_marker(self) -> bool:
-        """Whether there is a marker that can be read. Raises: ConfigError if it names something else."""
-        try:
-            marker = json.loads(self._store.get(MARKER_KEY))
-            format_, algorithm = marker["format"], marker["digest"]
-        except (NotFound, ValueError, KeyError, TypeError, RecursionError):
-            return False
-        if format_ != FORMAT:
-            problem = f"{self.url} has format {format_!r}, and this valuestore knows {FORMAT}; upgrade it"
-            raise ConfigError("format", problem)
-        if algorithm != self.algorithm:
-            problem = f"{self.url} was made with {algorithm!r} and is opened with {self.algorithm!r}"
-            raise ConfigError("digest", problem)
-        self._marker_certain = True
-        return True
-
     # --- putting ------------------------------------------------------------------------------------
 
     def _put_seekable(self, stream: IO[bytes]) -> PayloadRef:
@@ -279,7 +241,7 @@ class ContentStore:
         address = _address(ref.digest)
         try:
             whole = self._store.size(address) == ref.size and (
-                ref.digest in self._checked or self._digest_at(address) == ref.digest
+                ref.digest in self._checked or self._quarantine.digest_at(address) == ref.digest
             )
             if whole:
                 self._remember(ref)
@@ -289,114 +251,21 @@ class ContentStore:
         except PayloadCorrupt:
             pass
         except StoreUnavailable as error:
-            if _errno(error) not in _FORBIDDEN:
+            if not is_forbidden(error):
                 raise
         with suppress(StoreError):  # what cannot be moved is overwritten
-            self._quarantine(ref.digest)
+            self._checked.discard(ref.digest)
+            self._quarantine.take(address)
         return False
 
     def _remember(self, ref: PayloadRef) -> None:
         if ref.size > _SMALL_BYTES:
             self._checked.add(ref.digest)
 
-    # --- damage -------------------------------------------------------------------------------------
-
-    def _digest_at(self, key: str) -> str:
-        """The digest of the bytes at a key. Raises: PayloadCorrupt if the medium cannot give them."""
-        hasher = self._algorithm.new()
-        try:
-            with self._store.open(key) as stream:
-                while chunk := stream.read(CHUNK_BYTES):
-                    hasher.update(chunk)
-        except StoreUnavailable as error:
-            raise PayloadCorrupt(key.rpartition("/")[2], self.url, _damage(error)) from error
-        return hasher.hexdigest()
-
     def _condemn(self, digest: str, found: str) -> PayloadCorrupt:
-        """Move what is at the address to quarantine; the error to raise."""
-        with suppress(StoreError):  # read-only, or nobody can move it: the verdict stands
-            self._quarantine(digest)
-        return PayloadCorrupt(digest, self.url, found)
-
-    def _quarantine(self, digest: str) -> None:
-        """Take away what is at the address, and keep it for people to look at if it can be kept.
-
-        Somebody may have healed it since it was looked at: then what was moved is whole, and goes back.
-        """
+        """Take away what is at the address, which was found to be no payload; the error to raise."""
         self._checked.discard(digest)
-        address = _address(digest)
-        keep = self._free_quarantine(digest)
-        try:
-            self._store.move(address, keep)
-            if self._digest_at(keep) == digest:
-                self._store.move(keep, address)
-        except NotFound:  # gone already
-            pass
-        except PayloadCorrupt:  # moved, and unreadable
-            pass
-        except StoreUnavailable as error:  # cannot even be copied: the next put replaces it
-            if _errno(error) not in {*_DAMAGE, *_FORBIDDEN}:
-                raise
-            with suppress(NotFound):
-                self._store.delete(address)
-
-    def _free_quarantine(self, digest: str) -> str:
-        names = (f"{QUARANTINE}/{digest}.{n}" for n in range(_QUARANTINE_MAX))
-        return next((key for key in names if not self._store.exists(key)), f"{QUARANTINE}/{digest}.0")
-
-
-class _VerifiedReader(io.RawIOBase):
-    """Hands out a piece once the next one was read, so that the last comes after the verdict."""
-
-    def __init__(self, content: ContentStore, digest: str, stream: BinaryIO) -> None:
-        self._content = content
-        self._digest = digest
-        self._stream = stream
-        self._hasher = content._algorithm.new()
-        self._piece = memoryview(b"")
-        self._next: bytes | None = None
-        self._verdict: PayloadCorrupt | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        if not self._piece:
-            self._piece = memoryview(self._advance())
-        count = min(len(buffer), len(self._piece))
-        buffer[:count] = self._piece[:count]
-        self._piece = self._piece[count:]
-        return count
-
-    def readall(self) -> bytes:
-        pieces: list[bytes | memoryview] = [self._piece, *iter(self._advance, b"")]
-        self._piece = memoryview(b"")
-        return b"".join(pieces)
-
-    def _advance(self) -> bytes:
-        """The next piece, empty at the end."""
-        piece = self._read() if self._next is None else self._next
-        self._next = self._read() if piece else b""
-        return piece
-
-    def _read(self) -> bytes:
-        if self._verdict is not None:
-            raise self._verdict
-        try:
-            piece = self._stream.read(CHUNK_BYTES)
-        except StoreUnavailable as error:
-            self._verdict = self._content._condemn(self._digest, _damage(error))
-            raise self._verdict from error
-        self._hasher.update(piece)
-        if not piece and (found := self._hasher.hexdigest()) != self._digest:
-            self._verdict = self._content._condemn(self._digest, f"bytes with digest {found}")
-            raise self._verdict
-        return piece
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-        super().close()
+        return self._quarantine.condemn(_address(digest), found)
 
 
 def _is_seekable(data: Data) -> bool:
@@ -406,14 +275,3 @@ def _is_seekable(data: Data) -> bool:
 
 def _address(digest: str) -> str:
     return f"{digest[:2]}/{digest}"
-
-
-def _errno(error: StoreError) -> int | None:
-    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
-
-
-def _damage(error: StoreUnavailable) -> str:
-    """The reason, if it says that these bytes are lost; else the error goes on its way."""
-    if _errno(error) not in _DAMAGE:
-        raise error
-    return str(error.args[1])
