@@ -47,13 +47,17 @@ class Writing(Reading):
     __slots__ = ()
 
     def _tell(self, error: OSError) -> StoreError:
-        if error.errno in _READ_ONLY:
-            return StoreReadOnly(os.fsdecode(self._path), error.strerror or str(error))
-        return unavailable(error, self._path)
+        return unwritable(error, self._path)
 
 
 def unavailable(error: OSError, path: bytes) -> StoreUnavailable:
     return StoreUnavailable(os.fsdecode(path), error.strerror or str(error))
+
+
+def unwritable(error: OSError, path: bytes) -> StoreError:
+    if error.errno in _READ_ONLY:
+        return StoreReadOnly(os.fsdecode(path), error.strerror or str(error))
+    return unavailable(error, path)
 
 
 def look(path: bytes) -> os.stat_result | None:

@@ -34,13 +34,12 @@ class Root:
 
     def missing(self, key: str) -> NotFound:
         """The error to raise. Raises: StoreUnavailable if the folder cannot tell that the key is missing."""
-        self._check_device()
+        self._is_there()
         return NotFound(key, self.url)
 
     def make_folders(self, path: bytes) -> None:
         """Make the missing folders above ``path``. Who finds somebody at work there looks again."""
-        self._check_device()
-        if self._create:
+        if not self._is_there():
             self._make()
         end = path.find(b"/", len(self.path))
         while end >= 0:
@@ -90,10 +89,14 @@ class Root:
             if own is not None and not stat.S_ISDIR(own.st_mode):
                 raise BadReference(self.url, f"{os.fsdecode(folder[:-1])} in it is not a folder")
 
-    def _check_device(self) -> None:
-        """Tell an unmounted volume from an empty one: its keys are not lost."""
+    def _is_there(self) -> bool:
+        """Whether the folder is; one that should be, and is not, was unmounted: its keys are not lost.
+
+        Raises: StoreUnavailable for that.
+        """
         found = look(self.path)
         if found is None and not self._create:
             raise StoreUnavailable(self.url, "the folder is gone")
         if found is not None and found.st_dev != self._device:
             raise StoreUnavailable(self.url, "another device is mounted there than when it was opened")
+        return found is not None

@@ -10,7 +10,7 @@ from typing import Self
 
 from valuestore.hashing import get_algorithm
 from valuestore.stores.data import Data, iter_chunks
-from valuestore.stores.files.posix import Writing, older, unlink
+from valuestore.stores.files.posix import Writing, older, unlink, unwritable
 from valuestore.stores.files.root import Root
 from valuestore.stores.files.unsynced import sync
 
@@ -29,13 +29,12 @@ class Temporary:
         self.found = found
         self.sidecar: bytes | None = None
         self._fd = -1
-        self._writing = Writing(path)
 
     @classmethod
     def create(cls, root: Root) -> Self:
         """An empty one. Raises: StoreReadOnly, StoreUnavailable."""
         temp = cls(temporary_path(root))
-        with temp._writing:
+        with Writing(temp.path):
             try:
                 temp._fd = os.open(temp.path, _CREATE, 0o666)
             except FileNotFoundError:
@@ -53,18 +52,20 @@ class Temporary:
         return hasher.hexdigest()
 
     def write(self, chunk: bytes | memoryview) -> None:
-        with self._writing:
-            written = os.write(self._fd, chunk)
-            while written < len(chunk):
+        try:
+            while (written := os.write(self._fd, chunk)) < len(chunk):
                 chunk = memoryview(chunk)[written:]
-                written = os.write(self._fd, chunk)
+        except OSError as error:
+            raise unwritable(error, self.path) from error
 
     def finish(self) -> None:
         """Close it; file systems that write late report their errors here."""
-        with self._writing:
+        try:
             self.found = os.fstat(self._fd)
             fd, self._fd = self._fd, -1
             os.close(fd)
+        except OSError as error:
+            raise unwritable(error, self.path) from error
 
     def make_unique(self) -> None:
         """Stamp it to the nanosecond: the kernel's clock ticks slowly, and inodes are used again."""
