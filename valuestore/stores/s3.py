@@ -1,21 +1,17 @@
 """S3Store: keys as objects of a bucket, on AWS or any server that speaks its protocol.
 
 A value is one object, verbatim, at ``<prefix>/<key>``, where other programs can read it; attributes are in
-its metadata (``s3_about``). The requests are those of ``s3_client``, large values go through ``s3_upload``.
+its metadata (``s3_about``). The requests are those of ``s3_client``; what is put goes through ``s3_writer``.
 """
 
 from __future__ import annotations
 
 import io
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from itertools import chain
-from typing import Any, BinaryIO, Self, TypeVar
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Self
 
-from valuestore.errors import AlreadyExists, BadKey, NotFound, NotSupported, StoreUnavailable, TooLarge
-from valuestore.hashing import hash_bytes
+from valuestore.errors import AlreadyExists, BadKey
 from valuestore.stores.base import (
     KEY_MAX_BYTES,
     Data,
@@ -24,33 +20,25 @@ from valuestore.stores.base import (
     SignedUrl,
     Stat,
     Store,
-    as_buffer,
     check_key,
     check_page,
     check_prefix,
     copy_attrs,
-    iter_chunks,
+    take_page,
 )
 from valuestore.stores.s3_about import About
 from valuestore.stores.s3_address import S3Address
+from valuestore.stores.s3_body import Body
 from valuestore.stores.s3_client import S3Client
-from valuestore.stores.s3_failure import FAILURES
-from valuestore.stores.s3_upload import PARTS_MAX, upload
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
+from valuestore.stores.s3_sign import sign
+from valuestore.stores.s3_workers import Workers
+from valuestore.stores.s3_writer import S3Writer
 
 _TIMEOUT_SECONDS = 120.0
 _PART_BYTES = 8 << 20
 _CONCURRENCY = 16
-_BLIND_BYTES = 1 << 20
-"""Up to this size a put finds out that the key is taken by trying."""
 _COPY_MAX_BYTES = 5 << 30
 _ATTEMPTS = 5
-_SIGNED_MAX_SECONDS = 7 * 24 * 3600
-_SIGNED = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
-_PAGE_KEYS = 1000
-_MD5_ATTR = "flytecontentmd5"
 
 
 class S3Store(Store):
@@ -73,13 +61,13 @@ class S3Store(Store):
     def __init__(self, url: str, **options: Any) -> None:
         self._address = S3Address.read(url, options)
         settings = self._address.options
-        self._part_bytes: int = settings.get("part_bytes", _PART_BYTES)
-        self._concurrency: int = settings.get("concurrency", _CONCURRENCY)
-        self._conditional: bool = settings.get("conditional", True)
         self._prefix = self._address.prefix
-        seconds = settings.get("timeout_seconds", _TIMEOUT_SECONDS)
-        self._client = S3Client(self._address, seconds, self._concurrency + 4)
-        self._pools: dict[int, ThreadPoolExecutor] = {}
+        concurrency: int = settings.get("concurrency", _CONCURRENCY)
+        seconds: float = settings.get("timeout_seconds", _TIMEOUT_SECONDS)
+        self._client = S3Client(self._address, seconds, concurrency + 4)
+        part_bytes, conditional = settings.get("part_bytes", _PART_BYTES), settings.get("conditional", True)
+        self._writer = S3Writer(self._client, part_bytes, conditional)
+        self._workers = Workers(concurrency)
         if settings.get("create"):
             self._client.make_bucket()
 
@@ -98,7 +86,7 @@ class S3Store(Store):
     def open(self, key: str) -> BinaryIO:
         """As everywhere, from one request, which is held open meanwhile."""
         found, pieces = self._client.open(self._name(key), key)
-        return io.BufferedReader(_Body(self._client, key, found.size, pieces))
+        return io.BufferedReader(Body(self._client, key, found.size, pieces))
 
     def stat(self, key: str) -> Stat:
         found = self._client.head(self._name(key), key)
@@ -111,18 +99,9 @@ class S3Store(Store):
         self._check_open()
         check_prefix(prefix)
         check_page(limit, cursor)
-        keys: list[str] = []
         if "\0" in prefix or len(prefix.encode()) > KEY_MAX_BYTES:
-            return Page(keys, None)
-        after, more = self._prefix + (cursor or ""), True
-        while more and (limit is None or len(keys) <= limit):
-            wanted = _PAGE_KEYS if limit is None else limit + 1 - len(keys)
-            names, more = self._client.list(self._prefix + prefix, after, wanted)
-            keys += filter(_is_key, (name[len(self._prefix) :] for name in names))
-            after = names[-1] if names else after
-        if limit is None or len(keys) <= limit:
-            return Page(keys, None)
-        return Page(keys[:limit], keys[limit - 1])
+            return Page([], None)
+        return take_page(self._keys_from(prefix, cursor, limit), limit)
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -137,18 +116,7 @@ class S3Store(Store):
     ) -> Stat:
         name = self._name(key)
         wanted = None if attrs is None else copy_attrs(attrs)
-        if wanted:
-            About(wanted, hash_bytes(b"")).metadata(key)  # which raises if there is too much of them
-        if size is not None:
-            self._check_size(key, size)
-        whole = as_buffer(data)
-        if whole is not None and len(whole) <= self._part_bytes and size in (None, len(whole)):
-            return self._put_whole(name, key, whole, wanted, overwrite)
-        parts = _cut(iter_chunks(key, data, size), self._part_bytes)
-        first, second = next(parts, b""), next(parts, None)
-        if second is None:
-            return self._put_whole(name, key, first, wanted, overwrite)
-        return self._put_parts(name, key, chain((first, second), parts), wanted, overwrite)
+        return self._writer.put(name, key, data, size, wanted, overwrite)
 
     def delete(self, key: str) -> None:
         """As everywhere; of two who delete it at once, both may be told that they did."""
@@ -170,29 +138,24 @@ class S3Store(Store):
             except AlreadyExists:
                 continue  # the source changed meanwhile
             return about.stat(target, found.size)
-        raise self._restless(source)
+        raise self._client.restless(source)
 
     # --- many at once -------------------------------------------------------------------------------
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
+        self._check_open()
         asked = list(keys)
-        return {key for key, there in zip(asked, self._map(self.exists, asked), strict=True) if there}
+        there = self._workers.map(self.exists, asked)
+        return {key for key, exists in zip(asked, there, strict=True) if exists}
 
     def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
-        return list(self._map(self.get, keys))
+        self._check_open()
+        return list(self._workers.map(self.get, keys))
 
     def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
-        running: dict[str, Future[Stat]] = {}
-
-        def start(pair: tuple[str, Data]) -> Future[Stat]:
-            key, data = pair
-            if (earlier := running.get(key)) is not None:
-                wait([earlier])  # of two values for one key the last wins
-            running[key] = self._pool().submit(self.put, key, data)
-            return running[key]
-
+        """As everywhere; of two values for one key the last wins."""
         self._check_open()
-        return list(self._ordered(start, zip(keys, values, strict=True)))
+        return list(self._workers.map_by_key(self.put, zip(keys, values, strict=True)))
 
     def delete_many(self, keys: Iterable[str]) -> set[str]:
         there = self.exists_many(dict.fromkeys(keys))
@@ -214,36 +177,15 @@ class S3Store(Store):
         ``content_md5`` (base64) is what a PUT has to bring, as a header; with ``add_md5_attr`` it becomes the
         attribute ``flytecontentmd5`` of the object.
         """
-        name = self._name(key)
-        if method not in _SIGNED:
-            raise NotSupported(self.url, f"signed URLs for {method}", f"there are {', '.join(_SIGNED)}")
-        if not 0 < expires_seconds <= _SIGNED_MAX_SECONDS:
-            raise ValueError(f"expires_seconds is from 1 to {_SIGNED_MAX_SECONDS}, not {expires_seconds}")
-        if content_md5 is not None and method != "PUT":
-            raise ValueError("content_md5 goes with a PUT")
-        what: dict[str, Any] = {"Bucket": self._address.bucket, "Key": name}
-        headers: dict[str, str] = {}
-        if content_md5 is not None:
-            what["ContentMD5"] = headers["Content-MD5"] = content_md5
-            if add_md5_attr:
-                what["Metadata"] = {_MD5_ATTR: content_md5}
-                headers[f"x-amz-meta-{_MD5_ATTR}"] = content_md5
-        url = self._client.do(
-            key,
-            lambda: self._client.boto.generate_presigned_url(
-                _SIGNED[method], Params=what, ExpiresIn=expires_seconds
-            ),
-        )
-        return SignedUrl(url, headers)
+        place = self._client.place(self._name(key))
+        return sign(self._client, place, key, method, expires_seconds, content_md5, add_md5_attr)
 
     # --- itself -------------------------------------------------------------------------------------
 
     def close(self) -> None:
         if not self._closed:
             super().close()
-            pool = self._pools.pop(os.getpid(), None)
-            if pool is not None:
-                pool.shutdown()
+            self._workers.close()
             self._client.close()
 
     @property
@@ -265,83 +207,18 @@ class S3Store(Store):
             raise BadKey(key, rule)
         return name
 
-    # --- putting ------------------------------------------------------------------------------------
-
-    def _put_whole(
-        self, name: str, key: str, data: Any, attrs: dict[str, Any] | None, overwrite: bool
-    ) -> Stat:
-        etag = hash_bytes(data)
-        if not overwrite:
-            return self._create(name, key, data, About(attrs or {}, etag))
-        if attrs is None and self._conditional and len(data) <= _BLIND_BYTES:
-            try:
-                return self._create(name, key, data, About({}, etag))
-            except AlreadyExists:
-                pass
-        about = About(self._attrs(name, key) if attrs is None else attrs, etag)
-        self._client.put(name, key, data, about.metadata(key), create=False)
-        return about.stat(key, len(data))
-
-    def _create(self, name: str, key: str, data: Any, about: About) -> Stat:
-        """Put what is to be new. Raises: AlreadyExists."""
-        for _ in range(_ATTEMPTS):
-            if not self._conditional and self.exists(key):
-                raise AlreadyExists(key, self.url)
-            try:
-                self._client.put(name, key, data, about.metadata(key), create=self._conditional)
-            except AlreadyExists:
-                there = self._find(name, key)
-                if there is None:
-                    continue  # it was deleted just now, or not created in the end
-                if there.put_id != about.put_id:
-                    raise
-            return about.stat(key, len(data))
-        raise self._restless(key)
-
-    def _put_parts(
-        self, name: str, key: str, parts: Iterable[Any], attrs: dict[str, Any] | None, overwrite: bool
-    ) -> Stat:
-        there = None if overwrite and attrs is not None else self._find(name, key)
-        if there is not None and not overwrite:
-            raise AlreadyExists(key, self.url)
-        about = About(attrs if attrs is not None else {} if there is None else there.attrs, None)
-        create = self._conditional and not overwrite
-        place = {"Bucket": self._address.bucket, "Key": name}
-        try:
-            sent = self._bounded(key, parts)
-            size, etag = upload(self._client, place, key, sent, about.metadata(key), create=create)
-        except (AlreadyExists, StoreUnavailable) as error:
-            # asked again after a lost answer, S3 may refuse what it did already
-            if isinstance(error, StoreUnavailable) and "NoSuchUpload" not in str(error):
-                raise
-            found = self._find(name, key)
-            if found is None or found.put_id != about.put_id:
-                raise
-            return self.stat(key)
-        return about.stat(key, size, etag)
-
-    def _bounded(self, key: str, parts: Iterable[Any]) -> Iterator[Any]:
-        size = 0
-        for part in parts:
-            size += len(part)
-            self._check_size(key, size)
-            yield part
-
-    def _check_size(self, key: str, size: int) -> None:
-        if size > (limit := self._part_bytes * PARTS_MAX):
-            raise TooLarge(key, size, limit, "part_bytes")
-
     # --- what is there ------------------------------------------------------------------------------
 
-    def _find(self, name: str, key: str) -> About | None:
-        try:
-            return About.read(self._client.head(name, key))
-        except NotFound:
-            return None
-
-    def _attrs(self, name: str, key: str) -> Mapping[str, Any]:
-        there = self._find(name, key)
-        return {} if there is None else there.attrs
+    def _keys_from(self, prefix: str, cursor: str | None, limit: int | None) -> Iterator[str]:
+        """The keys that come after the cursor: all, or, where there are more than ``limit``, one more."""
+        after, more = self._prefix + (cursor or ""), True
+        left = sys.maxsize if limit is None else limit + 1
+        while more and left > 0:
+            names, more = self._client.list(self._prefix + prefix, after, left)
+            keys = [key for name in names if _is_key(key := name[len(self._prefix) :])]
+            left -= len(keys)
+            yield from keys
+            after = names[-1] if names else after
 
     def _get_slice(self, name: str, key: str, wanted: slice) -> bytes:
         for _ in range(_ATTEMPTS):
@@ -353,97 +230,7 @@ class S3Store(Store):
                 return self._client.get(name, key, (start, end), found.etag)
             except AlreadyExists:
                 continue  # it changed meanwhile
-        raise self._restless(key)
-
-    def _restless(self, key: str) -> StoreUnavailable:
-        return StoreUnavailable(self.url, f"others change {key!r} too often")
-
-    # --- many at once -------------------------------------------------------------------------------
-
-    def _pool(self) -> ThreadPoolExecutor:
-        process = os.getpid()
-        if (pool := self._pools.get(process)) is None:
-            made = ThreadPoolExecutor(self._concurrency, "valuestore-s3")
-            pool = self._pools.setdefault(process, made)
-        return pool
-
-    def _map(self, work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
-        self._check_open()
-        pool = self._pool()
-        return self._ordered(lambda item: pool.submit(work, item), items)
-
-    def _ordered(self, start: Callable[[_T], Future[_R]], items: Iterable[_T]) -> Iterator[_R]:
-        """The results in the order of the items, few of which wait at any time."""
-        waiting: deque[Future[_R]] = deque()
-        try:
-            for item in items:
-                waiting.append(start(item))
-                if len(waiting) > 2 * self._concurrency:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            wait(waiting)
-
-
-class _Body(io.RawIOBase):
-    """The bytes of one answer. Raises StoreUnavailable where they break off."""
-
-    def __init__(self, client: S3Client, key: str, size: int, pieces: Iterator[Any]) -> None:
-        self._client = client
-        self._key = key
-        self._left = size
-        self._pieces = pieces
-        self._piece = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        if not self._piece:
-            self._piece = self._next()
-        count = min(len(buffer), len(self._piece))
-        buffer[:count] = self._piece[:count]
-        self._piece = self._piece[count:]
-        return count
-
-    def readall(self) -> bytes:
-        pieces = [self._piece, *iter(self._next, b"")]
-        self._piece = memoryview(b"")
-        return b"".join(pieces)
-
-    def _next(self) -> memoryview:
-        """The next piece, empty at the end."""
-        if not self._left:
-            return memoryview(b"")
-        try:
-            piece = memoryview(next(self._pieces, b""))
-        except FAILURES as error:
-            raise self._client.failed_to_read(error) from None
-        if not piece:
-            raise StoreUnavailable(repr(self._key), f"its stream ended {self._left} bytes too early")
-        self._left -= len(piece)
-        return piece
-
-    def close(self) -> None:
-        self._pieces = iter(())
-        super().close()
-
-
-def _cut(chunks: Iterable[bytes | memoryview], size: int) -> Iterator[bytes | memoryview]:
-    """The same bytes in pieces of that size; only the last one is shorter."""
-    held: list[bytes | memoryview] = []
-    count = 0
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while count + len(view) > size:
-            cut = size - count
-            yield b"".join((*held, view[:cut])) if held else view[:cut]
-            held, count, view = [], 0, view[cut:]
-        held.append(chunk if len(view) == len(chunk) else bytes(view))
-        count += len(view)
-    if held:
-        yield held[0] if len(held) == 1 else b"".join(held)
+        raise self._client.restless(key)
 
 
 def _is_key(name: str) -> bool:

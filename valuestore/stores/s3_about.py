@@ -18,7 +18,7 @@ from typing import Any
 
 from valuestore.errors import TooLarge
 from valuestore.stores.base import Stat, copy_attrs
-from valuestore.stores.s3_client import Found
+from valuestore.stores.s3_found import Found
 
 ITEM = "valuestore"
 METADATA_MAX_BYTES = 2048

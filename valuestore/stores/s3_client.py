@@ -7,66 +7,23 @@ with control characters, which obstore refuses, and works after a fork, which ob
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from threading import Lock
 from typing import Any, Literal, TypeVar
 
-import botocore.session
 import obstore
-from botocore import UNSIGNED
-from botocore.config import Config
-from botocore.loaders import create_loader
 
-from valuestore.errors import AlreadyExists, CredentialsRejected, NotFound, StoreError, StoreUnavailable
+from valuestore.errors import AlreadyExists, NotFound, StoreError, StoreUnavailable
 from valuestore.stores.base import CHUNK_BYTES
 from valuestore.stores.s3_address import S3Address
+from valuestore.stores.s3_connection import ATTEMPTS, DEFAULT_REGION, S3Connections
 from valuestore.stores.s3_failure import FAILURES, code_of, is_absence, is_conflict, is_past_the_end, typed
+from valuestore.stores.s3_found import Found, boto_conditions, found_by_boto, found_by_obstore
 from valuestore.stores.s3_quiet import quiet
 
 _T = TypeVar("_T")
 
-_ATTEMPTS = 2
-_TRANSFER_SECONDS = 24 * 3600
-"""However slowly the bytes of one answer come, after this it counts as broken."""
-_CREDENTIAL_SECONDS = 9 * 60
-"""botocore renews credentials ten minutes before they expire."""
-_DEFAULT_REGION = "us-east-1"
-_STANDARD = {
-    "Content-Type",
-    "Content-Disposition",
-    "Content-Encoding",
-    "Content-Language",
-    "Cache-Control",
-    "Storage-Class",
-}
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
-
-_models = create_loader()
-"""What botocore knows of S3, which takes longer to read than all else that a client needs."""
-
-_native_process: int | None = None
-"""The process that obstore's threads belong to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What S3 tells of an object."""
-
-    size: int
-    modified: datetime
-    etag: str
-    """As S3 made it, without quotes."""
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    client: Any
-    native: Any | None
 
 
 class S3Client:
@@ -76,13 +33,10 @@ class S3Client:
     StoreUnavailable, CredentialsRejected and, where it writes, StoreReadOnly.
     """
 
-    def __init__(self, address: S3Address, timeout_seconds: float, connections: int) -> None:
-        self._address = address
+    def __init__(self, address: S3Address, timeout_seconds: float, at_once: int) -> None:
+        self.url = address.url
         self._bucket = address.bucket
-        self._attempt_seconds = timeout_seconds / _ATTEMPTS
-        self._connections = connections
-        self._opened: dict[int, _Connection] = {}
-        self._locks: dict[int, Lock] = {}
+        self._connections = S3Connections(address, timeout_seconds / ATTEMPTS, at_once)
         self._bucket_seen = False
 
     # --- reading ------------------------------------------------------------------------------------
@@ -93,8 +47,8 @@ class S3Client:
 
         def ask() -> Found:
             if native is not None:
-                return _found(obstore.get(native, name, options={"head": True}))
-            return _found_by_boto(self.boto.head_object(Bucket=self._bucket, Key=name))
+                return found_by_obstore(obstore.get(native, name, options={"head": True}))
+            return found_by_boto(self.boto.head_object(Bucket=self._bucket, Key=name))
 
         try:
             return self.do(key, partial(self._with_reason, name, ask))
@@ -111,7 +65,7 @@ class S3Client:
 
         def ask() -> bytes:
             if native is None:
-                return b"".join(self._boto_pieces(name, _conditions(range_, etag))[1])
+                return b"".join(self._boto_pieces(name, boto_conditions(range_, etag))[1])
             if range_ is None:
                 return bytes(obstore.get(native, name).bytes())
             options: Any = {"range": range_}
@@ -129,7 +83,7 @@ class S3Client:
             if native is None:
                 return self._boto_pieces(name, {})
             result = obstore.get(native, name)
-            return _found(result), iter(result.stream(min_chunk_size=CHUNK_BYTES))
+            return found_by_obstore(result), iter(result.stream(min_chunk_size=CHUNK_BYTES))
 
         return self.do(key, ask)
 
@@ -190,7 +144,7 @@ class S3Client:
     def delete_all(self, names: Sequence[str]) -> None:
         """Have nothing at any of the names."""
         plain = [name for name in names if _CONTROLS.isdisjoint(name)]
-        native = self._connect().native
+        native = self._connections.native
         if native is not None and plain:
             self.do("", partial(obstore.delete, native, plain), writing=True)
         for name in names if native is None else set(names) - set(plain):
@@ -205,7 +159,7 @@ class S3Client:
             if "no bucket" not in error.args[1]:
                 raise
         region = self.boto.meta.region_name
-        place = {} if region == _DEFAULT_REGION else {"LocationConstraint": region}
+        place = {} if region == DEFAULT_REGION else {"LocationConstraint": region}
         configuration = {"CreateBucketConfiguration": place} if place else {}
         try:
             with quiet():
@@ -219,7 +173,7 @@ class S3Client:
     @property
     def boto(self) -> Any:
         """The client of botocore, for one request inside ``do``."""
-        return self._connect().client
+        return self._connections.boto
 
     def do(self, key: str, ask: Callable[[], _T], *, writing: bool = False) -> _T:
         """The answer to a request, or the typed error for it. Raises: NotFound, AlreadyExists."""
@@ -230,21 +184,28 @@ class S3Client:
             raise
         except FAILURES as error:
             if is_absence(error):
-                raise NotFound(key, self._address.url) from None
+                raise NotFound(key, self.url) from None
             if is_conflict(error):
-                raise AlreadyExists(key, self._address.url) from None
+                raise AlreadyExists(key, self.url) from None
             if is_past_the_end(error):
                 return b""  # type: ignore[return-value]  # a range was asked for, so bytes are the answer
             raise self._typed(error, writing=writing) from None
         self._bucket_seen = True
         return answer
 
+    def place(self, name: str) -> dict[str, str]:
+        """What botocore calls the object of that name."""
+        return {"Bucket": self._bucket, "Key": name}
+
+    def restless(self, key: str) -> StoreUnavailable:
+        return StoreUnavailable(self.url, f"others change {key!r} too often")
+
     def failed_to_read(self, error: BaseException) -> StoreError:
         """The error for a failure in the middle of an answer."""
         return self._typed(error, writing=False)
 
     def _typed(self, error: BaseException, *, writing: bool) -> StoreError:
-        return typed(error, self._address.url, self._bucket, writing=writing)
+        return typed(error, self.url, self._bucket, writing=writing)
 
     def _with_reason(self, name: str, ask: Callable[[], _T]) -> _T:
         """As ``ask``, which is a HEAD; the answer to a rejected one has no body to tell the reason."""
@@ -272,121 +233,11 @@ class S3Client:
     def _boto_pieces(self, name: str, conditions: Mapping[str, str]) -> tuple[Found, Iterator[bytes]]:
         answer = self.boto.get_object(Bucket=self._bucket, Key=name, **conditions)
         body = answer["Body"]
-        return _found_by_boto(answer), iter(lambda: body.read(CHUNK_BYTES), b"")
-
-    # --- connections --------------------------------------------------------------------------------
+        return found_by_boto(answer), iter(lambda: body.read(CHUNK_BYTES), b"")
 
     def close(self) -> None:
-        connection = self._opened.pop(os.getpid(), None)
-        if connection is not None:
-            connection.client.close()
+        self._connections.close()
 
     def _native(self, name: str) -> Any | None:
-        """obstore's client, if it takes such names."""
-        return None if not _CONTROLS.isdisjoint(name) else self._connect().native
-
-    def _connect(self) -> _Connection:
-        process = os.getpid()
-        if (connection := self._opened.get(process)) is None:
-            with self._locks.setdefault(process, Lock()):
-                connection = self._opened.get(process) or self._open()
-                self._opened[process] = connection
-        return connection
-
-    def _open(self) -> _Connection:
-        global _native_process
-        try:
-            session, client = self._open_boto()
-            provider = None if self._address.options.get("anonymous") else self._provider(session)
-        except FAILURES as error:
-            raise self._typed(error, writing=False) from None
-        if _native_process not in (None, os.getpid()):
-            return _Connection(client, None)
-        _native_process = os.getpid()
-        return _Connection(client, self._open_native(client, provider))
-
-    def _open_boto(self) -> tuple[Any, Any]:
-        address, options = self._address, self._address.options
-        session = botocore.session.Session(profile=options.get("profile"))
-        session.register_component("data_loader", _models)
-        if address.credentials is not None:
-            session.set_credentials(*address.credentials)
-        config = Config(
-            signature_version=UNSIGNED if options.get("anonymous") else "s3v4",
-            s3={"addressing_style": "path" if address.is_path_style else "virtual"},
-            connect_timeout=self._attempt_seconds,
-            read_timeout=self._attempt_seconds,
-            retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-            max_pool_connections=self._connections,
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
-        region = options.get("region") or session.get_config_variable("region") or _DEFAULT_REGION
-        return session, session.create_client(
-            "s3", region_name=region, endpoint_url=options.get("endpoint_url"), config=config
-        )
-
-    def _provider(self, session: Any) -> Callable[[], dict[str, Any]]:
-        credentials = session.get_credentials()
-        if credentials is None:
-            raise CredentialsRejected(self._address.url, "there are none in the usual places")
-
-        def provide() -> dict[str, Any]:
-            with quiet():  # here another thread asks
-                frozen = credentials.get_frozen_credentials()
-            return {
-                "access_key_id": frozen.access_key,
-                "secret_access_key": frozen.secret_key,
-                "token": frozen.token,
-                "expires_at": datetime.now(UTC) + timedelta(seconds=_CREDENTIAL_SECONDS),
-            }
-
-        return provide
-
-    def _open_native(self, client: Any, provider: Any) -> Any:
-        endpoint, seconds = client.meta.endpoint_url, timedelta(seconds=self._attempt_seconds)
-        if not self._address.is_path_style:
-            scheme, _, host = endpoint.partition("://")
-            endpoint = f"{scheme}://{self._bucket}.{host}"
-        return obstore.store.S3Store(
-            self._bucket,
-            config={
-                "endpoint": endpoint,
-                "region": client.meta.region_name,
-                "virtual_hosted_style_request": not self._address.is_path_style,
-                "skip_signature": provider is None,
-            },
-            client_options={
-                "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": seconds,
-                "read_timeout": seconds,
-                "timeout": timedelta(seconds=_TRANSFER_SECONDS),
-            },
-            retry_config={"max_retries": _ATTEMPTS - 1, "retry_timeout": seconds},
-            credential_provider=provider,
-        )
-
-
-def _found(result: Any) -> Found:
-    meta = result.meta
-    metadata = {name: value for name, value in result.attributes.items() if name not in _STANDARD}
-    return Found(meta["size"], meta["last_modified"], _bare(meta["e_tag"]), metadata)
-
-
-def _found_by_boto(answer: Mapping[str, Any]) -> Found:
-    etag = _bare(answer.get("ETag"))
-    return Found(answer["ContentLength"], answer["LastModified"], etag, answer["Metadata"])
-
-
-def _bare(etag: str | None) -> str:
-    return (etag or "").removeprefix("W/").strip('"')
-
-
-def _conditions(range_: Any, etag: str | None) -> dict[str, str]:
-    conditions = {} if etag is None else {"IfMatch": f'"{etag}"'}
-    if isinstance(range_, tuple):
-        conditions["Range"] = f"bytes={range_[0]}-{range_[1] - 1}"
-    elif range_ is not None:
-        name, count = next(iter(range_.items()))
-        conditions["Range"] = f"bytes=-{count}" if name == "suffix" else f"bytes={count}-"
-    return conditions
+        """obstore's client, if there is one and it takes such names."""
+        return self._connections.native if _CONTROLS.isdisjoint(name) else None
