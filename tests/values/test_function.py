@@ -9,8 +9,9 @@ import textwrap
 import pytest
 
 from valuestore.errors import NotHashableError
-from valuestore.values.function import code_identity, source_of
+from valuestore.values.function import code_identity
 from valuestore.values.registry import TypeRegistry
+from valuestore.values.source import source_of
 
 
 @pytest.fixture
@@ -151,7 +152,8 @@ def test_library_objects_count_by_name_alone(parts):
 
 
 def test_own_object_without_identity_is_refused_and_named(parts):
-    source = "class Box:\n    pass\nbox = Box()\ndef f(x):\n    return box\n"
+    source = "import threading\nclass Box:\n    def __init__(self):\n        self.lock = threading.Lock()\n"
+    source += "box = Box()\ndef f(x):\n    return box\n"
     with pytest.raises(NotHashableError, match="box.*version"):
         parts(source)
 
@@ -197,3 +199,45 @@ def test_two_products_of_one_factory_both_count(parts):
     """
     variants = [parts(source.format(one=a, two=b)) for a, b in ((1, 2), (3, 2), (1, 3), (2, 1))]
     assert all(one != two for i, one in enumerate(variants) for two in variants[:i])
+
+
+@pytest.mark.parametrize(
+    ("source", "old", "new"),
+    [
+        ("import re\nC = re.compile(r'\\d')\n", "d'", "w'"),
+        ("import collections\nC = collections.deque([1, 2])\n", "2", "3"),
+        ("class Box:\n    def __init__(self, x):\n        self.x = x\nC = Box([1, {2}])\n", "2", "3"),
+        ("import threading\nC = threading.Semaphore(2)\n", "2", "3"),
+        ("import functools, operator\nC = functools.partial(operator.add, 2)\n", "2", "3"),
+        ("import decimal\nC = decimal.Context(prec=2)\n", "2", "3"),
+        ("import random\nC = random.Random(2)\n", "2", "3"),
+        ("import enum\nclass E(enum.Enum):\n    A = 2\nC = E.A\n", "2", "3"),
+        ("import array\nC = array.array('i', [2])\n", "2", "3"),
+    ],
+)
+def test_constant_of_any_class_counts_by_content_or_by_the_code_that_made_it(parts, source, old, new):
+    use = "def f(x):\n    return C\n"
+    assert parts(source + use) == parts(source + use)
+    assert parts(source + use) != parts(source.replace(old, new) + use)
+
+
+TASKS = """
+from valuestore import task
+@task(namespace="t")
+def inner(x):
+    return x + {n}
+@task(namespace="t")
+def f(x):
+    return inner{func}(x)
+def plain(x):
+    return x
+"""
+
+
+def test_task_that_is_called_counts_by_name_and_one_run_at_once_by_code(parts):
+    def code(n, func=""):
+        parts(TASKS.format(n=n, func=func), name="plain")
+        return sys.modules["codemod"].f.code(TypeRegistry())
+
+    assert code(1) == code(2)
+    assert code(1, ".func") != code(2, ".func")

@@ -51,6 +51,7 @@ class Run:
         self.cache = Cache(repository.archive, repository.lookup)
         self.algorithm = repository.algorithm
         self.jobs: dict[int, Job] = {}
+        self.kept: list[Call] = []
         self.first: dict[str, Job] = {}
         self.ready: deque[Job] = deque()
         self.reducible: deque[Job] = deque()
@@ -185,6 +186,7 @@ class Run:
         if first is job:
             return True
         self.jobs[id(job.call)] = first  # whoever needs this call's value from now on asks there
+        self.kept.append(job.call)  # or its id would be given to another call
         if first.result is None:
             first.twins.append(job)
         else:

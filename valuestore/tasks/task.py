@@ -16,8 +16,9 @@ from valuestore.errors import ArgumentError, TaskError
 from valuestore.hashing import Digest
 from valuestore.tasks.expression import Call
 from valuestore.tasks.registry import register_task
-from valuestore.values.function import code_identity, source_of
+from valuestore.values.function import code_identity
 from valuestore.values.registry import TypeRegistry
+from valuestore.values.source import source_of
 from valuestore.values.value import module_name_of
 
 P = ParamSpec("P")

@@ -1,0 +1,217 @@
+"""Source: the syntax tree behind a running function or class, and its normal form as plain data.
+
+The tree is used only if it compiles to the code that is running: a file edited since its import does not
+lend its new text. Called by function.py, which decides what belongs to a task's code.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from valuestore.values.value import Plain
+
+_IGNORED_FIELDS = frozenset({"ctx", "type_comment", "kind", "decorator_list"})
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _definitions(
+    text: str,
+) -> tuple[dict[tuple[str, int], _Definition], dict[tuple[str, int], types.CodeType]]:
+    """Syntax and compiled code of every definition in a file, by qualified name and first line."""
+    tree = _parsed(text)
+    nodes: dict[tuple[str, int], _Definition] = {}
+    lambdas: set[tuple[str, int]] = set()
+    pending: list[tuple[ast.AST, str]] = [(tree, "")]
+    while pending:
+        node, scope = pending.pop()
+        for child in ast.iter_child_nodes(node):
+            if not isinstance(child, _Definition):
+                pending.append((child, scope))
+                continue
+            is_lambda = isinstance(child, ast.Lambda)
+            qualname = scope + ("<lambda>" if is_lambda else child.name)  # type: ignore[union-attr]
+            decorators = [] if is_lambda else child.decorator_list  # type: ignore[union-attr]
+            key = (qualname, min([child.lineno, *(item.lineno for item in decorators)]))
+            if is_lambda and key in nodes:
+                lambdas.add(key)  # two on one line cannot be told apart by line
+            nodes[key] = child
+            inner = qualname + ("." if isinstance(child, ast.ClassDef) else ".<locals>.")
+            pending.append((child, inner))
+    for key in lambdas:
+        del nodes[key]
+    codes = {
+        (code.co_qualname, code.co_firstlineno): code
+        for code in _nested(compile(tree, "<source>", "exec", dont_inherit=True))
+    }
+    return nodes, codes
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from _nested(constant)
+
+
+def _text_of(filename: str) -> str:
+    linecache.checkcache(filename)
+    return "".join(linecache.getlines(filename))
+
+
+def definition_of_function(function: types.FunctionType) -> _Definition | None:
+    """The function's syntax, if the file still holds what is running."""
+    code = function.__code__
+    try:
+        nodes, codes = _definitions(_text_of(code.co_filename))
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    key = (code.co_qualname, code.co_firstlineno)
+    compiled = codes.get(key)
+    return nodes.get(key) if compiled is not None and _same_code(compiled, code) else None
+
+
+def definition_of_class(cls: type) -> _Definition | None:
+    """The class statement, if the methods it compiles to are the ones that the class has."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if not file:
+        return None
+    try:
+        nodes, codes = _definitions(_text_of(file))
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    found = [
+        node for key, node in nodes.items() if key[0] == cls.__qualname__ and isinstance(node, ast.ClassDef)
+    ]
+    for member in map(unwrap, vars(cls).values()):
+        if isinstance(member, types.FunctionType) and member.__code__.co_filename == file:
+            compiled = codes.get((member.__code__.co_qualname, member.__code__.co_firstlineno))
+            if compiled is None or not _same_code(compiled, member.__code__):
+                return None
+    return found[0] if len(found) == 1 else None
+
+
+def _same_code(one: types.CodeType, other: types.CodeType) -> bool:
+    """Whether two code objects do the same; where in the file they stand does not count."""
+    return (
+        one.co_code == other.co_code
+        and one.co_names == other.co_names
+        and one.co_varnames == other.co_varnames
+        and one.co_freevars == other.co_freevars
+        and len(one.co_consts) == len(other.co_consts)
+        and all(map(_same_constant, one.co_consts, other.co_consts))
+    )
+
+
+def _same_constant(one: object, other: object) -> bool:
+    if isinstance(one, types.CodeType) and isinstance(other, types.CodeType):
+        return _same_code(one, other)
+    if isinstance(one, frozenset):
+        return one == other  # its repr has no fixed order
+    return type(one) is type(other) and repr(one) == repr(other)
+
+
+def source_of(function: Any) -> str:
+    """Source text of a function for people to read; empty if there is none."""
+    function = unwrap(function)
+    definition = definition_of_function(function) if isinstance(function, types.FunctionType) else None
+    if definition is None:
+        return ""
+    return ast.get_source_segment(_text_of(function.__code__.co_filename), definition) or ""
+
+
+def assignment_of(namespace: Mapping[str, Any], name: str) -> Plain:
+    """What a module's source assigns to one of its names, as plain data; empty if it cannot be found."""
+    file = namespace.get("__file__")
+    try:
+        tree = _parsed(_text_of(file)) if isinstance(file, str) else None
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    return [
+        form(node)
+        for node in ast.walk(tree or ast.Module([], []))
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and any(isinstance(target, ast.Name) and target.id == name for target in _targets(node))
+    ]
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+# --- normal forms -------------------------------------------------------------------------------
+
+
+def form(node: Any) -> Plain:
+    """A syntax tree as plain data, the same in every Python version: no positions, nothing that is empty."""
+    if isinstance(node, ast.AST):
+        ignored = _IGNORED_FIELDS - {"decorator_list"} if isinstance(node, ast.ClassDef) else _IGNORED_FIELDS
+        fields = [
+            [name, form(value)]
+            for name, value in ast.iter_fields(node)
+            if name not in ignored and value is not None and value != []
+        ]
+        if isinstance(node, ast.Constant):
+            return ["Constant", node.value]  # None is a value here
+        return [type(node).__name__, fields]
+    if isinstance(node, list):
+        return [form(item) for item in node]
+    return node
+
+
+def byte_code(code: types.CodeType) -> Plain:
+    constants = [
+        byte_code(constant) if isinstance(constant, types.CodeType) else constant
+        for constant in code.co_consts
+    ]
+    return ["bytecode", list(sys.version_info[:2]), code.co_code, constants, code.co_names, code.co_varnames]
+
+
+def global_names(code: types.CodeType) -> set[str]:
+    """Names that the code, or a function inside it, may load from its module."""
+    return set(code.co_names).union(*(nested.co_names for nested in _nested(code)))
+
+
+def chains(definition: ast.AST) -> Iterator[tuple[Any, ...]]:
+    """Names with the attributes read from them, and imports as ``(None, module, attribute)``."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Name):
+            yield (node.id,)
+        elif isinstance(node, ast.Attribute):
+            chain = [node.attr]
+            inner = node.value
+            while isinstance(inner, ast.Attribute):
+                chain.append(inner.attr)
+                inner = inner.value
+            if isinstance(inner, ast.Name):
+                yield (inner.id, *reversed(chain))
+        elif isinstance(node, ast.Import):
+            yield from ((None, alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((None, node.module, alias.name) for alias in node.names)
+
+
+def unwrap(obj: Any) -> Any:
+    """Through classmethod, staticmethod, property and caching wrappers to what they wrap."""
+    while True:
+        if isinstance(obj, staticmethod | classmethod):
+            obj = obj.__func__
+        elif isinstance(obj, property | functools.cached_property):
+            obj = obj.fget if isinstance(obj, property) else obj.func
+        elif not isinstance(obj, types.FunctionType | type) and isinstance(
+            wrapped := getattr(obj, "__wrapped__", None), types.FunctionType
+        ):
+            obj = wrapped
+        else:
+            return obj
