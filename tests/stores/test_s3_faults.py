@@ -8,9 +8,13 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import traceback
+from contextlib import suppress
+from email.utils import formatdate
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -189,6 +193,40 @@ def test_a_server_that_stops_or_dies_is_unavailable_in_time():
         assert store.get("k") in (b"data", b"new")
         server.kill()
         expect_unavailable(store)
+
+
+class Trickling(BaseHTTPRequestHandler):
+    """Answers every GET with a byte now and then: each in time, all of them never."""
+
+    def do_GET(self):
+        self.send_response(200)
+        for header in (
+            ("Content-Length", "3000"),
+            ("ETag", '"e"'),
+            ("Last-Modified", formatdate(usegmt=True)),
+        ):
+            self.send_header(*header)
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(3000):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_value_that_trickles_is_unavailable_in_time():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Trickling) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with S3Store("s3://b", endpoint_url=url, anonymous=True, timeout_seconds=1) as store:
+            begun = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="3000 bytes were not there"):
+                store.get("k")
+            assert time.monotonic() - begun < 4
+        server.shutdown()
 
 
 def expect_unavailable(store):

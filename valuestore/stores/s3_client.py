@@ -7,9 +7,10 @@ with control characters, which obstore refuses, and works after a fork, which ob
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import obstore
 
@@ -23,6 +24,7 @@ from valuestore.stores.s3_quiet import quiet
 
 _T = TypeVar("_T")
 
+_SLOWEST_BYTES_PER_SECOND = 32 << 10
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 
 
@@ -36,6 +38,7 @@ class S3Client:
     def __init__(self, address: S3Address, timeout_seconds: float, at_once: int) -> None:
         self.url = address.url
         self._bucket = address.bucket
+        self._timeout_seconds = timeout_seconds
         self._connections = S3Connections(address, timeout_seconds / ATTEMPTS, at_once)
         self._bucket_seen = False
 
@@ -59,19 +62,24 @@ class S3Client:
     def get(self, name: str, key: str, range_: Any = None, etag: str | None = None) -> bytes:
         """The bytes, or those of a range as obstore writes it; empty if it begins beyond the end.
 
-        ``etag`` is that of the object to read from. Raises: NotFound; AlreadyExists if it has another etag.
+        It may take ``timeout_seconds``, and what its size needs beyond that at 32 KiB/s; botocore looks
+        at the clock once per MiB. ``etag`` is that of the object to read from.
+        Raises: NotFound; AlreadyExists if it has another etag.
         """
         native = self._native(name)
 
+        options: dict[str, Any] = {} if range_ is None else {"range": range_}
+        if etag is not None:
+            options["if_match"] = f'"{etag}"'
+
         def ask() -> bytes:
+            begun = time.monotonic()
             if native is None:
-                return b"".join(self._boto_pieces(name, boto_conditions(range_, etag))[1])
-            if range_ is None:
-                return bytes(obstore.get(native, name).bytes())
-            options: Any = {"range": range_}
-            if etag is not None:
-                options["if_match"] = f'"{etag}"'
-            return bytes(obstore.get(native, name, options=options).bytes())
+                found, pieces = self._boto_pieces(name, boto_conditions(range_, etag))
+                return self._gather(pieces, found.size, begun)
+            result = obstore.get(native, name, options=cast(Any, options or None))
+            start, end = result.range
+            return self._gather(iter(result.stream(min_chunk_size=1)), end - start, begun)
 
         return self.do(key, ask)
 
@@ -229,6 +237,17 @@ class S3Client:
             error.response["Error"]["Code"] = "NoSuchBucket"  # type: ignore[union-attr]
             raise self._typed(error, writing=False) from None
         self._bucket_seen = True
+
+    def _gather(self, pieces: Iterator[Any], size: int, begun: float) -> bytes:
+        """All of the pieces. Raises: StoreUnavailable if they come too slowly: each by itself is in time."""
+        seconds = self._timeout_seconds + size / _SLOWEST_BYTES_PER_SECOND
+        gathered = []
+        for piece in pieces:
+            gathered.append(piece)
+            if time.monotonic() > begun + seconds:
+                reason = f"{size} bytes were not there within {seconds:.0f} s, see timeout_seconds"
+                raise StoreUnavailable(self.url, reason)
+        return b"".join(gathered)
 
     def _boto_pieces(self, name: str, conditions: Mapping[str, str]) -> tuple[Found, Iterator[bytes]]:
         answer = self.boto.get_object(Bucket=self._bucket, Key=name, **conditions)
