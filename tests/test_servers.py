@@ -15,8 +15,8 @@ import pytest
 import redis
 
 from valuestore.errors import NotSupported
-from valuestore.testing import servers
 from valuestore.testing.servers import PostgresServer, RedisServer, ServerMissing
+from valuestore.testing.servers import server as base
 
 
 @pytest.fixture
@@ -111,12 +111,12 @@ def test_a_url_in_the_environment_comes_first(monkeypatch):
 
 def test_an_engine_that_does_not_answer_is_passed_over(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    servers.engine_answers.cache_clear()
+    base.engine_answers.cache_clear()
     try:
         with RedisServer(own=True) as server, _connect(server) as client:
             assert client.ping()
     finally:
-        servers.engine_answers.cache_clear()
+        base.engine_answers.cache_clear()
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ def containers(monkeypatch):
 
     monkeypatch.delenv("VALUESTORE_TEST_CONTAINERS", raising=False)
     monkeypatch.delenv("VALUESTORE_TEST_REDIS_URL", raising=False)
-    monkeypatch.setattr(servers, "engine_answers", lambda: True)
-    monkeypatch.setattr(servers, "Container", Container)
+    monkeypatch.setattr(base, "engine_answers", lambda: True)
+    monkeypatch.setattr(base, "Container", Container)
     return asked
 
 
