@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import io
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from tempfile import NamedTemporaryFile
-from threading import Lock
-from typing import Any, BinaryIO, Self, TypeVar, cast
+from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
 import fsspec
@@ -24,7 +22,6 @@ from valuestore.errors import (
     BadReference,
     NotFound,
     NotSupported,
-    StoreError,
     StoreReadOnly,
     StoreUnavailable,
 )
@@ -44,29 +41,15 @@ from valuestore.stores.base import (
     take_page,
     without_credentials,
 )
+from valuestore.stores.files.locks import lock_for
+from valuestore.stores.fsspec_body import Body
+from valuestore.stores.fsspec_filesystem import FsspecFilesystem
 from valuestore.stores.fsspec_paths import FsspecPaths
+from valuestore.stores.fsspec_secrets import without_password, without_secrets
 from valuestore.stores.fsspec_trailer import FOOT_BYTES, MAGIC, make_trailer, read_trailer, trailer_length
 
-_T = TypeVar("_T")
-
 _SPOOL_BYTES = 8 << 20
-_OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "http", "https"}
-"""Here directories are not real, and an object is whole or not there."""
-_WHOLE = {*_OBJECTS, "memory"}
-_CREATES = {"s3", "s3a", "gs", "gcs"}
-"""Here the server itself refuses the second of two creators."""
-_WEB = {"http", "https"}
 _TIMES = ("modified", "mtime", "LastModified", "last_modified", "updated", "created")
-_SECRET = re.compile("key|secret|token|passw|credential|conn|sas|auth|user|cert|cookie|header", re.I)
-
-_locks = [Lock() for _ in range(64)]
-
-
-def _renew_locks() -> None:
-    _locks[:] = [Lock() for _ in range(64)]
-
-
-os.register_at_fork(after_in_child=_renew_locks)
 
 
 class FsspecStore(Store):
@@ -82,35 +65,35 @@ class FsspecStore(Store):
 
     def __init__(self, url: str, **options: Any) -> None:
         self._full_url = url.removeprefix("fsspec+")
-        self._protocol = self._full_url.partition("://")[0].lower()
         self._options = options
-        if "://" not in self._full_url or "::" in self._full_url or self._protocol not in _known():
+        self._filesystem = FsspecFilesystem(self._full_url, without_password(self._full_url), options)
+        known = fsspec.available_protocols()
+        if "://" not in self._full_url or "::" in self._full_url or self._filesystem.protocol not in known:
             raise BadReference(without_credentials(url), "fsspec has no such filesystem")
         parts = urlsplit(self._full_url)
         if parts.query or parts.fragment:
             raise BadReference(without_credentials(url), "options of an fsspec URL are given as arguments")
-        self._filesystems: dict[int, Any] = {}
-        self._paths = self._find_paths()
+        self._paths = FsspecPaths(self._filesystem.root, directories=self._filesystem.has_directories)
 
     # --- reading ------------------------------------------------------------------------------------
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         path = self._path(key)
         if start == 0 and end is None:
-            data = self._cat(key, path)
+            data = self._filesystem.cat(key, path)
             length = trailer_length(data[-FOOT_BYTES:])
             return data[:-length] if length and read_trailer(data) is not None else data
         size = self._look(key)[0]
         first, last, _step = slice(start, end).indices(size)
-        return self._cat(key, path, first, last) if first < last else b""
+        return self._filesystem.cat(key, path, first, last) if first < last else b""
 
     def open(self, key: str) -> BinaryIO:
         """As everywhere; where a filesystem reads in blocks, a large value has to stay meanwhile."""
         size = self._look(key)[0]
-        if size <= _SPOOL_BYTES or self._protocol == "memory":
+        if size <= _SPOOL_BYTES or self._filesystem.is_memory:
             return io.BytesIO(self.get(key))
-        stream = self._do(key, lambda: self._fs.open(self._path(key), "rb"))
-        return io.BufferedReader(_Body(self, key, stream, size))
+        stream = self._filesystem.do(key, lambda: self._filesystem.fs.open(self._path(key), "rb"))
+        return io.BufferedReader(Body(self._filesystem, key, stream, size))
 
     def stat(self, key: str) -> Stat:
         for _ in range(5):
@@ -171,111 +154,65 @@ class FsspecStore(Store):
                     spool.write(held.getbuffer())
                     held = spool
                 held.write(chunk)
-            with _locks[hash((self.url, key)) % len(_locks)]:
+            with lock_for(os.fsencode(path)):
                 if not overwrite and self.exists(key):
                     raise AlreadyExists(key, self.url)
                 kept = self._kept(key) if wanted is None and overwrite else wanted or {}
                 etag = hasher.hexdigest()
                 held.write(make_trailer(etag, kept, last))
                 held.flush()
-                self._write(key, path, held, create=not overwrite)
+                self._filesystem.write(key, path, self._paths.temp(), held, create=not overwrite)
                 return Stat(key, count, _modified(self._info(key)), etag, copy_attrs(kept))
 
     def delete(self, key: str) -> None:
         path = self._path(key)
         self._check_writable()
-        with _locks[hash((self.url, key)) % len(_locks)]:
+        with lock_for(os.fsencode(path)):
             self._info(key)
-            self._do(key, lambda: self._fs.rm_file(path), writing=True)
+            self._filesystem.do(key, lambda: self._filesystem.fs.rm_file(path), writing=True)
 
     # --- itself -------------------------------------------------------------------------------------
 
     def close(self) -> None:
         super().close()
-        fs = self._filesystems.pop(os.getpid(), None)
-        session = getattr(fs, "_session", None) or getattr(fs, "_s3creator", None)
-        if session is not None and hasattr(fs, "close_session"):
-            with suppress(Exception):
-                fs.close_session(fs.loop, session)
+        self._filesystem.close()
 
     @property
     def url(self) -> str:
-        return _without_password(self._full_url)
+        return self._filesystem.url
 
     @classmethod
     def from_url(cls, url: str, **settings: Any) -> Self:
         return cls(url, **settings)
 
     def _settings(self) -> dict[str, Any]:
-        return {"url": self.url, **_without_secrets(self._options)}
+        return {"url": self.url, **without_secrets(self._options)}
 
     def _path(self, key: str) -> str:
         self._check_open()
         return self._paths.path(check_key(key))
 
-    # --- the filesystem -----------------------------------------------------------------------------
-
-    @property
-    def _fs(self) -> Any:
-        """The filesystem. It holds the credentials: it is not stored, hashed, logged or pickled."""
-        process = os.getpid()
-        if (fs := self._filesystems.get(process)) is None:
-            given = {"use_listings_cache": False, "skip_instance_cache": True} | self._options
-            if self._protocol in ("file", "local"):
-                given |= {"auto_mkdir": True}
-            made = fsspec.core.url_to_fs(self._full_url, **given)[0]
-            fs = self._filesystems.setdefault(process, made)
-        return fs
-
-    def _find_paths(self) -> FsspecPaths:
-        cls = fsspec.get_filesystem_class(self._protocol)
-        root = str(cls._strip_protocol(self._full_url))
-        return FsspecPaths(root, directories=self._protocol not in _OBJECTS)
+    # --- what is there ------------------------------------------------------------------------------
 
     def _check_writable(self) -> None:
-        if self._protocol in _WEB:
+        if self._filesystem.is_web:
             raise StoreReadOnly(self.url, "over HTTP one reads")
 
-    def _do(self, key: str, work: Callable[[], _T], *, writing: bool = False) -> _T:
-        """What the filesystem answers; whatever it raises as a typed error, without what it may quote."""
-        try:
-            return work()
-        except StoreError:
-            raise
-        except FileNotFoundError:
-            raise NotFound(key, self.url) from None
-        except FileExistsError:
-            raise AlreadyExists(key, self.url) from None
-        except NotImplementedError as error:
-            raise NotSupported(self.url, str(error) or "that") from None
-        except PermissionError:
-            if writing:
-                raise StoreReadOnly(self.url, "access denied") from None
-            raise StoreUnavailable(self.url, "access denied") from None
-        except Exception as error:  # each filesystem raises what it likes
-            reason = type(error).__name__
-            if isinstance(error, OSError) and error.strerror:
-                raise StoreUnavailable(self.url, f"{reason}: {error.strerror}") from error
-            raise StoreUnavailable(self.url, reason) from None
-
     def _info(self, key: str) -> dict[str, Any]:
-        path = self._path(key)
-        info = self._do(key, lambda: self._fs.info(path))
-        if info.get("type", "file") != "file":
-            raise NotFound(key, self.url)
-        return cast(dict[str, Any], info)
-
-    def _cat(self, key: str, path: str, start: int | None = None, end: int | None = None) -> bytes:
-        return bytes(self._do(key, lambda: self._fs.cat_file(path, start=start, end=end)))
+        return self._filesystem.info(key, self._path(key))
 
     def _look(self, key: str) -> tuple[int, dict[str, Any], str, dict[str, Any]]:
         """Size, what the filesystem tells, and etag and attributes if there is a trailer."""
         path, info = self._path(key), self._info(key)
-        whole = info["size"] if info.get("size") is not None else len(self._cat(key, path))
+        whole = info["size"] if info.get("size") is not None else len(self._filesystem.cat(key, path))
         if whole < FOOT_BYTES:
             return whole, info, "", {}
-        length = trailer_length(self._cat(key, path, whole - FOOT_BYTES, whole))
-        trailer = read_trailer(self._cat(key, path, whole - length, whole)) if 0 < length <= whole else None
+        length = trailer_length(self._filesystem.cat(key, path, whole - FOOT_BYTES, whole))
+        trailer = (
+            read_trailer(self._filesystem.cat(key, path, whole - length, whole))
+            if 0 < length <= whole
+            else None
+        )
         if trailer is None:
             return whole, info, "", {}
         return whole - trailer.length, info, trailer.etag, trailer.attrs
@@ -287,78 +224,15 @@ class FsspecStore(Store):
             return {}
 
     def _keys(self, prefix: str) -> Sequence[str]:
-        if self._protocol in _WEB:
+        if self._filesystem.is_web:
             raise NotSupported(self.url, "listings", "ask for keys that you know")
         folder = self._paths.folder(prefix) if "\0" not in prefix else self._paths.root
         try:
-            found = self._do("", lambda: self._fs.find(folder))
+            found = self._filesystem.do("", lambda: self._filesystem.fs.find(folder))
         except NotFound:
             return []
         keys = (self._paths.key(path) for path in found)
         return sorted(key for key in keys if key is not None and key.startswith(prefix))
-
-    def _write(self, key: str, path: str, held: Any, *, create: bool) -> None:
-        """Have the object hold what was held, at one instant."""
-        fs, mode = self._fs, "create" if create and self._protocol in _CREATES else "overwrite"
-        target = path if self._protocol in _WHOLE else self._paths.temp()
-
-        def write() -> None:
-            if isinstance(held, io.BytesIO):
-                fs.pipe_file(target, held.getvalue(), **({"mode": mode} if mode == "create" else {}))
-            elif self._protocol == "memory":
-                held.seek(0)
-                fs.pipe_file(target, held.read())
-            else:
-                fs.put_file(held.name, target, **({"mode": mode} if mode == "create" else {}))
-            if target != path:
-                fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-                fs.mv(target, path)
-
-        try:
-            if target != path:
-                self._do(key, lambda: fs.makedirs(target.rpartition("/")[0], exist_ok=True), writing=True)
-            self._do(key, write, writing=True)
-        except BaseException:
-            if target != path:
-                with suppress(Exception):
-                    fs.rm_file(target)
-            raise
-
-
-class _Body(io.RawIOBase):
-    """The first bytes of a file of the filesystem: all but the trailer."""
-
-    def __init__(self, store: FsspecStore, key: str, stream: Any, size: int) -> None:
-        self._store, self._key, self._stream, self._left = store, key, stream, size
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        wanted = min(len(buffer), self._left)
-        piece = self._store._do(self._key, lambda: self._stream.read(wanted)) if wanted else b""
-        if wanted and not piece:
-            raise StoreUnavailable(self._store.url, f"{self._key!r} ended {self._left} bytes too early")
-        self._left -= len(piece)
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-        super().close()
-
-
-def _without_password(url: str) -> str:
-    """The URL with the user, who may be a container of Azure, but without the password."""
-    scheme, _, rest = url.partition("://")
-    netloc, slash, path = rest.partition("/")
-    user, at, host = netloc.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{path}"
-
-
-def _known() -> set[str]:
-    return set(fsspec.available_protocols())
 
 
 def _modified(info: Mapping[str, Any]) -> datetime:
@@ -373,11 +247,3 @@ def _modified(info: Mapping[str, Any]) -> datetime:
         if isinstance(value, datetime):
             return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     return datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_secrets(value) if isinstance(value, Mapping) else value
-        for name, value in options.items()
-        if not _SECRET.search(name) and (value is None or isinstance(value, str | int | float | Mapping))
-    }
