@@ -1,6 +1,7 @@
 """Stores: key -> bytes and attributes, in memory, on a disk or on a server. They know no values and no SQL.
 
-The names load on first use, so that importing this package costs nothing.
+The names load on first use, so that importing this package costs nothing, and a store whose driver is not
+installed is in nobody's way. Those of ``wrappers``, stores made of stores, are a package of their own.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ if TYPE_CHECKING:
     from valuestore.stores.base import Page, SignedUrl, Stat, Store, check_key, open_store
     from valuestore.stores.content import ContentStore, PayloadRef
     from valuestore.stores.filesystem import FileStore
+    from valuestore.stores.fsspec import FsspecStore
     from valuestore.stores.memory import MemoryStore
+    from valuestore.stores.redis import RedisStore
+    from valuestore.stores.s3 import S3Store
 
 _HOMES = {
     "ContentStore": "content",
     "FileStore": "filesystem",
+    "FsspecStore": "fsspec",
     "MemoryStore": "memory",
     "Page": "base",
     "PayloadRef": "content",
+    "RedisStore": "redis",
+    "S3Store": "s3",
     "SignedUrl": "base",
     "Stat": "base",
     "Store": "base",
@@ -30,9 +37,12 @@ _HOMES = {
 __all__ = [
     "ContentStore",
     "FileStore",
+    "FsspecStore",
     "MemoryStore",
     "Page",
     "PayloadRef",
+    "RedisStore",
+    "S3Store",
     "SignedUrl",
     "Stat",
     "Store",
