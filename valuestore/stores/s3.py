@@ -44,7 +44,9 @@ _ATTEMPTS = 5
 class S3Store(Store):
     """Keys as objects of a bucket, below the URL's prefix. ``s3_address`` says what a URL may hold.
 
-    ``timeout_seconds``  bounds every request, a second try included; large values are several requests
+    ``timeout_seconds``  bounds every request, a second try included; large values are several requests.
+                         A ``get`` may take longer, as its size needs at 32 KiB/s; of an opened stream,
+                         each read is bounded, but not their number
     ``part_bytes``       larger values are sent in parts of this size, at most 10,000 of them
     ``concurrency``      how many requests ``get_many``, ``put_many`` and ``delete_many`` make at once
     ``conditional``      False for a server that ignores ``If-None-Match``; of two who create the same key at
