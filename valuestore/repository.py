@@ -101,8 +101,7 @@ class Repository:
         """What is known of a value, without loading it. Raises: NotFound; BadKey if that is no digest."""
         if not is_digest(value_hash):
             raise BadKey(value_hash, "a value hash is 32 or 64 lower-case hex digits")
-        if self.recorder.pending:
-            self.recorder.flush()
+        self.recorder.flush()
         ref = self.lookup.value(Digest(value_hash))
         if isinstance(ref, Miss):
             raise NotFound(value_hash, str(self.folder))

@@ -16,7 +16,7 @@ from sqlalchemy import event, text
 from tests.scheduler import pipelines as p
 from valuestore import Repository, Scheduler
 from valuestore.db import recorder as recorder_module
-from valuestore.errors import DatabaseBusy, NotFound
+from valuestore.errors import DatabaseBusy, NotFound, StoreClosed
 
 
 @pytest.fixture
@@ -177,3 +177,23 @@ def test_repository_left_open_is_flushed_at_exit(tmp_path):
 def test_unknown_value_is_not_found(repository):
     with pytest.raises(NotFound):
         repository.get("0" * 32)
+
+
+def test_what_is_recorded_after_closing_is_refused_not_lost(tmp_path):
+    repository = Repository.open(tmp_path)
+    repository.close()
+    with pytest.raises(StoreClosed):
+        repository.put(1)
+
+
+def test_value_can_be_got_while_its_batch_is_being_written(repository, monkeypatch):
+    real = repository.recorder._make_durable
+    repository.recorder._make_durable = lambda: (time.sleep(0.2), real())
+    ref = repository.put("slowly written")
+    time.sleep(0.1)
+    assert repository.get(ref.value_hash) == "slowly written"
+
+
+def test_lock_of_a_database_may_be_taken_again_by_its_holder(repository):
+    with repository.database.lock(), repository.database.lock():
+        pass

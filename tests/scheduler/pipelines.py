@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import threading
 import time
 from typing import Any
 
-from valuestore import File, task
+from valuestore import File, Value, task
 
 
 class Notes:
@@ -202,3 +203,87 @@ def nap_all(path: str, count: int) -> int:
 
 def pid() -> int:
     return os.getpid()
+
+
+@task(version="1")
+def padded(i: int) -> str:
+    return f"{i:08d}"
+
+
+@task(version="1")
+def pairs(n: int) -> list[str]:
+    return [call for i in range(n) for call in (padded(i), padded(i))]
+
+
+@task(cache=False)
+def wipe(after: Any, folder: str) -> int:
+    for place, _, files in os.walk(folder):
+        for name in files:
+            os.unlink(os.path.join(place, name))
+    return 0
+
+
+@task
+def first(value: Any, *others: Any) -> Any:
+    return value
+
+
+@task
+def delegate(x: int) -> int:
+    ran("delegate")
+    return add(x)
+
+
+@task
+def make_and_call(k: int) -> int:
+    @task
+    def inner(x: int) -> int:
+        return x * k
+
+    return inner(10)
+
+
+@task
+def overwrite_and_read(file: File, text: str) -> str:
+    ran("overwrite_and_read")
+    File(file.path).write(text)
+    return file.read_text()
+
+
+class Bundle(Value):
+    def __init__(self, file: File) -> None:
+        self.file = file
+
+
+@task
+def bundle(path: str) -> Bundle:
+    ran("bundle")
+    file = File(path)
+    file.write("bundled")
+    return Bundle(file)
+
+
+SCHEDULER: collections.deque[Any] = collections.deque()
+
+
+@task(version="1")
+def runs_another() -> int:
+    return int(SCHEDULER[0].run(double(7)))
+
+
+@task
+def fails_with(text: str) -> int:
+    raise ValueError(text)
+
+
+@dataclasses.dataclass(repr=False)
+class Ugly:
+    x: int
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+@task
+def shown(x: Any) -> int:
+    return 0

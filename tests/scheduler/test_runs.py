@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -393,28 +395,93 @@ def test_versioned_task_may_close_over_anything(tmp_path):
 @pytest.mark.filterwarnings("ignore:payload")
 def test_lost_results_with_many_equal_calls_never_mix_up_values(tmp_path):
     """Calls are told apart by identity while a run lasts, so none may be freed before its end."""
-    from valuestore import task
-
-    @task(version="1")
-    def leaf(i):
-        return f"{i:08d}"
-
-    @task(version="1")
-    def pairs(n):
-        return [call for i in range(n) for call in (leaf(i), leaf(i))]
-
-    @task(version="1", cache=False)
-    def wipe(_after):
-        for file in (tmp_path / ".valuestore" / "payloads").rglob("*"):
-            if file.is_file():
-                file.unlink()
-        return 0
-
-    @task(version="1")
-    def use(values, _wiped):
-        return values
-
     with Scheduler(tmp_path) as scheduler:
-        lazy = pairs(1000)
-        used = scheduler.run(use([lazy[0], lazy[-1], lazy], wipe(lazy[1])))
-    assert used[2] == [f"{i:08d}" for i in range(1000) for _ in range(2)]
+        lazy = p.pairs(1000)
+        wiped = p.wipe(lazy[1], str(tmp_path / ".valuestore" / "payloads"))
+        used = scheduler.run(p.first(lazy, [lazy[0], lazy[-1]], wiped))
+    assert used == [f"{i:08d}" for i in range(1000) for _ in range(2)]
+
+
+@pytest.mark.parametrize("shape", ["list", "dict"])
+def test_argument_or_result_that_contains_itself_is_refused(scheduler, shape):
+    endless: Any = [] if shape == "list" else {}
+    endless.append(endless) if shape == "list" else endless.update(a=endless)
+    with pytest.raises(NotHashableError, match="contains itself"):
+        scheduler.run(p.total(endless))
+
+
+def test_stored_call_runs_with_the_defaults_of_its_day(tmp_path, monkeypatch):
+    assert again(tmp_path, p.delegate(5)) == 15
+    monkeypatch.setattr(p.add, "signature", inspect.signature(lambda x, y=20: None))
+    assert again(tmp_path, p.delegate(5)) == 25
+    assert ran() == ["add", "add", "delegate"]
+
+
+def test_products_of_a_task_factory_are_never_mixed_up(tmp_path):
+    for _ in range(2):
+        with pytest.warns(ValuestoreWarning, match="inside a function"):
+            assert again(tmp_path, [p.make_and_call(1), p.make_and_call(2)]) == [10, 20]
+
+
+def test_file_that_changes_while_a_body_reads_it_does_not_reach_the_cache(tmp_path):
+    path = tmp_path / "in.txt"
+    path.write_text("one")
+    with pytest.warns(ValuestoreWarning, match="changed while it ran"):
+        assert again(tmp_path, p.overwrite_and_read(File(path), "two")) == "two"
+    path.write_text("one")
+    with pytest.warns(ValuestoreWarning):
+        again(tmp_path, p.overwrite_and_read(File(path), "three"))
+    path.write_text("one")
+    with pytest.warns(ValuestoreWarning):
+        again(tmp_path, p.overwrite_and_read(File(path), "two"))
+    assert ran() == ["overwrite_and_read"] * 3
+
+
+def test_file_inside_a_value_is_checked_too(tmp_path):
+    path = tmp_path / "out.txt"
+    for _ in range(2):
+        assert again(tmp_path, p.bundle(str(path))).file.read_text() == "bundled"
+    assert ran() == ["bundle"]
+    path.write_text("tampered")
+    assert again(tmp_path, p.bundle(str(path))).file.read_text() == "bundled"
+
+
+def test_run_inside_a_body_is_refused_instead_of_waiting_for_ever(scheduler):
+    p.SCHEDULER.append(scheduler)
+    try:
+        with pytest.raises(TaskError, match="return the call"):
+            scheduler.run(p.runs_another())
+    finally:
+        p.SCHEDULER.clear()
+
+
+def test_child_of_a_fork_can_run(scheduler):
+    scheduler.run(p.double(1))
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = 0 if scheduler.run(p.double(2)) == 4 else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("text", ["bad \udcff text", "NUL \0 text", "long " * 1_000_000])
+def test_error_text_of_any_kind_is_recorded(scheduler, text):
+    with pytest.raises(ValueError, match="text|long"):
+        scheduler.run(p.fails_with(text))
+    [job] = scheduler.repository.history.jobs(scheduler.execution.execution_id).dicts()
+    assert len(job["error"]) < 30_000
+
+
+def test_argument_whose_repr_raises_is_no_failure(scheduler):
+    assert scheduler.run(p.total([1, 2])) == 3
+    assert "Ugly" in repr(p.shown(p.Ugly(1)))
+
+
+def test_shared_operations_are_searched_once(scheduler):
+    value = p.double(1)
+    for _ in range(40):
+        value = value + value
+    assert scheduler.run(value) == 2 << 40

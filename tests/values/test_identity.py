@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from valuestore.errors import NotHashableError
 from valuestore.values.canonical import TypeRule
 from valuestore.values.registry import TypeRegistry
+from valuestore.values.value import Value
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -237,3 +238,46 @@ def test_dict_changed_by_a_thread_gives_a_typed_error_or_a_digest(registry):
     finally:
         stop.set()
         thread.join()
+
+
+class Slotted(Value):
+    __slots__ = ("x",)
+
+    def __init__(self, x):
+        self.x = x
+
+
+class Listed(list, Value):
+    pass
+
+
+class Base:
+    __slots__ = ("hidden",)
+
+
+@dataclass
+class Derived(Base):
+    x: int = 0
+
+
+def test_slots_are_part_of_a_value(registry):
+    assert registry.hash(Slotted(1)) != registry.hash(Slotted(2))
+    assert registry.load(registry.dump(Slotted(1))).x == 1
+    one, two = Derived(), Derived()
+    one.hidden, two.hidden = 1, 2
+    assert registry.hash(one) != registry.hash(two)
+
+
+def test_value_over_a_list_needs_an_identity_of_its_own(registry):
+    assert "identity of its own" in refusal(registry, Listed([1]))
+
+
+def test_values_of_a_class_factory_are_refused_unless_named(registry):
+    class Local(Value):
+        pass
+
+    class Named(Value):
+        type_name = "tests.Named"
+
+    assert "inside a function" in refusal(registry, Local())
+    assert registry.hash(Named())

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
@@ -86,7 +87,7 @@ class Database:
             yield
             return
         try:
-            with FileLock(f"{self.path}.lock", timeout=self.busy_timeout_seconds):
+            with _file_lock(self.path).acquire(timeout=self.busy_timeout_seconds):
                 yield
         except Timeout as error:
             raise DatabaseBusy(self.name, f"locked for over {self.busy_timeout_seconds:g} s") from error
@@ -125,7 +126,7 @@ class Database:
                 return
             with (
                 self._typed_errors(),
-                FileLock(f"{self.path}.lock", timeout=0),
+                _file_lock(self.path).acquire(timeout=0),
                 self._engine.connect() as live,
             ):
                 live.connection.driver_connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # type: ignore[union-attr]
@@ -144,6 +145,12 @@ class Database:
             raise typed_error(self.name, str(error)) from error
         except exc.SQLAlchemyError as error:
             raise DatabaseError(self.name, str(error).partition("\n")[0]) from error
+
+
+@cache
+def _file_lock(path: str) -> FileLock:
+    """One lock for each file, which a thread may take again: a finalizer can run while it is held."""
+    return FileLock(f"{path}.lock")
 
 
 def typed_error(database: str, message: str) -> ValuestoreError:

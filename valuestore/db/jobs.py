@@ -28,6 +28,13 @@ def new_id() -> str:
     return f"{high:016x}{low:016x}"
 
 
+def clean_text(text: str, longest: int = 20_000) -> str:
+    """Text that any database takes: lone surrogates and NUL escaped, what is too long cut in the middle."""
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} ... {text[-longest // 3 :]}"
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
 def now() -> int:
     """Microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000

@@ -23,6 +23,7 @@ from valuestore.db import schema
 from valuestore.db.engine import Database
 from valuestore.db.jobs import CallRow, ExecutionRow, JobRow, TaskRow
 from valuestore.db.tags import TagRow
+from valuestore.errors import StoreClosed
 from valuestore.hashing import Digest
 from valuestore.values.archive import ValueRef
 
@@ -73,6 +74,7 @@ class Recorder:
         self._busy_until = 0.0
         self._failure: Exception | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     # --- what can be recorded ---------------------------------------------------------------
 
@@ -138,7 +140,9 @@ class Recorder:
         self._write_batch()
 
     def close(self) -> None:
-        """Flush and stop the background thread."""
+        """Flush and stop the background thread; what is recorded later is refused."""
+        with self._lock:
+            self._closed = True
         try:
             self.flush()
         finally:
@@ -166,6 +170,8 @@ class Recorder:
         if self._failure is not None:
             raise self._failure
         with self._lock:
+            if self._closed:
+                raise StoreClosed(self.database.name)
             yield
             self._added()
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from valuestore.db.jobs import new_id, now
+from valuestore.db.jobs import clean_text, new_id, now
 
 ENTITIES = ("execution", "job", "call", "task", "value")
 
@@ -27,7 +27,9 @@ def tag_rows(entity: str, entity_id: str, tags: Mapping[str, Any]) -> list[TagRo
     """The rows that label one record. Raises: TypeError or ValueError for a value that is not JSON."""
     created = now()
     return [
-        TagRow(new_id(), entity, entity_id, key, json.dumps(value, allow_nan=False), True, created)
+        TagRow(
+            new_id(), entity, entity_id, clean_text(key), json.dumps(value, allow_nan=False), True, created
+        )
         for key, value in tags.items()
     ]
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from valuestore.errors import NotHashableError, StoreError
 from valuestore.values.archive import Archive, ValueRef
+
+inside_body: ContextVar[bool] = ContextVar("inside_body", default=False)
+"""Whether this code is called by a task's body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,27 @@ class Outcome:
 
 
 def run_body(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], archive: Archive
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    archive: Archive,
+    watched: Sequence[Any] = (),
 ) -> Outcome:
-    """Call ``func`` and pack its result. Raises: whatever ``func`` raises, untouched."""
+    """Call ``func`` and pack its result. Raises: whatever ``func`` raises, untouched.
+
+    ``watched`` are the arguments that stand for outside state: if one changed meanwhile, nobody knows what
+    the body saw, and the result is not kept.
+    """
     started = time.time_ns() // 1000
-    value = func(*args, **kwargs)
+    token = inside_body.set(True)
+    try:
+        value = func(*args, **kwargs)
+    finally:
+        inside_body.reset(token)
     ended = time.time_ns() // 1000
     try:
+        if not archive.registry.is_valid(watched):
+            return Outcome(value, None, "a file among its arguments changed while it ran", started, ended)
         ref, refused = archive.pack(value), ""
     except (NotHashableError, StoreError) as error:
         ref, refused = None, str(error)

@@ -119,9 +119,11 @@ class Cache:
             ref = source.result.ref
             if ref is not None:
                 return Argument(name, source.result.value, ref.value_hash, None, ref, source)
-        value = evaluate(argument, lambda call: self.value(job_of(call)))
         try:
+            value = evaluate(argument, lambda call: self.value(job_of(call)))
             encoded = self.archive.registry.encode(value)
+        except RecursionError:
+            raise NotHashableError(f"argument {name}", "it is nested too deeply") from None
         except NotHashableError as error:
             path, reason = error.args
             raise NotHashableError(f"argument {name}{path.removeprefix('value')}", reason) from None

@@ -13,11 +13,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from valuestore.db import jobs as rows
 from valuestore.db.tags import tag_rows
-from valuestore.errors import NotHashableError, StoreError, TaskError, ValuestoreWarning
+from valuestore.errors import NotHashableError, PayloadError, StoreError, TaskError, ValuestoreWarning
 from valuestore.executors.worker import Outcome, run_body
 from valuestore.repository import Repository
 from valuestore.scheduler.cache import Cache, Lost
@@ -65,8 +66,9 @@ class Run:
 
         Whatever happens, what finished before is recorded.
         """
+        tags = tag_rows("execution", self.execution.execution_id, self.tags)
         self.recorder.record_execution(self.execution.row())
-        self.recorder.record_tags(tag_rows("execution", self.execution.execution_id, self.tags))
+        self.recorder.record_tags(tags)
         try:
             value = self._loop(expression)
         except KeyboardInterrupt:
@@ -199,13 +201,16 @@ class Run:
         except Lost as lost:
             self._redo(lost.job, job)
             return
+        except PayloadError as error:
+            self._fail(job, error)
+        watched = [values[argument.name] for argument in job.arguments if argument.may_go_stale]
         self._record_arguments(job)
         args, kwargs = job.task.call_arguments(values)
         job.status = "running"
         self.counts.waiting -= 1
         self.counts.running += 1
         executor = self.executor_of(job.task.executor)
-        future = executor.submit(run_body, job.task.func, args, kwargs, self.archive)
+        future = executor.submit(run_body, job.task.func, args, kwargs, self.archive, watched)
         self.running[future] = job
         future.add_done_callback(lambda done: self.outcomes.put((job, done)))
 
@@ -369,7 +374,10 @@ class Run:
             self.recorder.record_job(self._job_row(failed, rows.now(), message, trace), None)
             self.counts.failed += 1
             failed, trace = failed.parent, None
-        error.add_note(f"in task {job.task.name}, job {job.job_id}; `valuestore show {job.job_id}` has more")
+        with suppress(Exception):  # an exception may refuse to be added to
+            error.add_note(
+                f"in task {job.task.name}, job {job.job_id}; `valuestore show {job.job_id}` has more"
+            )
         raise error
 
     def _drain(self) -> None:
@@ -394,3 +402,6 @@ class Run:
         outcome = future.result()
         if outcome.ref is not None and job.task.cache:
             self.recorder.record_evaluation(job.eval_hash, job.task_hash, job.args_hash, outcome.ref)
+            if next(expressions_in(outcome.value), None) is None:
+                job.status, job.started = "done", outcome.started
+                self._finish(job, Result(outcome.value, outcome.ref), outcome.ended)

@@ -10,6 +10,7 @@ from valuestore.hashing import Digest
 from valuestore.tasks.expression import Call
 from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
+from valuestore.values.codecs.plain import TAGGED
 from valuestore.values.registry import Encoded
 
 UNLOADED = object()
@@ -40,6 +41,12 @@ class Argument:
     encoded: Encoded | None
     ref: ValueRef | None
     source: Job | None
+
+    @property
+    def may_go_stale(self) -> bool:
+        """Whether something inside can stand for outside state: plain data cannot."""
+        codec = self.encoded.payload.codec if self.encoded else self.ref.codec if self.ref else ""
+        return codec == TAGGED
 
 
 class Job:

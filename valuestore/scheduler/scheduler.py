@@ -5,13 +5,17 @@ It holds what outlives a single run: the repository and the executors. One run i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from valuestore.db.jobs import clean_text
+from valuestore.errors import TaskError
 from valuestore.executors.open import open_executor
+from valuestore.executors.worker import inside_body
 from valuestore.repository import Repository
 from valuestore.scheduler.evaluate import Run
 from valuestore.scheduler.execution import Execution
@@ -43,6 +47,8 @@ class Scheduler:
         self._given.update(executors or {})
         self._workers = workers
         self._executors: dict[str | None, Executor] = {}
+        self._pid = os.getpid()
+        self._runs = 0
         self.execution: Execution | None = None
         """The newest run, with its job counts; also while it goes on."""
 
@@ -52,8 +58,18 @@ class Scheduler:
         Raises: what a task raises, with its type and a note of the job; NotHashableError for an argument
         without identity. What finished before the error is recorded and cached.
         """
-        self.execution = Execution(repr(call)[:_LABEL_MAX_CHARS])
-        value: R = Run(self.repository, self._executor, self.execution, tags or {}).value_of(call)
+        if inside_body.get() and self._runs:
+            raise TaskError("a task called run of the scheduler that runs it; let it return the call instead")
+        self.execution = Execution(clean_text(repr(call), _LABEL_MAX_CHARS))
+        self._runs += 1
+        try:
+            return self._run(call, tags or {})
+        finally:
+            self._runs -= 1
+
+    def _run(self, call: R, tags: Mapping[str, Any]) -> R:
+        assert self.execution is not None
+        value: R = Run(self.repository, self._executor, self.execution, tags).value_of(call)
         return value
 
     def close(self) -> None:
@@ -74,6 +90,8 @@ class Scheduler:
         self.close()
 
     def _executor(self, name: str | None) -> Executor:
+        if self._pid != os.getpid():
+            self._executors, self._pid = {}, os.getpid()  # a forked child has no threads of the parent's
         executor = self._executors.get(name)
         if executor is None:
             given = self._given.get(name, name)

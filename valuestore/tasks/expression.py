@@ -11,8 +11,8 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from valuestore.errors import DecodeError, LazyValueError
-from valuestore.values.canonical import TypeRule
+from valuestore.errors import ArgumentError, DecodeError, LazyValueError, NotHashableError
+from valuestore.values.canonical import Refused, TypeRule
 from valuestore.values.registry import get_type_registry
 from valuestore.values.value import Plain
 
@@ -91,12 +91,16 @@ for _name in _UNARY:
 
 
 class Call(Expression):
-    """A task with arguments bound to its parameters, defaults applied: equal calls have equal arguments."""
+    """A task with arguments bound to its parameters, defaults applied: equal calls have equal arguments.
 
-    __slots__ = ("_arguments", "_task")
+    A call that is stored keeps only what was given, so that it runs with the defaults of its day.
+    """
 
-    def __init__(self, task: Task[..., Any], arguments: dict[str, Any]) -> None:
+    __slots__ = ("_arguments", "_given", "_task")
+
+    def __init__(self, task: Task[..., Any], given: dict[str, Any], arguments: dict[str, Any]) -> None:
         self._task = task
+        self._given = given
         self._arguments = arguments
 
     def __repr__(self) -> str:
@@ -123,28 +127,34 @@ class Operation(Expression):
 
 
 def expressions_in(obj: Any) -> Iterator[Expression]:
-    """The outermost expressions in ``obj``, in order."""
-    stack = [iter((obj,))]
+    """The outermost expressions in ``obj``, in order. Raises: NotHashableError if it contains itself."""
+    stack = [(0, iter((obj,)))]
+    on_path = {0}
     while stack:
-        for item in stack[-1]:
+        for item in stack[-1][1]:
             kind = type(item)
             if kind in _CONTAINERS:
-                stack.append(iter(_items(item)))
+                if id(item) in on_path:
+                    raise NotHashableError("the value", "it contains itself")
+                on_path.add(id(item))
+                stack.append((id(item), iter(_items(item))))
                 break
             if issubclass(kind, Expression):
                 yield item
         else:
-            stack.pop()
+            on_path.discard(stack.pop()[0])
 
 
 def calls_in(obj: Any) -> Iterator[Call]:
-    """The calls that ``obj`` needs, those under operators included, in order."""
+    """The calls that ``obj`` needs, those under operators included, in order; shared operations once."""
     stack = [expressions_in(obj)]
+    seen: set[int] = set()
     while stack:
         for expression in stack[-1]:
             if isinstance(expression, Call):
                 yield expression
-            elif isinstance(expression, Operation):
+            elif isinstance(expression, Operation) and id(expression) not in seen:
+                seen.add(id(expression))
                 stack.append(expressions_in(expression._operands))
                 break
         else:
@@ -202,7 +212,12 @@ def _brief(obj: Any) -> str:
         return f"<{obj._name}>"
     if isinstance(obj, _CONTAINERS):
         return f"<{type(obj).__name__} of {len(obj)}>"
-    text = repr(obj)
+    if isinstance(obj, bytes | bytearray):
+        return f"<{len(obj)} bytes>"
+    try:
+        text = repr(obj[:60] if isinstance(obj, str) else obj)
+    except Exception:  # noqa: BLE001  # a label is not worth a failure
+        return f"<{type(obj).__name__}>"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -210,7 +225,10 @@ def _brief(obj: Any) -> str:
 
 
 def _call_state(call: Call) -> Plain:
-    return {"task": call._task.name, "arguments": call._arguments}
+    task = call._task
+    if "<" in getattr(task.func, "__qualname__", "<"):
+        raise Refused(f"{task.name} is defined inside a function, so its name does not say which it is")
+    return {"task": task.name, "arguments": call._given}
 
 
 def _call(state: Plain) -> Call:
@@ -219,9 +237,10 @@ def _call(state: Plain) -> Call:
     task = find_task(state["task"])
     if task is None:
         raise DecodeError("valuestore.Call", f"the task {state['task']} is not defined here")
-    if set(state["arguments"]) != set(task.parameters):
-        raise DecodeError("valuestore.Call", f"the task {state['task']} has other parameters now")
-    return Call(task, state["arguments"])
+    try:
+        return Call(task, state["arguments"], task.apply_defaults(state["arguments"]))
+    except ArgumentError as error:
+        raise DecodeError("valuestore.Call", str(error)) from error
 
 
 def _operation(state: Plain) -> Operation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -24,7 +25,8 @@ from valuestore.values.value import module_name_of
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_SCALARS = (int, float, str, bytes, bool, type(None))
+_EMPTY_CELL = types.CellType()
 
 
 class Task(Generic[P, R]):
@@ -43,7 +45,9 @@ class Task(Generic[P, R]):
     ) -> None:
         if not callable(func):
             raise TaskError(f"@task decorates a function, not a {type(func).__name__}")
-        functools.update_wrapper(self, func)
+        if inspect.iscoroutinefunction(func):
+            raise TaskError(f"@task does not run coroutines yet; make {func.__qualname__} a plain function")
+        functools.update_wrapper(self, func, updated=())
         self.func = func
         self.namespace = module_name_of(func.__module__) if namespace is None else namespace
         short = name or func.__qualname__.replace("<locals>.", "")
@@ -65,20 +69,34 @@ class Task(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """A lazy call. Raises: ArgumentError if the arguments do not fit the signature."""
-        return cast(R, Call(self, self.bind(args, kwargs)))
+        given = self.bind(args, kwargs)
+        return cast(R, Call(self, given, self.apply_defaults(given)))
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments by parameter name, in the signature's order, defaults applied.
-
-        Variadic parameters hold a tuple or a dict, empty ones included. Raises: ArgumentError.
-        """
+        """The arguments given, by parameter name; variadic ones in a tuple or dict. Raises: ArgumentError."""
         if self._simple and not kwargs and len(args) == len(self.parameters):
             return dict(zip(self.parameters, args, strict=True))
         try:
-            bound = self.signature.bind(*args, **kwargs)
+            return dict(self.signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
             raise ArgumentError(self.name, str(error)) from None
+
+    def apply_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
+        """All arguments in the signature's order, those not given at their defaults of today.
+
+        Variadic ones hold a tuple or a dict, empty ones included. Raises: ArgumentError if a parameter is
+        unknown or has neither argument nor default.
+        """
+        if len(given) == len(self.parameters) and tuple(given) == self.parameters:
+            return given
+        unknown = [name for name in given if name not in self.signature.parameters]
+        if unknown:
+            raise ArgumentError(self.name, f"no parameter {unknown[0]!r}")
+        bound = inspect.BoundArguments(self.signature, dict(given))
         bound.apply_defaults()
+        missing = [name for name in self.parameters if name not in bound.arguments]
+        if missing:
+            raise ArgumentError(self.name, f"no argument for {missing[0]!r}")
         return dict(bound.arguments)
 
     def call_arguments(self, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -100,8 +118,14 @@ class Task(Generic[P, R]):
     def hash(self, registry: TypeRegistry) -> Digest:
         """Name and version, or name and the code as it is now."""
         if self.version is not None:
-            return registry.hash(["task", self.name, "version", self.version])
+            return registry.hash(["task", self.name, "version", self.version, *self._closure(registry)])
         return registry.hash(["task", self.name, "code", self.code(registry)])
+
+    def _closure(self, registry: TypeRegistry) -> list[Digest]:
+        """What tells the products of one factory apart: the scalars that the function closes over."""
+        cells = getattr(self.func, "__closure__", None) or ()
+        contents = [cell.cell_contents for cell in cells if cell != _EMPTY_CELL]
+        return [registry.hash(content) for content in contents if isinstance(content, _SCALARS)]
 
     def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:
         if instance is not None:

@@ -11,7 +11,6 @@ import datetime
 import decimal
 import enum
 import fractions
-import functools
 import pathlib
 import uuid
 import zoneinfo
@@ -20,7 +19,7 @@ from typing import Any
 
 from valuestore.errors import DecodeError
 from valuestore.values.canonical import Refused, TypeRule
-from valuestore.values.value import Plain, Value, type_name_of
+from valuestore.values.value import Plain, Value, instance_attributes, type_name_of
 
 PLAIN_TYPE_NAMES: dict[type, str] = {
     type(None): "builtins.NoneType",
@@ -34,10 +33,6 @@ PLAIN_TYPE_NAMES: dict[type, str] = {
     dict: "builtins.dict",
 }
 """Types whose objects may be plain as they are."""
-
-
-def _timedelta(days: int, seconds: int, microseconds: int) -> datetime.timedelta:
-    return datetime.timedelta(days, seconds, microseconds)
 
 
 def _zone_state(zone: datetime.timezone) -> Plain:
@@ -90,7 +85,7 @@ BUILTIN_RULES = [
         datetime.timedelta,
         "datetime.timedelta",
         lambda delta: [delta.days, delta.seconds, delta.microseconds],
-        lambda parts: _timedelta(*parts),
+        lambda parts: datetime.timedelta(*parts),
     ),
     TypeRule(datetime.timezone, "datetime.timezone", _zone_state, _zone),
     TypeRule(zoneinfo.ZoneInfo, "zoneinfo.ZoneInfo", _zone_key, zoneinfo.ZoneInfo),
@@ -125,6 +120,10 @@ def family_rule(cls: type) -> TypeRule | None:
     Raises: Refused for such a class that cannot be found again by its name.
     """
     if issubclass(cls, Value):
+        if "<locals>" in cls.type_name:
+            raise Refused(f"{cls.__qualname__} is defined inside a function; give it a type_name of its own")
+        if cls.identity is Value.identity and not _is_bare(cls):
+            raise Refused(f"{cls.__qualname__} holds more than attributes; give it an identity of its own")
         return _value_rule(cls)
     family: Callable[[Any], TypeRule]
     if issubclass(cls, enum.Enum):
@@ -172,26 +171,21 @@ def _is_bare(cls: type) -> bool:
 
 def _dataclass_rule(cls: Any) -> TypeRule:
     """Fields in their order, then whatever else the instance carries, by name: a later read may need it."""
-    names = [field.name for field in dataclasses.fields(cls)]
-    skipped = {"__orig_class__", *names}
-    skipped.update(
-        name
-        for base in cls.__mro__
-        for name, attribute in vars(base).items()
-        if isinstance(attribute, functools.cached_property)
-    )
+    fields = dataclasses.fields(cls)
+    names = [field.name for field in fields]
+    required = {field.name for field in fields if field.init}
 
     def state(obj: Any) -> Plain:
-        fields = {name: getattr(obj, name) for name in names if hasattr(obj, name)}
-        extra = getattr(obj, "__dict__", {})
-        fields.update((name, extra[name]) for name in sorted(extra.keys() - skipped))
-        return fields
+        found = instance_attributes(obj)
+        found.pop("__orig_class__", None)
+        own = {name: found.pop(name) for name in names if name in found}
+        return own | {name: found[name] for name in sorted(found)}
 
     def instance(state: Plain) -> Any:
-        if not set(names) <= state.keys():
-            missing = ", ".join(sorted(set(names) - state.keys()))
+        if not required <= state.keys():
+            missing = ", ".join(sorted(required - state.keys()))
             raise DecodeError(type_name_of(cls), f"it was stored before it had {missing}")
-        obj = cls.__new__(cls)
+        obj = object.__new__(cls)
         for name, value in state.items():
             object.__setattr__(obj, name, value)
         return obj

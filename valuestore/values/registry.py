@@ -23,7 +23,7 @@ from valuestore.values.builtins import BUILTIN_RULES, PLAIN_TYPE_NAMES, family_r
 from valuestore.values.canonical import Refused, TypeRule, encode, explain_depth, lower
 from valuestore.values.codecs.plain import BYTES, PLAIN, TAGGED, TEXT, decode, decode_lowered, encode_text
 from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.value import Plain, Value, find_class, value_types
+from valuestore.values.value import Plain, Value, find_class, instance_attributes, value_types
 
 _COPY_MAX_BYTES = 1 << 16
 
@@ -194,6 +194,8 @@ class TypeRegistry:
             if isinstance(current, Value):
                 yield current
                 stack.extend(current.iter_subvalues())
+                if type(current).identity is Value.identity:
+                    stack.extend(instance_attributes(current).values())
             elif kind in (list, tuple, set, frozenset):
                 stack.extend(current)  # type: ignore[arg-type]
             elif kind is dict:

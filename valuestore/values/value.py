@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -37,7 +38,7 @@ class Value:
 
     def identity(self) -> Plain:
         """What is hashed, under the type name."""
-        return dict(vars(self))
+        return instance_attributes(self)
 
     def state(self) -> Plain:
         """What is stored. Override it only where more has to be kept than identifies the value."""
@@ -46,8 +47,9 @@ class Value:
     @classmethod
     def from_state(cls, state: Plain) -> Self:
         """The value that ``state`` was taken from; must not execute anything that the state names."""
-        value = cls.__new__(cls)
-        vars(value).update(state)
+        value = object.__new__(cls)
+        for name, attribute in state.items():
+            object.__setattr__(value, name, attribute)
         return value
 
     def is_valid(self) -> bool:
@@ -62,6 +64,21 @@ class Value:
     def iter_subvalues(self) -> Iterator[Value]:
         """The values inside this one; each is checked for validity along with it."""
         return iter(())
+
+
+def instance_attributes(obj: object) -> dict[str, Any]:
+    """What an object carries: slots and dictionary, without values that it keeps only to save time."""
+    found: dict[str, Any] = {}
+    cached: set[str] = set()
+    for base in reversed(type(obj).__mro__):
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            private = f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") else name
+            if name not in ("__dict__", "__weakref__") and hasattr(obj, private):
+                found[private] = getattr(obj, private)
+        cached.update(name for name, member in vars(base).items() if isinstance(member, cached_property))
+    found.update(getattr(obj, "__dict__", {}))
+    return {name: value for name, value in found.items() if name not in cached}
 
 
 def type_name_of(cls: type) -> str:
@@ -88,9 +105,8 @@ def find_class(type_name: str) -> type | None:
     """The class of that type name if this program has imported it already; nothing is imported here."""
     module_name, _, qualname = type_name.rpartition(".")
     while module_name:
-        module = sys.modules.get(module_name)
-        if module is None and module_name == module_name_of("__main__"):
-            module = sys.modules.get("__main__")
+        is_main = module_name == module_name_of("__main__")
+        module = sys.modules.get("__main__" if is_main else module_name)
         if module is not None:
             found: Any = module
             for part in qualname.split("."):
