@@ -263,6 +263,8 @@ def open_store(url: str | os.PathLike[str], **settings: Any) -> Store:
     try:
         store = plugins.find("stores", scheme.lower())
     except ConfigError as error:
+        if isinstance(error.__cause__, ModuleNotFoundError):
+            raise BadReference(without_credentials(text), error.args[1]) from error
         known = ", ".join(f"{name}://" for name in plugins.names("stores"))
         raise BadReference(without_credentials(text), f"no such scheme; there are {known}") from error
     return cast(Store, store.from_url(text, **settings))

@@ -33,8 +33,13 @@ class Unsynced:
     def sync(self) -> None:
         """Sync all, files before folders. A file that cannot be synced is removed: see ``FileStore.flush``.
 
+        One at a time: who calls it while another thread syncs returns only when its own data is safe.
         Raises: StoreUnavailable, for the first that failed, after trying all.
         """
+        with _syncing:
+            self._sync()
+
+    def _sync(self) -> None:
         with _lock:
             files, self._files = self._files, {}
             folders, self._folders = self._folders, {}
@@ -77,12 +82,13 @@ def sync(path: bytes) -> None:
 
 
 _lock = Lock()
+_syncing = Lock()
 
 
 def _renew_lock() -> None:
-    """A thread that held it at the fork does not exist in the child, where it would never be released."""
-    global _lock
-    _lock = Lock()
+    """A thread that held one at the fork does not exist in the child, where it would never be released."""
+    global _lock, _syncing
+    _lock, _syncing = Lock(), Lock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)
