@@ -37,7 +37,8 @@ BLOCK_BYTES = 1 << 20
 STREAM_GOAL_MIB = 96
 SETTLE_SECONDS = 6
 """ext4 does not reuse the inodes of files deleted in the last five seconds, and looks for others: that makes
-creating files up to ten times as dear, and not for both alike, since FileStore makes its files in one folder. So nothing is deleted before a race is over, and each waits."""
+creating files up to ten times as dear, and not for both alike, since FileStore makes its files in one
+folder. So nothing is deleted before a race is over, and each waits."""
 
 Work = Callable[[str], None]
 """What is timed, in the folder that it is given."""
