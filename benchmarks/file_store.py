@@ -36,9 +36,8 @@ VALUE_BYTES = 100_000
 BLOCK_BYTES = 1 << 20
 STREAM_GOAL_MIB = 96
 SETTLE_SECONDS = 6
-"""ext4 does not reuse the inodes of files deleted in the last five seconds, and looks for others: that makes
-creating files up to ten times as dear, and not for both alike, since FileStore makes its files in one
-folder. So nothing is deleted before a race is over, and each waits."""
+"""On ext4, creating files was ten times as dear just after others had been deleted: it does not reuse their
+inodes for five seconds. So nothing is deleted before a race is over, and each waits."""
 
 Work = Callable[[str], None]
 """What is timed, in the folder that it is given."""
