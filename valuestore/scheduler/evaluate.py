@@ -26,7 +26,6 @@ from valuestore.scheduler.execution import Execution
 from valuestore.scheduler.failure import describe_error
 from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result
 from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
-from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED
 
 TURN_JOBS = 1000
@@ -291,11 +290,11 @@ class Run:
 
     def _finish(self, job: Job, result: Result, ended: int) -> None:
         job.result = result
-        call = self._call_row(job, result.ref)
+        call = job.call_row(result.ref, self.algorithm)
         if job.status == "cached" and not job.children:  # recorded when it ran
-            self.recorder.record_job(self._job_row(job, ended), None)
+            self.recorder.record_job(job.row(self.execution.execution_id, ended), None)
         else:
-            self.recorder.record_job(self._job_row(job, ended), call, result.ref)
+            self.recorder.record_job(job.row(self.execution.execution_id, ended), call, result.ref)
         self._count(job)
         job.arguments = []
         if result.ref is not None and result.ref.inline is None and not job.forced:
@@ -310,7 +309,7 @@ class Run:
         self.counts.waiting -= 1
         twin.status, twin.result, twin.call_hash = "cached", first.result, first.call_hash
         twin.arguments = []
-        self.recorder.record_job(self._job_row(twin, rows.now()), None)
+        self.recorder.record_job(twin.row(self.execution.execution_id, rows.now()), None)
         self._count(twin)
         self._notify(twin)
 
@@ -326,31 +325,6 @@ class Run:
             self.counts.done += 1
         else:
             self.counts.cached += 1
-
-    def _call_row(self, job: Job, ref: ValueRef | None) -> rows.CallRow | None:
-        if ref is None:
-            return None
-        children = tuple([child.call_hash for child in job.children if child.call_hash is not None])
-        identity = (job.task_hash, job.args_hash, ref.value_hash)
-        job.call_hash = rows.call_hash(*identity, children, self.algorithm)
-        return rows.CallRow(job.call_hash, *identity, children)
-
-    def _job_row(
-        self, job: Job, ended: int, error: str | None = None, trace: str | None = None
-    ) -> rows.JobRow:
-        return rows.JobRow(
-            job.job_id,
-            self.execution.execution_id,
-            job.parent.job_id if job.parent else None,
-            job.task_hash,
-            job.call_hash,
-            None if job.call_hash else job.args_hash or None,
-            job.status,
-            job.started,
-            ended,
-            error,
-            trace,
-        )
 
     def _warn_not_cached(self, job: Job, reason: str) -> None:
         if job.task.name not in self.warned:
@@ -369,9 +343,10 @@ class Run:
         message, described = describe_error(error)
         trace: str | None = described
         failed: Job | None = job
+        run_id = self.execution.execution_id
         while failed is not None:
             failed.status = "failed"
-            self.recorder.record_job(self._job_row(failed, rows.now(), message, trace), None)
+            self.recorder.record_job(failed.row(run_id, rows.now(), message, trace), None)
             self.counts.failed += 1
             failed, trace = failed.parent, None
         with suppress(Exception):  # an exception may refuse to be added to

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from valuestore.db.jobs import new_id, now
+from valuestore.db.jobs import CallRow, JobRow, new_id, now
+from valuestore.db.jobs import call_hash as hash_call
 from valuestore.hashing import Digest
 from valuestore.tasks.expression import Call
 from valuestore.tasks.task import Task
@@ -92,6 +93,33 @@ class Job:
         self.step: Any = NO_STEP  # what the body returned, while its calls are still to run
         self.result: Result | None = None
         self.call_hash: Digest | None = None
+
+    def call_row(self, ref: ValueRef | None, algorithm: str) -> CallRow | None:
+        """The finished call, whose address the job keeps; None if its result cannot be stored."""
+        if ref is None:
+            return None
+        children = tuple([child.call_hash for child in self.children if child.call_hash is not None])
+        identity = (self.task_hash, self.args_hash, ref.value_hash)
+        self.call_hash = hash_call(*identity, children, algorithm)
+        return CallRow(self.call_hash, *identity, children)
+
+    def row(
+        self, execution_id: str, ended: int, error: str | None = None, trace: str | None = None
+    ) -> JobRow:
+        """What is recorded of it as it is now."""
+        return JobRow(
+            self.job_id,
+            execution_id,
+            self.parent.job_id if self.parent else None,
+            self.task_hash,
+            self.call_hash,
+            None if self.call_hash else self.args_hash or None,
+            self.status,
+            self.started,
+            ended,
+            error,
+            trace,
+        )
 
     def __repr__(self) -> str:
         return f"<job {self.job_id} {self.status}: {self.call!r}>"

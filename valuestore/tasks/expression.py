@@ -11,10 +11,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from valuestore.errors import ArgumentError, DecodeError, LazyValueError, NotHashableError
-from valuestore.values.canonical import Refused, TypeRule
-from valuestore.values.registry import get_type_registry
-from valuestore.values.value import Plain
+from valuestore.errors import LazyValueError, NotHashableError
 
 if TYPE_CHECKING:
     from valuestore.tasks.task import Task
@@ -219,43 +216,3 @@ def _brief(obj: Any) -> str:
     except Exception:  # noqa: BLE001  # a label is not worth a failure
         return f"<{type(obj).__name__}>"
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-# --- calls as values: a task may return them, and what it returned is cached ------------------------
-
-
-def _call_state(call: Call) -> Plain:
-    task = call._task
-    if "<" in getattr(task.func, "__qualname__", "<"):
-        raise Refused(f"{task.name} is defined inside a function, so its name does not say which it is")
-    return {"task": task.name, "arguments": call._given}
-
-
-def _call(state: Plain) -> Call:
-    from valuestore.tasks.registry import find_task  # tasks know calls, and a stored call names its task
-
-    task = find_task(state["task"])
-    if task is None:
-        raise DecodeError("valuestore.Call", f"the task {state['task']} is not defined here")
-    try:
-        return Call(task, state["arguments"], task.apply_defaults(state["arguments"]))
-    except ArgumentError as error:
-        raise DecodeError("valuestore.Call", str(error)) from error
-
-
-def _operation(state: Plain) -> Operation:
-    name, operands = state["operation"], tuple(state["operands"])
-    if name not in OPERATIONS:
-        raise DecodeError("valuestore.Operation", f"no operation {name!r}")
-    return Operation(name, operands)
-
-
-get_type_registry().register(TypeRule(Call, "valuestore.Call", _call_state, _call))
-get_type_registry().register(
-    TypeRule(
-        Operation,
-        "valuestore.Operation",
-        lambda operation: {"operation": operation._name, "operands": list(operation._operands)},
-        _operation,
-    )
-)

@@ -17,8 +17,9 @@ from valuestore.errors import ArgumentError, TaskError
 from valuestore.hashing import Digest
 from valuestore.tasks.expression import Call
 from valuestore.tasks.registry import register_task
+from valuestore.tasks.stored import CALL_RULES
 from valuestore.values.function import code_identity
-from valuestore.values.registry import TypeRegistry
+from valuestore.values.registry import TypeRegistry, get_type_registry
 from valuestore.values.source import source_of
 from valuestore.values.value import module_name_of
 
@@ -27,6 +28,10 @@ R = TypeVar("R")
 
 _SCALARS = (int, float, str, bytes, bool, type(None))
 _EMPTY_CELL = types.CellType()
+
+
+for _rule in CALL_RULES:
+    get_type_registry().register(_rule)
 
 
 class Task(Generic[P, R]):
