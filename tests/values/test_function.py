@@ -241,3 +241,44 @@ def test_task_that_is_called_counts_by_name_and_one_run_at_once_by_code(parts):
 
     assert code(1) == code(2)
     assert code(1, ".func") != code(2, ".func")
+
+
+@pytest.mark.parametrize(
+    "helper",
+    [
+        "def h(x, k=K):\n    return x * k\n",
+        "h = lambda x, *, k=K: x * k\n",
+        "def scale(x):\n    return x * K\ndef h(x, by=scale):\n    return by(x)\n",
+    ],
+)
+def test_default_of_a_helper_counts(parts, helper):
+    source = "K = {k}\n" + helper + "def f(x):\n    return h(x)\n"
+    assert parts(source.format(k=1)) != parts(source.format(k=2))
+
+
+def test_signature_counts_in_byte_code():
+    def made(text):
+        namespace = {"__name__": "nowhere"}
+        exec(text, namespace)
+        return code_identity(namespace["f"], TypeRegistry())
+
+    variants = [made(f"def f({signature}): return r") for signature in ("r", "*r", "**r", "*, r", "r, /")]
+    assert all(one != two for i, one in enumerate(variants) for two in variants[:i])
+    one = "def f():\n try: a()\n except E: return 1\n"
+    assert made(one) == made(one)
+
+
+def test_function_of_300_branches_is_identified_by_its_syntax(parts):
+    branches = "".join(f"    elif x == {n}:\n        return {n}\n" for n in range(1, 300))
+    source = "def f(x):\n    if x == 0:\n        return 0\n" + branches
+    one = parts(source)
+    assert one == parts(source + "# comment\n") == parts("\n" + source)
+    assert one != parts(source.replace("return 299", "return 0"))
+
+
+@pytest.mark.parametrize(
+    "bodies", [("'x', ')'", "'x)'"), ("'Constant'", "None"), ("'['", "[]"), ("'x'", "x")]
+)
+def test_no_constant_passes_for_syntax(parts, bodies):
+    one, two = (parts(f"def f(x):\n    return {body}\n") for body in bodies)
+    assert one != two

@@ -107,10 +107,18 @@ class _Walk:
             except ValueError:  # not bound yet
                 continue
             self.visit(content, f"{key}.{variable}")
+        if name or definition is None:  # the root's defaults are bound as arguments
+            self.defaults(function, key)
         roots = global_names(code)
         self.references(
-            chains(definition) if definition else ((root,) for root in roots), roots, function, key
+            chains(definition) if definition else ((root,) for root in sorted(roots)), roots, function, key
         )
+
+    def defaults(self, function: types.FunctionType, key: str) -> None:
+        for position, value in enumerate(function.__defaults__ or ()):
+            self.visit(value, f"{key}.default[{position}]")
+        for parameter, value in (function.__kwdefaults__ or {}).items():
+            self.visit(value, f"{key}.default.{parameter}")
 
     def klass(self, cls: type) -> None:
         if not is_own(cls.__module__):

@@ -105,10 +105,7 @@ def definition_of_class(cls: type) -> _Definition | None:
 def _same_code(one: types.CodeType, other: types.CodeType) -> bool:
     """Whether two code objects do the same; where in the file they stand does not count."""
     return (
-        one.co_code == other.co_code
-        and one.co_names == other.co_names
-        and one.co_varnames == other.co_varnames
-        and one.co_freevars == other.co_freevars
+        _behaviour(one) == _behaviour(other)
         and len(one.co_consts) == len(other.co_consts)
         and all(map(_same_constant, one.co_consts, other.co_consts))
     )
@@ -153,29 +150,69 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
 # --- normal forms -------------------------------------------------------------------------------
 
 
-def form(node: Any) -> Plain:
-    """A syntax tree as plain data, the same in every Python version: no positions, nothing that is empty."""
-    if isinstance(node, ast.AST):
-        ignored = _IGNORED_FIELDS - {"decorator_list"} if isinstance(node, ast.ClassDef) else _IGNORED_FIELDS
-        fields = [
-            [name, form(value)]
-            for name, value in ast.iter_fields(node)
-            if name not in ignored and value is not None and value != []
-        ]
-        if isinstance(node, ast.Constant):
-            return ["Constant", node.value]  # None is a value here
-        return [type(node).__name__, fields]
-    if isinstance(node, list):
-        return [form(item) for item in node]
-    return node
+def form(node: ast.AST) -> Plain:
+    """A syntax tree as a flat list of tokens, the same in every Python version: no positions, nothing empty.
+
+    A node is its class name, then each field's name and value, then ``)``; a list stands between brackets.
+    Anything else is wrapped in a list of its own, so that no name or constant can pass for a token. Flat
+    because 300 ``elif`` branches are a tree 300 levels deep.
+    """
+    tokens: list[Plain] = []
+    pending: list[tuple[str, Any]] = [("value", node)]
+    while pending:
+        kind, item = pending.pop()
+        if kind == "token":
+            tokens.append(item)
+        elif isinstance(item, ast.Constant):
+            tokens.append(["Constant", item.value])  # None is a value here
+        elif isinstance(item, ast.AST):
+            tokens.append(type(item).__name__)
+            pending.append(("token", ")"))
+            for name, value in reversed(_fields(item)):
+                pending += [("value", value), ("token", name)]
+        elif isinstance(item, list):
+            tokens.append("[")
+            pending.append(("token", "]"))
+            pending += [("value", child) for child in reversed(item)]
+        else:
+            tokens.append([item])
+    return tokens
+
+
+def _fields(node: ast.AST) -> list[tuple[str, Any]]:
+    ignored = _IGNORED_FIELDS - {"decorator_list"} if isinstance(node, ast.ClassDef) else _IGNORED_FIELDS
+    fields = [(name, value) for name, value in ast.iter_fields(node) if name not in ignored]
+    if isinstance(node, ast.JoinedStr):  # Python 3.12.1 adds empty strings after a nested format
+        fields = [("values", [value for value in node.values if not _is_empty_text(value)])]
+    return [(name, value) for name, value in fields if value is not None and value != []]
+
+
+def _is_empty_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""
 
 
 def byte_code(code: types.CodeType) -> Plain:
+    """What runs and how it is called, as plain data; good for one Python minor version."""
     constants = [
         byte_code(constant) if isinstance(constant, types.CodeType) else constant
         for constant in code.co_consts
     ]
-    return ["bytecode", list(sys.version_info[:2]), code.co_code, constants, code.co_names, code.co_varnames]
+    return ["bytecode", list(sys.version_info[:2]), constants, list(_behaviour(code))]
+
+
+def _behaviour(code: types.CodeType) -> tuple[Plain, ...]:
+    return (
+        code.co_code,
+        code.co_flags,
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        code.co_exceptiontable,
+    )
 
 
 def global_names(code: types.CodeType) -> set[str]:
