@@ -151,3 +151,11 @@ def test_secrets_do_not_show(opened):
 def test_a_scheme_is_a_url_or_a_configuration(entry):
     with pytest.raises((ConfigError, BadReference, StoreUnavailable)):
         store_from_config({"type": "memory", "schemes": {"x": entry}})
+
+
+def test_cache_stands_before_each_store_and_routes_in_front_of_all():
+    entry = {"type": "memory", "cache": {"max_bytes": 1000}}
+    with store_from_config({**entry, "schemes": {"mem": entry}}) as store:
+        for key in ("k", "mem://container/k"):
+            store.put(key, key.encode())
+            assert store.get(key) == store.get(key) == key.encode()

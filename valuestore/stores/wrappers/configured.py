@@ -28,7 +28,8 @@ def store_from_config(config: Mapping[str, Any]) -> Store:
     """The store that the configuration describes, opened. Every word in it is checked, and none left over.
 
     ``type`` is ``memory``, ``file``, ``redis`` or ``s3``. What a type does not know goes to its store as a
-    setting. Raises: ConfigError, naming what is wrong.
+    setting. Limits and cache are those of the store itself; each of ``schemes`` may have its own. Raises:
+    ConfigError, naming what is wrong.
     """
     store = _open(config)
     limits, cache = _section(config, "limits"), _section(config, "cache")
@@ -36,12 +37,13 @@ def store_from_config(config: Mapping[str, Any]) -> Store:
     _check_names("cache", cache, {"max_bytes"})
     if any(limits.values()):
         store = Limited(store, **limits)
+    store = cached(store, cache.get("max_bytes", 0))
     schemes = _section(config, "schemes")
     if schemes or "containers" in config or "dynamic" in config:
         openers = {scheme: _opener(entry) for scheme, entry in schemes.items()}
         options = {name: config[name] for name in ("containers", "dynamic") if name in config}
         store = Routed(openers, default=store, base=_base(store.url), **options)
-    return cached(store, cache.get("max_bytes", 0))
+    return store
 
 
 @dataclass(frozen=True)
