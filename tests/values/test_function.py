@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 import textwrap
+import types
 
 import pytest
 
 from valuestore.errors import NotHashableError
 from valuestore.values.function import code_identity
+from valuestore.values.ownership import is_own
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.source import source_of
 
@@ -282,3 +286,212 @@ def test_function_of_300_branches_is_identified_by_its_syntax(parts):
 def test_no_constant_passes_for_syntax(parts, bodies):
     one, two = (parts(f"def f(x):\n    return {body}\n") for body in bodies)
     assert one != two
+
+
+AREA = """
+from dataclasses import dataclass
+@dataclass
+class P:
+    x: int
+    def area(self):
+        return self.x * {n}
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class C:\n    k = 3\nC.k = int('{n}')\ndef f(x):\n    return C.k\n",
+        "class C:\n    pass\nC.g = lambda self: {n}\ndef f(x):\n    return C().g()\n",
+        "C = type('C', (), dict(k={n}))\ndef f(x):\n    return C.k\n",
+        "class C:\n    k = 0\nif True:\n    class C:\n        k = {n}\ndef f(x):\n    return C.k\n",
+        "def make(k):\n    class C:\n        def g(self):\n            return k\n    return C\n"
+        "C = make({n})\ndef f(x):\n    return C().g()\n",
+        "class C:\n    def set(self, v, n={n}):\n        pass\n    p = property(None, set)\n"
+        "def f(x):\n    C().p = x\n",
+        "def g(x):\n    return {n}\nclass C:\n    def __init__(self, by):\n        self.by = by\n"
+        "c = C(g)\ndef f(x):\n    return c.by(x)\n",
+    ],
+)
+def test_class_counts_as_it_is_now(parts, source):
+    one = parts(source.replace("{n}", "5"))
+    assert one == parts(source.replace("{n}", "5"))
+    assert one != parts(source.replace("{n}", "7"))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "C = P(2)\ndef f(x):\n    return C.area()\n",
+        "C = [{'a': P(2)}]\ndef f(x):\n    return C[0]['a'].area()\n",
+        "h = P(2).area\ndef f(x):\n    return h()\n",
+        "def make(p):\n    def h(x):\n        return p.area()\n    return h\nf = make(P(2))\n",
+        "def f(p: P):\n    return p.area()\n",
+        "def f(p: 'list[P]'):\n    return p[0].area()\n",
+        "class Q:\n    one = P(2)\ndef f(x):\n    return Q.one.area()\n",
+    ],
+)
+def test_method_of_an_object_or_argument_counts(parts, use):
+    assert parts(AREA.format(n=3) + use) != parts(AREA.format(n=5) + use)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "T = {'a': g}\ndef f(x):\n    return T['a'](x)\n",
+        "T = [(1, {g})]\ndef f(x):\n    return [t(x) for t in T[0][1]]\n",
+        "import functools\ndef ap(fn, x):\n    return fn(x)\nf = functools.partial(ap, g)\n",
+        "import functools\n@functools.singledispatch\ndef h(x):\n    return 0\n"
+        "h.register(int, g)\ndef f(x):\n    return h(x)\n",
+        "import contextlib\n@contextlib.contextmanager\ndef h():\n    yield g(1)\n"
+        "def f(x):\n    with h() as y:\n        return y\n",
+    ],
+)
+def test_function_inside_another_object_counts(parts, use):
+    assert parts("def g(x):\n    return x * 3\n" + use) != parts("def g(x):\n    return x * 5\n" + use)
+
+
+def test_class_that_decorates_counts(parts):
+    source = """
+    import functools
+    class D:
+        def __init__(self, g):
+            functools.update_wrapper(self, g)
+            self.g = g
+        def __call__(self, x):
+            return self.g(x) * {n}
+    @D
+    def h(x):
+        return x + {m}
+    def f(x):
+        return h(x)
+    """
+    variants = [parts(source.format(n=n, m=m)) for n, m in ((1, 1), (2, 1), (1, 2))]
+    assert variants[0] != variants[1]
+    assert variants[0] != variants[2]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(x):\n    import codehelpers\n    return codehelpers.scale(x)\n",
+        "def f(x):\n    import codehelpers as h\n    return h.scale(x)\n",
+        "def f(x):\n    from codehelpers import scale as s\n    return s(x)\n",
+        "import codehelpers\ndef f(x):\n    m = codehelpers\n    return m.scale(x)\n",
+    ],
+)
+def test_module_imported_in_the_function_or_held_in_a_variable_counts(parts, source):
+    assert parts(source, "def scale(x):\n    return 2\n") != parts(source, "def scale(x):\n    return 3\n")
+
+
+@pytest.mark.parametrize(
+    "imported", ["from .helpers import scale", "from . import helpers; scale = helpers.scale"]
+)
+def test_relative_import_in_the_function_counts(tmp_path, monkeypatch, imported):
+    def code(package, n):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+        (tmp_path / package / "helpers.py").write_text(f"def scale(x):\n    return {n}\n")
+        (tmp_path / package / "tasks.py").write_text(f"def f(x):\n    {imported}\n    return scale(x)\n")
+        importlib.invalidate_caches()
+        f = importlib.import_module(f"{package}.tasks").f
+        return sorted(code_identity(f, TypeRegistry()).values())
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    try:
+        assert code("pkgone", 1) != code("pkgtwo", 2)
+        assert code("pkgthree", 1) == code("pkgfour", 1)
+    finally:
+        for name in set(sys.modules) - before:
+            del sys.modules[name]
+
+
+def test_attribute_of_a_module_does_not_count_all_of_it(parts):
+    source = "import codehelpers\ndef f(x):\n    return codehelpers.scale(x)\n"
+    helpers = "def scale(x):\n    return 2\n"
+    assert parts(source, helpers) == parts(source, helpers + "OTHER = 1\n")
+
+
+def test_attribute_that_a_module_makes_up_counts(parts):
+    source = "import codehelpers\ndef f(x):\n    return codehelpers.k\n"
+    helpers = "def __getattr__(name):\n    return {n}\n"
+    assert parts(source, helpers.format(n=2)) != parts(source, helpers.format(n=3))
+
+
+@pytest.mark.parametrize("folder", ["my-site-packages-tools", "lib"])
+def test_module_is_installed_by_the_folder_it_is_in_not_by_a_name_like_it(tmp_path, monkeypatch, folder):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "ownmod.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path / folder))
+    monkeypatch.delitem(sys.modules, "ownmod", raising=False)
+    importlib.import_module("ownmod")
+    monkeypatch.setitem(sys.modules, "madeup", types.ModuleType("madeup"))
+    assert is_own("ownmod")
+    assert is_own("madeup")
+    assert not any(map(is_own, ("sys", "json", "pytest", "valuestore.task", "_thread", "zipimport")))
+
+
+SAMPLE = """
+import abc, collections, enum, functools, typing
+from dataclasses import dataclass, field
+K = 7
+NAMES = {"a", "b", "c"}
+class E(enum.Enum):
+    A = 1
+    B = "b"
+    def label(self): return f"{self.name:>{K}}"
+class Colour(enum.IntFlag):
+    RED = 1
+    BLUE = 2
+@dataclass(frozen=True)
+class P:
+    x: int
+    y: list = field(default_factory=list)
+    z: int = K
+class N(typing.NamedTuple):
+    a: int
+    b: int = 2
+class Base(abc.ABC):
+    @abc.abstractmethod
+    def run(self): ...
+class C(Base):
+    __slots__ = ("v",)
+    @property
+    def w(self): return self.v
+    @w.setter
+    def w(self, v): self.v = v
+    @staticmethod
+    def s(x): return [i for i in x if i]
+    @classmethod
+    def m(cls): return cls()
+    @functools.cached_property
+    def c(self): return super().__repr__()
+    def run(self): return {k: v for k, v in zip("ab", "cd")}
+G = {len, P, E}
+def f(x):
+    try:
+        match x:
+            case {"a": [1, *rest], **more}: return rest
+            case P(x=1) | None: return E.A
+        with open(x) as h: h.read()
+    except* ValueError as e:
+        raise KeyError(f"{x!r} {K:>{K}}") from e
+    return C, N, Colour.RED, NAMES, G, f"{x:>{K}}", lambda *a, **k: (a, k)
+"""
+
+
+def test_code_is_the_same_in_every_process(tmp_path):
+    (tmp_path / "samplemod.py").write_text(SAMPLE)
+    program = (
+        "import samplemod; from valuestore.values.function import code_identity as c;"
+        "from valuestore.values.registry import TypeRegistry as R; print(c(samplemod.f, R()))"
+    )
+
+    def run(seed):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert run("1") == run("2")

@@ -11,28 +11,32 @@ imported, or a function without a file, is identified by its byte code (one Pyth
 
 from __future__ import annotations
 
+import ast
 import functools
-import importlib
 import importlib.util
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
 from valuestore.values.canonical import lower
-from valuestore.values.reduced import Reducing
+from valuestore.values.ownership import is_own, is_own_class, own_module
+from valuestore.values.reduced import Reducing, contents
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.source import (
+    annotation_chains,
     assignment_of,
+    attributes_of,
     byte_code,
     chains,
     definition_of_class,
     definition_of_function,
     form,
     global_names,
+    imports,
+    tree_of,
     unwrap,
 )
 from valuestore.values.value import Plain, module_name_of, type_name_of
@@ -49,13 +53,16 @@ def code_identity(function: Any, registry: TypeRegistry) -> dict[str, Digest]:
     return walk.parts
 
 
+_SETTINGS = (bool, int, float, str, bytes, tuple, type(None))
+
+
 class _Walk:
     """One traversal of everything a function refers to."""
 
     def __init__(self, registry: TypeRegistry) -> None:
         self.registry = registry
         self.parts: dict[str, Digest] = {}
-        self.seen: set[int] = set()
+        self.seen: dict[int, tuple[Any, str]] = {}  # by id: the object, kept alive, and its part
         self.named: set[str] = set()
 
     def visit(self, obj: Any, name: str, assigned: Callable[[], Plain] = list) -> None:
@@ -66,23 +73,32 @@ class _Walk:
         if isinstance(task_name := getattr(obj, "__valuestore_task__", None), str):
             self.add(name, ["task", task_name])  # its own code decides when it is called
             return
-        obj = unwrap(obj)
+        if not is_own_class(obj):
+            obj = unwrap(obj)
         if id(obj) in self.seen:
-            return
-        if isinstance(obj, types.FunctionType):
-            self.seen.add(id(obj))
+            key = self.seen[id(obj)][1]
+            if "<" in key or "#" in key:  # not the only one of that name
+                self.add(f"{name} is", [key])
+        elif isinstance(obj, types.FunctionType):
             self.function(obj, name)
         elif isinstance(obj, type):
-            self.seen.add(id(obj))
             self.klass(obj)
-        elif isinstance(obj, functools.partial):
+        else:
+            self.instance(obj, name, assigned)
+
+    def instance(self, obj: Any, name: str, assigned: Callable[[], Plain]) -> None:
+        if isinstance(obj, functools.partial | functools.partialmethod):
             self.visit(obj.func, f"{name}.func")
             self.constant((obj.args, obj.keywords), name)
+        elif isinstance(obj, functools.singledispatchmethod):
+            self.visit(obj.dispatcher, name)
         elif isinstance(obj, types.MethodType):
             self.visit(obj.__func__, name)
-            self.constant(obj.__self__, f"{name}.self")
-        elif not isinstance(obj, types.ModuleType | types.BuiltinFunctionType):
-            self.constant(obj, name, assigned)
+            self.visit(obj.__self__, f"{name}.self")
+        elif isinstance(obj, types.ModuleType):
+            self.module(obj)
+        elif not isinstance(obj, types.BuiltinFunctionType):
+            self.constant(obj, name or type_name_of(type(obj)), assigned)
 
     def add(self, name: str, form: Plain) -> str:
         """Record one dependency under its name, or the next free one: a factory's products share theirs."""
@@ -95,12 +111,17 @@ class _Walk:
         return free
 
     def function(self, function: types.FunctionType, name: str) -> None:
-        if name and not is_own(function.__module__):
-            return
+        if not is_own(function.__globals__.get("__name__")):
+            wraps = hasattr(function, "__wrapped__") or hasattr(function, "registry")
+            if wraps:
+                self.wrapper(function, name)
+            if wraps or name:
+                return
         definition = definition_of_function(function)
         code = function.__code__
         key = f"{module_name_of(function.__globals__.get('__name__', ''))}.{code.co_qualname}"
         key = self.add(key, form(definition) if definition else byte_code(code))
+        self.seen[id(function)] = function, key
         for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 content = cell.cell_contents
@@ -109,10 +130,39 @@ class _Walk:
             self.visit(content, f"{key}.{variable}")
         if name or definition is None:  # the root's defaults are bound as arguments
             self.defaults(function, key)
-        roots = global_names(code)
-        self.references(
-            chains(definition) if definition else ((root,) for root in sorted(roots)), roots, function, key
-        )
+        if definition is not None:
+            self.named_by(definition, function, key)
+            return
+        for name in sorted(global_names(code)):
+            self.references([(name,)], function.__globals__, key)
+            if name not in function.__globals__ and name in sys.modules:  # perhaps imported by the code
+                self.visit(sys.modules[name], name)
+        self.classes(function.__annotations__.values(), key)
+
+    def named_by(self, definition: ast.AST, function: types.FunctionType, key: str) -> None:
+        """Visit what the names in a function's syntax stand for."""
+        roots = global_names(function.__code__)
+        referred = list(dict.fromkeys(chains(definition)))
+        self.references((c for c in referred if c[0] in roots), function.__globals__, key)
+        self.references(referred, _imported(definition, function.__globals__), key)
+        annotated = (follow(function.__globals__, chain) for chain in annotation_chains(definition))
+        self.classes((found.obj for found in annotated if found), key)
+
+    def classes(self, objects: Iterable[Any], key: str) -> None:
+        """Visit annotations that are classes: the code may call methods of the arguments."""
+        for obj in objects:
+            if isinstance(obj, type):
+                self.visit(obj, f"{key}.annotation")
+
+    def module(self, module: types.ModuleType) -> None:
+        """A module that the code holds in a variable: all of its source, and what is defined there."""
+        if not is_own(module.__name__):
+            return
+        key = self.add(module_name_of(module.__name__), form(tree_of(vars(module))))
+        self.seen[id(module)] = module, key
+        for name, value in list(vars(module).items()):
+            if isinstance(value, types.FunctionType | type | types.ModuleType):
+                self.visit(value, f"{key}.{name}")
 
     def defaults(self, function: types.FunctionType, key: str) -> None:
         for position, value in enumerate(function.__defaults__ or ()):
@@ -120,101 +170,124 @@ class _Walk:
         for parameter, value in (function.__kwdefaults__ or {}).items():
             self.visit(value, f"{key}.default.{parameter}")
 
+    def wrapper(self, function: types.FunctionType, name: str) -> None:
+        """A library's function around the user's: what it wraps, and with which settings."""
+        self.seen[id(function)] = function, name
+        if isinstance(implementations := getattr(function, "registry", None), Mapping):
+            for cls, implementation in implementations.items():  # functools.singledispatch
+                self.visit(cls, f"{name}[{cls.__qualname__}]")
+                self.visit(implementation, f"{name}[{cls.__qualname__}]")
+            return
+        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            content = getattr(cell, "cell_contents", None)
+            if callable(content) or isinstance(content, _SETTINGS):
+                self.visit(content, f"{name}.{variable}" if name else "")
+        self.visit(getattr(function, "__wrapped__", None), name)
+
     def klass(self, cls: type) -> None:
         if not is_own(cls.__module__):
             return
         key = f"{module_name_of(cls.__module__)}.{cls.__qualname__}"
         definition = definition_of_class(cls)
-        methods = [
-            member for member in map(unwrap, vars(cls).values()) if isinstance(member, types.FunctionType)
-        ]
+        attributes = list(attributes_of(cls, generated=definition is None))
+        names = sorted(name for name, _ in attributes)
+        key = self.add(key, form(definition) if definition else names)
+        self.seen[id(cls)] = cls, key
         if definition is not None:
-            key = self.add(key, form(definition))
-            referred = list(chains(definition))
-            roots = {chain[0] for chain in referred}
-            self.references(referred, roots, sys.modules[cls.__module__], key)
-        else:
-            key = self.add(key, sorted(vars(cls).keys()))
-            for method in methods:
-                self.visit(method, f"{key}.{method.__name__}")
-        for base in cls.__bases__:
+            self.references(chains(definition), vars(sys.modules[cls.__module__]), key)
+        for name, value in attributes:
+            self.visit(value, f"{key}.{name}")
+        for base in (*cls.__bases__, type(cls)):
             self.visit(base, f"{key}.base")
 
-    def references(self, referred: Iterable[tuple[Any, ...]], roots: set[str], owner: Any, key: str) -> None:
+    def references(self, referred: Iterable[tuple[str, ...]], names: Mapping[str, Any], key: str) -> None:
         """Visit what names and attribute chains such as ``helpers.scale`` stand for."""
-        namespace = owner.__globals__ if isinstance(owner, types.FunctionType) else vars(owner)
         for chain in dict.fromkeys(referred):
-            if chain[0] is None:  # an import inside the function
-                self.imported(chain[1], chain[2])
-            elif chain[0] in roots and chain[0] in namespace:
-                self.resolve(namespace, chain, key)
-
-    def resolve(self, namespace: Mapping[str, Any], chain: tuple[str, ...], key: str) -> None:
-        """Follow modules of the user's own down to the first thing that is none."""
-        for position, attribute in enumerate(chain):
-            if attribute not in namespace:
-                return
-            obj = namespace[attribute]
-            if isinstance(obj, types.ModuleType):
-                if not is_own(obj.__name__):
-                    return
-                namespace = vars(obj)
+            found = follow(names, chain)
+            if found is None:
                 continue
-            name = f"{key}:{'.'.join(chain[: position + 1])}"
-            if hasattr(obj, "__valuestore_task__") and chain[position + 1 : position + 2] == ("func",):
+            obj, name = found.obj, f"{key}:{'.'.join(chain[: found.length])}"
+            if hasattr(obj, "__valuestore_task__") and chain[found.length : found.length + 1] == ("func",):
                 obj, name = obj.func, f"{name}.func"  # called at once, so its code counts here
             if name not in self.named:
                 self.named.add(name)
-                self.visit(obj, name, functools.partial(assignment_of, namespace, attribute))
-            return
-
-    def imported(self, module_name: str, attribute: str | None) -> None:
-        """An import statement inside a function: what it will import belongs to the code."""
-        module = sys.modules.get(module_name)
-        if module is None:
-            try:
-                spec = importlib.util.find_spec(module_name)
-                if spec is None or not _is_own_file(spec.origin):
-                    return
-                module = importlib.import_module(module_name)
-            except Exception:  # noqa: BLE001  # the import statement itself will say so when it runs
-                return
-        if attribute and is_own(module_name) and hasattr(module, attribute):
-            self.visit(getattr(module, attribute), f"{module_name}.{attribute}")
+                self.visit(
+                    obj, name, functools.partial(assignment_of, found.namespace, chain[found.length - 1])
+                )
 
     def constant(self, obj: Any, name: str, assigned: Callable[[], Plain] = list) -> None:
-        """An object by its content; one of a library that has none (a lock) by the code that made it."""
+        """An object by its content; one of a library that has none (a lock) by the code that made it.
+
+        Functions and classes in it count by their code, objects of one's own by that of their class too.
+        """
+        readable = True
         try:
             form, _ = lower(obj, Reducing(self.registry))
         except NotHashableError as error:
-            if is_own(type(obj).__module__):
+            if is_own_class(obj):
                 raise NotHashableError(
                     name, f"the code refers to it, and {error}; or give the task a version=..."
                 ) from error
             form = ["made by", type_name_of(type(obj)), assigned()]
+            readable = False
         self.add(name, form)
+        for item in contents(obj):
+            if isinstance(item, type) or not is_own_class(item):
+                self.visit(item, f"{name} item")
+                continue
+            self.visit(type(item), f"{name} item")
+            if not readable:
+                self.constant(item, f"{name} item")
 
 
-# --- whose module it is -------------------------------------------------------------------------
-
-_LIBRARIES = tuple(
-    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} - {None, ""}
-)
-_THIS_PACKAGE = __name__.partition(".")[0]
+# --- names --------------------------------------------------------------------------------------
 
 
-def is_own(module_name: str | None) -> bool:
-    """Whether a module is the user's: not the standard library, not installed, not this package."""
-    if not module_name or module_name.partition(".")[0] == _THIS_PACKAGE:
-        return False
-    module = sys.modules.get(module_name)
-    if module is None or module_name == "__main__":
-        return True
-    return _is_own_file(getattr(module, "__file__", None))
+class Found(NamedTuple):
+    """What a chain of names leads to, how many of them lead there, and the namespace it is in."""
+
+    obj: Any
+    length: int
+    namespace: Mapping[str, Any]
 
 
-@functools.lru_cache(maxsize=4096)
-def _is_own_file(file: str | None) -> bool:
-    if file is None or file in ("built-in", "frozen"):
-        return False
-    return "site-packages" not in file and "dist-packages" not in file and not file.startswith(_LIBRARIES)
+def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None:
+    """Through modules of the user's own to the first thing that is none, or to the last module."""
+    for position, attribute in enumerate(chain):
+        if attribute in namespace:
+            obj = namespace[attribute]
+        elif position and "__getattr__" in namespace:  # of a module
+            try:
+                obj = namespace["__getattr__"](attribute)
+            except Exception:  # noqa: BLE001  # the code will meet it when it runs
+                return None
+        else:
+            return None
+        last = position + 1 == len(chain)
+        if last or not isinstance(obj, types.ModuleType):
+            return Found(obj, position + 1, namespace)
+        if not is_own(obj.__name__):
+            return None
+        namespace = vars(obj)
+    return None
+
+
+def _imported(definition: ast.AST, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """What the import statements inside a function bind, as far as it is the user's."""
+    names: dict[str, Any] = {}
+    package = namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
+    for name, relative, attribute in imports(definition):
+        try:
+            module_name = importlib.util.resolve_name(relative, package)
+        except ImportError:
+            continue
+        module = own_module(module_name)
+        if module is None:
+            continue
+        if attribute is None:
+            names[name] = module
+        elif found := follow({"": module}, ("", attribute)):
+            names[name] = found.obj
+        elif submodule := own_module(f"{module_name}.{attribute}"):
+            names[name] = submodule
+    return names

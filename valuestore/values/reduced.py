@@ -1,21 +1,39 @@
-"""Reduced: the identity of an object of any class, from what it would be rebuilt from.
+"""Reduced: the identity of an object of any class, from what it would be rebuilt from, and what is in it.
 
 Type name and the tree that ``__reduce_ex__`` gives, lowered like any value; classes and functions in it
 count by name. Used for constants that a task's code refers to (a compiled pattern, an object of one's
-own class). It is an identity only: nothing is stored in this form.
+own class). It is an identity only: nothing is stored in this form. ``contents`` finds the functions and
+classes that count by name here, for function.py to count by their code.
 """
 
 from __future__ import annotations
 
+import collections
 import copyreg
+import functools
 import types
+from collections.abc import Iterator
 from typing import Any
 
 from valuestore.values.canonical import Refused, TypeRule
+from valuestore.values.ownership import is_own_class
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, type_name_of
 
-_NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)
+_CODE = (
+    type,
+    types.FunctionType,
+    types.MethodType,
+    types.ModuleType,
+    functools.partial,
+    functools.singledispatchmethod,
+    staticmethod,
+    classmethod,
+    property,
+)
+_SEQUENCES = (list, tuple, collections.deque)
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _PROTOCOL = 4
 
 
@@ -39,11 +57,13 @@ class Reducing:
 
 
 def _name(obj: Any) -> Plain:
-    return [getattr(obj, "__module__", None), obj.__qualname__]
+    return [getattr(obj, "__module__", None), getattr(obj, "__qualname__", None) or obj.__name__]
 
 
 def _reduction(obj: Any) -> Plain:
     """Callable, arguments, state, items: what pickle would write, without its bytes. Raises: Refused."""
+    if isinstance(task_name := getattr(obj, "__valuestore_task__", None), str):
+        return ["task", task_name]
     reduce = copyreg.dispatch_table.get(type(obj))
     try:
         reduced = reduce(obj) if reduce else obj.__reduce_ex__(_PROTOCOL)
@@ -65,3 +85,56 @@ def _reduction(obj: Any) -> Plain:
 
 def _never(_state: Plain) -> Any:
     raise AssertionError("a reduced identity is never lifted")
+
+
+# --- what is in an object -----------------------------------------------------------------------
+
+
+def contents(obj: Any) -> Iterator[Any]:
+    """Whatever inside ``obj`` has code, and each object of an own class in it (``obj`` too), in fixed order.
+
+    Looks into containers and into objects of own classes; what a library's object holds is its affair.
+    """
+    seen: dict[int, Any] = {}
+    pending = [obj]
+    while pending:
+        item = pending.pop()
+        if type(item) in _ATOMS or id(item) in seen:
+            continue
+        seen[id(item)] = item
+        if isinstance(item, _CODE) or _is_task(item):
+            yield item
+            continue
+        if is_own_class(item):
+            yield item
+        elif item is not obj and hasattr(item, "__wrapped__"):
+            yield item
+            continue
+        pending.extend(reversed(_children(item)))
+
+
+def _is_task(obj: Any) -> bool:
+    return isinstance(getattr(obj, "__valuestore_task__", None), str)
+
+
+def _children(obj: Any) -> list[Any]:
+    children: list[Any] = []
+    if isinstance(obj, dict | types.MappingProxyType):
+        children = [part for pair in obj.items() for part in pair]
+    elif isinstance(obj, _SEQUENCES):
+        children = list(obj)
+    elif isinstance(obj, set | frozenset):
+        children = sorted(obj, key=_order)
+    if is_own_class(obj):
+        names = copyreg._slotnames(type(obj))  # type: ignore[attr-defined]
+        children += [getattr(obj, name) for name in names if hasattr(obj, name)]
+    if is_own_class(obj) or isinstance(obj, types.SimpleNamespace):
+        children += getattr(obj, "__dict__", {}).values()
+    return children
+
+
+def _order(obj: Any) -> tuple[str, str, str, int]:
+    """A place in line that does not depend on where in memory the members of a set are."""
+    line = obj.__code__.co_firstlineno if isinstance(obj, types.FunctionType) else 0
+    name = getattr(obj, "__qualname__", None)
+    return type_name_of(type(obj)), str(getattr(obj, "__module__", "")), str(name), line

@@ -7,7 +7,10 @@ lend its new text. Called by function.py, which decides what belongs to a task's
 from __future__ import annotations
 
 import ast
+import collections
+import enum
 import functools
+import inspect
 import linecache
 import sys
 import types
@@ -119,6 +122,47 @@ def _same_constant(one: object, other: object) -> bool:
     return type(one) is type(other) and repr(one) == repr(other)
 
 
+_DESCRIPTORS = (
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    type(inspect.getattr_static(collections.namedtuple("_", "field"), "field")),
+)
+
+
+def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
+    """What a class holds as it is now, by name, without the bookkeeping of Python and its library.
+
+    ``generated`` includes the methods that a library wrote, such as a dataclass's ``__init__``.
+    """
+    members = getattr(cls, "_member_map_", {}) if isinstance(cls, enum.EnumMeta) else {}
+    yield from ((name, member._value_) for name, member in members.items())
+    for name, value in vars(cls).items():
+        if name in members or name == "_abc_impl" or isinstance(value, _DESCRIPTORS):
+            continue
+        hidden = name.startswith("__") or (members and name.startswith("_"))
+        for part in _accessors(value):
+            if isinstance(function := unwrap(part), types.FunctionType):
+                if generated or not _is_generated(function):
+                    yield name, part
+            elif not (hidden and name.endswith("_")):
+                yield name, part
+
+
+def _accessors(value: Any) -> list[Any]:
+    if not isinstance(value, property):
+        return [value]
+    return [part for part in (value.fget, value.fset, value.fdel) if part is not None]
+
+
+def _is_generated(function: types.FunctionType) -> bool:
+    """Whether a library wrote the text: then it is named for its place only after it was compiled."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code is not None and code.co_filename.startswith("<") and code.co_qualname != function.__qualname__
+
+
 def source_of(function: Any) -> str:
     """Source text of a function for people to read; empty if there is none."""
     function = unwrap(function)
@@ -128,16 +172,20 @@ def source_of(function: Any) -> str:
     return ast.get_source_segment(_text_of(function.__code__.co_filename), definition) or ""
 
 
-def assignment_of(namespace: Mapping[str, Any], name: str) -> Plain:
-    """What a module's source assigns to one of its names, as plain data; empty if it cannot be found."""
+def tree_of(namespace: Mapping[str, Any]) -> ast.Module:
+    """The syntax of the file behind a module's namespace; empty if there is none."""
     file = namespace.get("__file__")
     try:
-        tree = _parsed(_text_of(file)) if isinstance(file, str) else None
+        return _parsed(_text_of(file)) if isinstance(file, str) else ast.Module([], [])
     except (SyntaxError, ValueError, RecursionError):
-        return []
+        return ast.Module([], [])
+
+
+def assignment_of(namespace: Mapping[str, Any], name: str) -> Plain:
+    """What a module's source assigns to one of its names, as plain data; empty if it cannot be found."""
     return [
         form(node)
-        for node in ast.walk(tree or ast.Module([], []))
+        for node in ast.walk(tree_of(namespace))
         if isinstance(node, ast.Assign | ast.AnnAssign)
         and any(isinstance(target, ast.Name) and target.id == name for target in _targets(node))
     ]
@@ -220,23 +268,56 @@ def global_names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*(nested.co_names for nested in _nested(code)))
 
 
-def chains(definition: ast.AST) -> Iterator[tuple[Any, ...]]:
-    """Names with the attributes read from them, and imports as ``(None, module, attribute)``."""
+def chains(definition: ast.AST) -> Iterator[tuple[str, ...]]:
+    """Names with the attributes read from them: ``helpers.scale`` is one chain, not ``helpers`` as well."""
+    inside: set[int] = set()
     for node in ast.walk(definition):
-        if isinstance(node, ast.Name):
-            yield (node.id,)
-        elif isinstance(node, ast.Attribute):
-            chain = [node.attr]
-            inner = node.value
-            while isinstance(inner, ast.Attribute):
-                chain.append(inner.attr)
-                inner = inner.value
-            if isinstance(inner, ast.Name):
-                yield (inner.id, *reversed(chain))
-        elif isinstance(node, ast.Import):
-            yield from ((None, alias.name, None) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from ((None, node.module, alias.name) for alias in node.names)
+        if id(node) in inside or not isinstance(node, ast.Name | ast.Attribute):
+            continue
+        chain: list[str] = []
+        inner: ast.expr = node
+        while isinstance(inner, ast.Attribute):
+            chain.append(inner.attr)
+            inner = inner.value
+            inside.add(id(inner))
+        if isinstance(inner, ast.Name):
+            yield (inner.id, *reversed(chain))
+        else:
+            inside.discard(id(inner))
+
+
+def annotation_chains(definition: ast.AST) -> Iterator[tuple[str, ...]]:
+    """The chains in annotations, also in those written as strings."""
+    for node in ast.walk(definition):
+        annotations = [getattr(node, "annotation", None)]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            annotations.append(node.returns)
+        for annotation in filter(None, annotations):
+            yield from chains(annotation)
+            for part in ast.walk(annotation):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield from _chains_in_text(part.value)
+
+
+def _chains_in_text(text: str) -> list[tuple[str, ...]]:
+    try:
+        return list(chains(ast.parse(text.strip(), mode="eval")))
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+
+
+def imports(definition: ast.AST) -> Iterator[tuple[str, str, str | None]]:
+    """Import statements as local name, module (with leading dots if relative) and attribute, if any."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                yield alias.asname or "", alias.name, None
+                if not alias.asname:
+                    yield top, top, None
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((alias.asname or alias.name, module, alias.name) for alias in node.names)
 
 
 def unwrap(obj: Any) -> Any:
