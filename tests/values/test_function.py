@@ -495,3 +495,15 @@ def test_code_is_the_same_in_every_process(tmp_path):
         ).stdout
 
     assert run("1") == run("2")
+
+
+@pytest.mark.parametrize(
+    ("source", "old", "new"),
+    [
+        ("from textwrap import dedent as g\ndef f(x):\n    return g(x)\n", "dedent", "indent"),
+        ("from operator import add as g\ndef f(x):\n    return g(x, x)\n", "add", "mul"),
+        ("import math as m\ndef f(x):\n    return m.sin(x)\n", "math", "cmath"),
+    ],
+)
+def test_which_library_object_a_name_stands_for_counts(parts, source, old, new):
+    assert parts(source) != parts(source.replace(old, new))

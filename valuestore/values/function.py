@@ -211,6 +211,8 @@ class _Walk:
                 obj, name = obj.func, f"{name}.func"  # called at once, so its code counts here
             if name not in self.named:
                 self.named.add(name)
+                if library := _library_name(obj):
+                    self.add(name, library)
                 self.visit(
                     obj, name, functools.partial(assignment_of, found.namespace, chain[found.length - 1])
                 )
@@ -252,7 +254,7 @@ class Found(NamedTuple):
 
 
 def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None:
-    """Through modules of the user's own to the first thing that is none, or to the last module."""
+    """Through modules of the user's own to the first thing that is none, or to the last one."""
     for position, attribute in enumerate(chain):
         if attribute in namespace:
             obj = namespace[attribute]
@@ -267,9 +269,19 @@ def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None
         if last or not isinstance(obj, types.ModuleType):
             return Found(obj, position + 1, namespace)
         if not is_own(obj.__name__):
-            return None
+            return Found(obj, position + 1, namespace)
         namespace = vars(obj)
     return None
+
+
+def _library_name(obj: Any) -> Plain:
+    """What an installed module, function or class is called, in any Python version; None for the rest."""
+    if isinstance(obj, types.ModuleType):
+        return None if is_own(obj.__name__) else ["library", obj.__name__]
+    if not isinstance(obj, type | types.FunctionType | types.BuiltinFunctionType) or is_own(obj.__module__):
+        return None
+    package = (obj.__module__ or "").partition(".")[0].lstrip("_")  # pathlib._local.Path, _operator.add
+    return ["library", package, obj.__qualname__]
 
 
 def _imported(definition: ast.AST, namespace: Mapping[str, Any]) -> dict[str, Any]:
