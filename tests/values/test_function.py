@@ -507,3 +507,8 @@ def test_code_is_the_same_in_every_process(tmp_path):
 )
 def test_which_library_object_a_name_stands_for_counts(parts, source, old, new):
     assert parts(source) != parts(source.replace(old, new))
+
+
+def test_which_of_two_lambdas_stands_where_counts(parts):
+    source = "a = lambda x: 1\nb = lambda x: 2\nT = [a, b, {}]\ndef f(x):\n    return T[2](x)\n"
+    assert parts(source.format("a")) != parts(source.format("b"))

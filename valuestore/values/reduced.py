@@ -101,10 +101,10 @@ def contents(obj: Any) -> Iterator[Any]:
         item = pending.pop()
         if type(item) in _ATOMS or id(item) in seen:
             continue
-        seen[id(item)] = item
         if isinstance(item, _CODE) or _is_task(item):
-            yield item
+            yield item  # each time, since lambdas share a name and their order counts
             continue
+        seen[id(item)] = item
         if is_own_class(item):
             yield item
         elif item is not obj and hasattr(item, "__wrapped__"):
