@@ -287,3 +287,9 @@ class Ugly:
 @task
 def shown(x: Any) -> int:
     return 0
+
+
+@task
+def write_to(file: File) -> File:
+    file.write("written")
+    return file

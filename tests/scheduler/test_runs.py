@@ -485,3 +485,8 @@ def test_shared_operations_are_searched_once(scheduler):
     for _ in range(40):
         value = value + value
     assert scheduler.run(value) == 2 << 40
+
+
+def test_missing_file_may_be_given_to_be_written(tmp_path):
+    file = again(tmp_path, p.write_to(File(tmp_path / "new.txt")))
+    assert file.read_text() == "written"

@@ -38,9 +38,11 @@ def run_body(
 ) -> Outcome:
     """Call ``func`` and pack its result. Raises: whatever ``func`` raises, untouched.
 
-    ``watched`` are the arguments that stand for outside state: if one changed meanwhile, nobody knows what
-    the body saw, and the result is not kept.
+    ``watched`` are the arguments that stand for outside state: if one that was true changes meanwhile,
+    nobody knows what the body saw, and the result is not kept. A missing file is one to be written.
     """
+    registry = archive.registry
+    watched = [value for value in watched if registry.is_valid(value)]
     started = time.time_ns() // 1000
     token = inside_body.set(True)
     try:
@@ -49,7 +51,7 @@ def run_body(
         inside_body.reset(token)
     ended = time.time_ns() // 1000
     try:
-        if not archive.registry.is_valid(watched):
+        if not registry.is_valid(watched):
             return Outcome(value, None, "a file among its arguments changed while it ran", started, ended)
         ref, refused = archive.pack(value), ""
     except (NotHashableError, StoreError) as error:
