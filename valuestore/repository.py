@@ -85,7 +85,7 @@ class Repository:
         return cls(folder, load_settings(folder, settings))
 
     def put(self, obj: object) -> ValueRef:
-        """Keep a value; the ref's ``value_hash`` gives it back. Written within 50 ms, or at ``flush``.
+        """Keep a value; the ref's ``value_hash`` gives it back. Written soon, or at ``flush``.
 
         Raises: NotHashableError naming the path inside the object; StoreError.
         """

@@ -66,11 +66,10 @@ class Cache:
         lost = self.archive.missing(refs.values())
         found = {}
         for eval_hash, ref in refs.items():
-            result = None if ref.payload_digest in lost else self._usable(ref)
-            if result is not None:
-                found[eval_hash] = result
-            elif ref.payload_digest in lost:
+            if ref.payload_digest in lost:
                 self._warn(f"payload {ref.payload_digest} of a cached {ref.type_name} is gone")
+            elif (result := self._usable(ref)) is not None:
+                found[eval_hash] = result
         return found
 
     def value(self, job: Job) -> Any:
@@ -98,11 +97,10 @@ class Cache:
         if argument.encoded is not None:
             return self.archive.registry.load(argument.encoded.payload)
         assert argument.source is not None
-        return self.value(argument.source) if argument.value is UNLOADED else self._copy(argument)
-
-    def _copy(self, argument: Argument) -> Any:
         assert argument.ref is not None
-        return self.archive.unpack(argument.ref)
+        return (
+            self.value(argument.source) if argument.value is UNLOADED else self.archive.unpack(argument.ref)
+        )
 
     def stored(self, argument: Argument) -> ValueRef:
         """The ref of an argument, its bytes stored if they were not yet. Raises: StoreError."""

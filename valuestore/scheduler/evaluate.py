@@ -149,7 +149,7 @@ class Run:
             other.waiters.append(job)
 
     def _redo(self, lost: Job, waiter: Job | None = None) -> None:
-        """Run a job again whose result was found in the cache and then could not be read."""
+        """Run a job again whose result was there and then could not be read."""
         if lost.result is not None:  # else somebody else has asked for it already
             lost.job_id, lost.result, lost.forced, lost.children = rows.new_id(), None, True, []
             self.counts.waiting += 1
