@@ -25,6 +25,7 @@ from valuestore.stores.base import open_store
 from valuestore.stores.content import ContentStore
 from valuestore.stores.filesystem import FileStore
 from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.codecs.pickled import Signer
 from valuestore.values.registry import get_type_registry
 
 FOLDER = ".valuestore"
@@ -66,7 +67,7 @@ class Repository:
             else FileStore((folder / _PAYLOADS).resolve(), durability=settings.durability)
         )
         self.payloads = ContentStore(store, algorithm=self.algorithm)
-        registry = get_type_registry().with_algorithm(self.algorithm)
+        registry = get_type_registry().bound(self.algorithm, Signer(self.repository_id, _keys))
         self.archive = Archive(registry, self.payloads, settings.inline_max_bytes)
         self.recorder = Recorder(self.database, self.payloads.flush)
         self.lookup = Lookup(self.database)
@@ -161,6 +162,12 @@ def _make_folder(folder: Path) -> None:
         raise NotARepository(str(folder), "there is a file of that name") from error
     except OSError as error:
         raise StoreReadOnly(str(folder), error.strerror or str(error)) from error
+
+
+def _keys() -> Any:
+    from valuestore.values.keys import KeyRing
+
+    return KeyRing.open()
 
 
 def _release(recorder: Recorder, database: Database, payloads: ContentStore) -> None:

@@ -18,7 +18,7 @@ from valuestore.scheduler.job import UNLOADED, Argument, Job, Result
 from valuestore.tasks.expression import Call, evaluate
 from valuestore.tasks.task import Task
 from valuestore.values.archive import Archive, ValueRef
-from valuestore.values.codecs.plain import TAGGED
+from valuestore.values.codecs.plain import MAY_GO_STALE
 
 _ATOMS = (int, float, bool, str, bytes, type(None))
 
@@ -95,7 +95,7 @@ class Cache:
         if isinstance(argument.value, _ATOMS):
             return argument.value
         if argument.encoded is not None:
-            return self.archive.registry.load(argument.encoded.payload)
+            return self.archive.copy(argument.encoded)
         assert argument.source is not None
         assert argument.ref is not None
         return (
@@ -129,14 +129,14 @@ class Cache:
 
     def _usable(self, ref: ValueRef) -> Result | None:
         """The result behind a row, or None if it is damaged, of another program's types, or stale."""
-        if ref.inline is None and ref.codec != TAGGED:
+        if ref.inline is None and ref.codec not in MAY_GO_STALE:
             return Result(UNLOADED, ref)  # plain data cannot go stale; loaded when somebody needs it
         try:
             value = self.archive.unpack(ref)
         except PayloadError as error:
             self._warn(str(error))
             return None
-        if ref.codec == TAGGED and not self.archive.registry.is_valid(value):
+        if ref.codec in MAY_GO_STALE and not self.archive.registry.is_valid(value):
             return None
         return Result(value, ref)
 

@@ -11,7 +11,7 @@ from valuestore.hashing import Digest
 from valuestore.tasks.expression import Call
 from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
-from valuestore.values.codecs.plain import TAGGED
+from valuestore.values.codecs.plain import MAY_GO_STALE
 from valuestore.values.registry import Encoded
 
 UNLOADED = object()
@@ -46,8 +46,8 @@ class Argument:
     @property
     def may_go_stale(self) -> bool:
         """Whether something inside can stand for outside state: plain data cannot."""
-        codec = self.encoded.payload.codec if self.encoded else self.ref.codec if self.ref else ""
-        return codec == TAGGED
+        codec = self.encoded.codec if self.encoded else self.ref.codec if self.ref else ""
+        return codec in MAY_GO_STALE
 
 
 class Job:

@@ -12,6 +12,7 @@ from typing import Any
 from valuestore.errors import PayloadCorrupt
 from valuestore.hashing import Digest, hash_bytes
 from valuestore.stores.content import ContentStore
+from valuestore.stores.data import Data
 from valuestore.values.registry import Encoded, Payload, TypeRegistry
 
 INLINE_MAX_BYTES = 8192
@@ -23,7 +24,8 @@ class ValueRef:
     """All that passes between values, stores and database: what a value is and where its bytes are.
 
     ``size`` counts payload bytes; ``inline`` holds them, or is None when they are in the payload store.
-    ``preview`` is short JSON text for people.
+    ``preview`` is short JSON text for people. ``external`` is the path, URL or name of the outside state
+    that the value stands for. ``parts`` are the Values inside it; a ref read from the database has none.
     """
 
     value_hash: Digest
@@ -33,6 +35,8 @@ class ValueRef:
     size: int
     inline: bytes | None
     preview: str
+    external: str | None = None
+    parts: tuple[ValueRef, ...] = ()
 
 
 class Archive:
@@ -52,21 +56,24 @@ class Archive:
     def store(self, encoded: Encoded) -> ValueRef:
         """The ref of an object encoded before, its bytes stored if they are too many to travel inline."""
         payload = encoded.payload
-        data = payload.data
-        if len(data) <= self.inline_max_bytes:
-            digest = hash_bytes(data, algorithm=self.registry.algorithm.name)
-            inline = data
+        size = payload.size
+        if size <= self.inline_max_bytes:
+            inline = payload.data
+            digest = hash_bytes(inline, algorithm=self.registry.algorithm.name)
         else:
-            digest = self.payloads.put(data).digest
+            digest = self.payloads.put(_one(payload)).digest
             inline = None
+        encoded.check()
         return ValueRef(
             encoded.value_hash,
             payload.type_name,
             payload.codec,
             digest,
-            len(data),
+            size,
             inline,
             encoded.preview,
+            encoded.external,
+            tuple([self.store(part) for part in encoded.parts]),
         )
 
     def unpack(self, ref: ValueRef) -> Any:
@@ -74,7 +81,14 @@ class Archive:
 
         Raises: PayloadMissing, PayloadCorrupt, DecodeError; StoreUnavailable if the store does not answer.
         """
-        return self.registry.load(Payload(ref.type_name, ref.codec, self.read(ref)))
+        return self.registry.load(Payload(ref.type_name, ref.codec, self.read(ref)), ref.value_hash)
+
+    def copy(self, encoded: Encoded) -> Any:
+        """Another object from the bytes that were hashed. Raises: NotHashableError if it changed since."""
+        payload = encoded.payload
+        data = payload.data
+        encoded.check()
+        return self.registry.load(Payload(payload.type_name, payload.codec, data), encoded.value_hash)
 
     def read(self, ref: ValueRef) -> bytes:
         """The verified payload bytes. Raises: as ``unpack``, DecodeError excepted."""
@@ -89,3 +103,8 @@ class Archive:
         """The payload digests of these refs that the store does not hold; asked in one batch."""
         wanted = {ref.payload_digest for ref in refs if ref.inline is None}
         return wanted - self.payloads.has_many(wanted) if wanted else set()
+
+
+def _one(payload: Payload) -> Data:
+    """What the payload store is given: bytes as they are, pieces one after the other."""
+    return payload.content if isinstance(payload.content, bytes) else map(bytes, payload.content)

@@ -9,13 +9,16 @@ user's that starts with ``"\\0"`` is lowered as a node too, so no plain data can
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from valuestore.errors import DecodeError, NotHashableError, ValuestoreError
 from valuestore.hashing import NotPlain, encode_plain
-from valuestore.values.value import Plain
+from valuestore.values.value import Plain, Value
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
 NODE = "\0"
 _TUPLE = "builtins.tuple"
@@ -27,12 +30,29 @@ _LONGEST_PATH = 200
 
 
 @dataclass(frozen=True)
+class Codec:
+    """A format of its own for the objects of one class, such as ``.npy``: object <-> bytes.
+
+    ``encode`` gives the bytes in pieces, which may be views of the object's own memory. ``decode`` takes
+    bytes or a read-only view of them and must execute nothing that they name. An object that does not
+    ``fit`` the format is stored by its rule's state instead.
+    """
+
+    name: str
+    encode: Callable[[Any], Iterable[Buffer]]
+    decode: Callable[[Buffer], Any]
+    fits: Callable[[Any], bool] = field(default=lambda _: True)
+
+
+@dataclass(frozen=True)
 class TypeRule:
     """How the objects of one class are identified and stored.
 
     ``identity`` gives what is hashed, ``state`` (default: the same) what is stored; both may hold anything
     that has a rule. ``from_state`` rebuilds the object and must execute nothing that the state names.
-    ``unordered`` says that identity is a list whose order does not count.
+    ``unordered`` says that identity is a list whose order does not count. With a ``codec``, objects are
+    stored in its format instead of by state. ``is_valid`` says whether an object is still true of the
+    outside world. ``subclasses`` says that the rule serves subclasses too that have none of their own.
     """
 
     type: type
@@ -41,16 +61,52 @@ class TypeRule:
     from_state: Callable[[Any], Any]
     state: Callable[[Any], Plain] | None = None
     unordered: bool = False
+    codec: Codec | None = None
+    is_valid: Callable[[Any], bool] | None = None
+    subclasses: bool = False
+
+    def codec_of(self, obj: object) -> Codec | None:
+        """The format that this object is stored in, or None if it is stored by its state."""
+        return self.codec if self.codec is not None and self.codec.fits(obj) else None
 
 
 class Rules(Protocol):
-    """Where lowering and lifting look a rule up: the registry."""
+    """Where lowering and lifting look things up: the registry."""
 
     def rule_for(self, cls: type, /) -> TypeRule:
         """The rule of a class. Raises: Refused."""
 
     def rule_named(self, type_name: str, /) -> TypeRule:
         """The rule behind a stored type name. Raises: DecodeError."""
+
+    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Buffer]:
+        """The object's bytes in that format, in pieces. Raises: UntrustedPayload."""
+
+    def decode(self, codec: str, type_name: str, data: Buffer, /) -> Any:
+        """The object that a codec made these bytes from. Raises: DecodeError, UntrustedPayload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A ``Value`` met inside an object: its canonical form as hashed, and the Values inside it."""
+
+    value: Value
+    hashed: Plain
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """An object's canonical form, as hashed and as stored (the same object unless a rule keeps them apart).
+
+    ``parts`` are the Values inside the object, each once, in the order they were met. ``differs`` says that
+    the two forms are not the same, be it asked for or not.
+    """
+
+    hashed: Plain
+    stored: Plain
+    parts: tuple[Part, ...]
+    differs: bool
 
 
 class Refused(Exception):
@@ -74,15 +130,17 @@ def encode(obj: object) -> bytes | None:
     return None if _MAY_BE_NAN(data) else data
 
 
-def lower(obj: Any, rules: Rules) -> tuple[Plain, Plain]:
-    """The canonical form of ``obj``, as hashed and as stored: one object unless a rule keeps them apart.
+def lower(obj: Any, rules: Rules, *, stored: bool = True) -> Lowered:
+    """The canonical form of ``obj``; without ``stored``, the form that is stored is not asked for.
 
     Raises: NotHashableError with the path to the first part that has no identity.
     """
     try:
-        hashed = _Lowering(rules, stored=False)
-        form = hashed.lower(obj)
-        return form, _Lowering(rules, stored=True).lower(obj) if hashed.stored_differs else form
+        hashing = _Lowering(rules, stored=False)
+        form = hashing.lower(obj)
+        differs = hashing.stored_differs
+        form_stored = _Lowering(rules, stored=True).lower(obj) if stored and differs else form
+        return Lowered(form, form_stored, hashing.found(obj), differs)
     except Refused as refusal:
         raise NotHashableError(_path(refusal.parts), str(refusal)) from None
     except RecursionError:
@@ -98,6 +156,12 @@ class _Lowering:
         self.rules = rules
         self.stored = stored
         self.stored_differs = False
+        self.parts: dict[int, Part] = {}
+
+    def found(self, obj: Any) -> tuple[Part, ...]:
+        """The Values met inside ``obj`` once it is lowered."""
+        own = self.parts.get(id(obj))
+        return own.parts if own is not None else tuple(self.parts.values())
 
     def lower(self, obj: Any) -> Plain:
         kind = type(obj)
@@ -143,18 +207,31 @@ class _Lowering:
         return lowered if len(lowered) == len(pairs) else (NODE, _DICT, pairs)
 
     def node(self, obj: Any, rule: TypeRule) -> Plain:
-        self.stored_differs |= rule.state is not None
-        describe = rule.state if self.stored and rule.state else rule.identity
-        try:
-            state = describe(obj)
-        except (Refused, ValuestoreError, RecursionError):
-            raise
-        except Exception as error:
-            raise Refused(f"asking a {rule.type_name} what it is raised {error!r}") from error
+        if isinstance(obj, Value) and not self.stored:
+            return self.value(obj, rule)
+        self.stored_differs |= rule.state is not None or rule.codec is not None
+        if self.stored and (codec := rule.codec_of(obj)) is not None:
+            pieces = _asked(rule, lambda whole: list(self.rules.encode_as(codec, whole)), obj)
+            return (NODE, rule.type_name, codec.name, b"".join(pieces))
+        state = _asked(rule, rule.state if self.stored and rule.state else rule.identity, obj)
         lowered = self.attributes(state) if type(state) is dict else self.lower(state)
         if rule.unordered:
             lowered = sorted(lowered, key=encode_plain)
         return (NODE, rule.type_name, lowered)
+
+    def value(self, obj: Value, rule: TypeRule) -> Plain:
+        """A Value's node; the Values that are met on the way are its parts, not those of what holds it."""
+        self.stored_differs |= rule.state is not None
+        outer, self.parts = self.parts, {}
+        state = _asked(rule, rule.identity, obj)
+        lowered = self.attributes(state) if type(state) is dict else self.lower(state)
+        if type(obj).iter_subvalues is not Value.iter_subvalues:
+            for part in _asked(rule, lambda value: list(value.iter_subvalues()), obj):
+                self.lower(part)
+        node = (NODE, rule.type_name, lowered)
+        outer[id(obj)] = Part(obj, node, tuple(self.parts.values()))
+        self.parts = outer
+        return node
 
     def attributes(self, state: dict[Any, Any]) -> Plain:
         """Like ``mapping``, but a refusal's path reads ``.name``, since these are an object's attributes."""
@@ -165,6 +242,16 @@ class _Lowering:
             if last.startswith("['"):
                 refusal.parts[-1] = "." + last[2:-2]
             raise
+
+
+def _asked(rule: TypeRule, question: Callable[[Any], Any], obj: Any) -> Any:
+    """What foreign code says of its object. Raises: Refused for whatever it raises."""
+    try:
+        return question(obj)
+    except (Refused, ValuestoreError, RecursionError):
+        raise
+    except Exception as error:
+        raise Refused(f"asking a {rule.type_name} what it is raised {error!r}") from error
 
 
 def lift(lowered: Plain, rules: Rules) -> Any:
@@ -178,6 +265,9 @@ def lift(lowered: Plain, rules: Rules) -> Any:
         return lowered
     if not lowered or lowered[0] != NODE:
         return tuple([lift(item, rules) for item in lowered])
+    if len(lowered) == 4:
+        _, type_name, codec, data = lowered
+        return rules.decode(codec, type_name, data)
     if len(lowered) != 3:
         raise DecodeError("tagged", "a node without type name and state")
     _, type_name, state = lowered

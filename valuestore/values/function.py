@@ -224,7 +224,7 @@ class _Walk:
         """
         readable = True
         try:
-            form, _ = lower(obj, Reducing(self.registry))
+            form = lower(obj, Reducing(self.registry), stored=False).hashed
         except NotHashableError as error:
             if is_own_class(obj):
                 raise NotHashableError(

@@ -65,8 +65,8 @@ def _readable(node: Plain, depth: int, items: int, text: int) -> object:
         return _bytes_text(node)
     if kind not in (list, tuple, dict):
         return node
-    if kind is tuple and len(node) == 3 and node[0] == NODE:
-        return _readable(node[2], depth, items, text)
+    if kind is tuple and len(node) in (3, 4) and node[0] == NODE:
+        return _readable(node[2], depth, items, text) if len(node) == 3 else _summary(node)
     if depth == 0:
         return _summary(node)
     if kind is dict:
@@ -84,7 +84,7 @@ def _readable(node: Plain, depth: int, items: int, text: int) -> object:
 
 def _summary(node: Plain) -> str:
     kind = type(node)
-    if kind is tuple and len(node) == 3 and node[0] == NODE:
+    if kind is tuple and len(node) in (3, 4) and node[0] == NODE:
         return str(node[1])
     if kind in (list, tuple, dict):
         return f"{kind.__name__} of {len(node)}"

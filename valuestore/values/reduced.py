@@ -1,6 +1,6 @@
-"""Reduced: the identity of an object of any class, from what it would be rebuilt from, and what is in it.
+"""Reduced: the identity of a constant of any class, and what is in it.
 
-Type name and the tree that ``__reduce_ex__`` gives, lowered like any value; classes and functions in it
+Type name and reduction (reduction.py), lowered like any value; classes and functions in it
 count by name. Used for constants that a task's code refers to (a compiled pattern, an object of one's
 own class). It is an identity only: nothing is stored in this form. ``contents`` finds the functions and
 classes that count by name here, for function.py to count by their code.
@@ -12,13 +12,17 @@ import collections
 import copyreg
 import functools
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from valuestore.values.canonical import Refused, TypeRule
+from valuestore.values.canonical import Codec, Refused, TypeRule
 from valuestore.values.ownership import is_own_class
+from valuestore.values.reduction import name_of, reduction
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, type_name_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
 _NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)
 _CODE = (
@@ -34,53 +38,37 @@ _CODE = (
 )
 _SEQUENCES = (list, tuple, collections.deque)
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
-_PROTOCOL = 4
 
 
 class Reducing:
-    """A registry's rules, and for classes without one a rule made from their reduction."""
+    """A registry's rules, but classes and functions by name, and what has no rule by its reduction."""
 
     def __init__(self, registry: TypeRegistry) -> None:
         self.registry = registry
 
     def rule_for(self, cls: type, /) -> TypeRule:
         """The rule of a class. Never refuses; the rule it makes up may."""
+        if issubclass(cls, _NAMED):
+            return TypeRule(cls, f"reduced:{type_name_of(cls)}", name_of, _never)
         try:
-            return self.registry.rule_for(cls)
+            rule = self.registry.rule_for(cls)
         except Refused:
-            describe = _name if issubclass(cls, _NAMED) else _reduction
-            return TypeRule(cls, f"reduced:{type_name_of(cls)}", describe, _never)
+            rule = None
+        if rule is None or rule.identity is reduction:
+            return TypeRule(cls, f"reduced:{type_name_of(cls)}", reduction, _never)
+        return rule
 
     def rule_named(self, type_name: str, /) -> TypeRule:
         """As the registry has it. Raises: DecodeError."""
         return self.registry.rule_named(type_name)
 
+    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Buffer]:
+        """As the registry does. Raises: UntrustedPayload."""
+        return self.registry.encode_as(codec, obj)
 
-def _name(obj: Any) -> Plain:
-    return [getattr(obj, "__module__", None), getattr(obj, "__qualname__", None) or obj.__name__]
-
-
-def _reduction(obj: Any) -> Plain:
-    """Callable, arguments, state, items: what pickle would write, without its bytes. Raises: Refused."""
-    if isinstance(task_name := getattr(obj, "__valuestore_task__", None), str):
-        return ["task", task_name]
-    reduce = copyreg.dispatch_table.get(type(obj))
-    try:
-        reduced = reduce(obj) if reduce else obj.__reduce_ex__(_PROTOCOL)
-    except Exception as error:
-        raise Refused(f"it cannot be taken apart ({error})") from error
-    if isinstance(reduced, str):
-        return ["global", reduced]
-    function, arguments, *rest = reduced
-    state, list_items, dict_items = [*rest, None, None, None][:3]
-    return [
-        "reduced",
-        _name(function),
-        list(arguments),
-        state,
-        None if list_items is None else list(list_items),
-        None if dict_items is None else [list(item) for item in dict_items],
-    ]
+    def decode(self, codec: str, type_name: str, data: Buffer, /) -> Any:
+        """As the registry does. Raises: DecodeError, UntrustedPayload."""
+        return self.registry.decode(codec, type_name, data)
 
 
 def _never(_state: Plain) -> Any:

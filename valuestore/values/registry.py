@@ -6,9 +6,9 @@ built-in types in builtins.py. Called by the archive, the tasks layer and the sc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from valuestore.errors import DecodeError, NotHashableError
 from valuestore.hashing import (
@@ -19,65 +19,157 @@ from valuestore.hashing import (
     encode_plain,
     get_algorithm,
 )
+from valuestore.plugins import find, names
 from valuestore.values.builtins import BUILTIN_RULES, PLAIN_TYPE_NAMES, family_rule
-from valuestore.values.canonical import Refused, TypeRule, encode, explain_depth, lower
-from valuestore.values.codecs.plain import BYTES, PLAIN, TAGGED, TEXT, decode, decode_lowered, encode_text
+from valuestore.values.canonical import Codec, Part, Refused, TypeRule, encode, explain_depth, lower
+from valuestore.values.codecs.pickled import PICKLED, Signer, dump_leaf, load_leaf
+from valuestore.values.codecs.plain import (
+    BYTES,
+    PLAIN,
+    PLAIN_CODECS,
+    TAGGED,
+    TEXT,
+    decode,
+    decode_lowered,
+    encode_text,
+)
 from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.value import Plain, Value, find_class, instance_attributes, value_types
+from valuestore.values.reduction import reduction, why_not_reducible
+from valuestore.values.value import (
+    Plain,
+    Value,
+    find_class,
+    instance_attributes,
+    type_name_of,
+    value_types,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
 _COPY_MAX_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Stored bytes and what they are: the codec that reads them and the type they become."""
+    """Stored bytes and what they are: the codec that reads them and the type they become.
+
+    ``content`` is the bytes, or their pieces: large ones are views of the object's own memory.
+    """
 
     type_name: str
     codec: str
-    data: bytes
+    content: bytes | tuple[Buffer, ...]
+
+    @property
+    def data(self) -> bytes:
+        """The bytes in one piece."""
+        return self.content if isinstance(self.content, bytes) else b"".join(self.content)
+
+    @property
+    def chunks(self) -> tuple[Buffer, ...]:
+        """The bytes in pieces, not copied."""
+        return (self.content,) if isinstance(self.content, bytes) else self.content
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        if isinstance(self.content, bytes):
+            return len(self.content)
+        return sum(memoryview(chunk).nbytes for chunk in self.content)
 
 
-@dataclass(frozen=True, slots=True)
 class Encoded:
-    """An object hashed and serialised once: its identity, its payload and its stored canonical form."""
+    """An object hashed once: its identity, and its payload, made when it is asked for.
 
-    value_hash: Digest
-    payload: Payload
-    lowered: Plain
+    ``parts`` are the Values inside it, ``external`` the outside state that it stands for, if it does.
+    """
+
+    __slots__ = ("_check", "_payload", "codec", "external", "lowered", "parts", "type_name", "value_hash")
+
+    def __init__(
+        self,
+        value_hash: Digest,
+        type_name: str,
+        codec: str,
+        payload: bytes | Callable[[], tuple[Buffer, ...]],
+        lowered: Plain,
+        parts: tuple[Encoded, ...] = (),
+        external: str | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        self.value_hash = value_hash
+        self.type_name = type_name
+        self.codec = codec
+        self.lowered = lowered
+        self.parts = parts
+        self.external = external
+        self._payload = payload
+        self._check = check
+
+    @property
+    def payload(self) -> Payload:
+        """The payload. In a format that shows the object's own memory, it changes with the object."""
+        content = self._payload if isinstance(self._payload, bytes) else self._payload()
+        return Payload(self.type_name, self.codec, content)
+
+    def check(self) -> None:
+        """Call it once the payload's bytes are copied. Raises: NotHashableError if the object changed."""
+        if self._check is not None:
+            self._check()
 
     @property
     def preview(self) -> str:
         """Short JSON text of the value."""
-        if self.payload.codec == TEXT:
+        if self.codec == TEXT:
             return preview_text(self.lowered)
-        if self.payload.codec == BYTES:
-            return preview_bytes(self.payload.data)
-        return preview(self.lowered, len(self.payload.data))
+        if self.codec == BYTES:
+            return preview_bytes(self.lowered)
+        return preview(self.lowered, len(self._payload) if isinstance(self._payload, bytes) else 0)
 
 
 class TypeRegistry:
-    """Rules by class and by type name. Thread-safe: rules are only ever added."""
+    """Rules by class and by type name. Thread-safe: rules are only ever added.
 
-    def __init__(self, algorithm: str = DEFAULT_ALGORITHM) -> None:
+    ``signer`` signs what can be stored as a pickle alone; without one such objects have an identity, but no
+    payload. A repository's registry has its signer.
+    """
+
+    def __init__(self, algorithm: str = DEFAULT_ALGORITHM, signer: Signer | None = None) -> None:
         self.algorithm = get_algorithm(algorithm)
+        self.signer = signer
         self._rules: dict[type, TypeRule] = {}
         self._named: dict[str, TypeRule] = {}
+        self._asked_for: set[str] = set()
         self._prefixes: dict[tuple[str, str], bytes] = {}
         for rule in BUILTIN_RULES:
             self.register(rule)
 
-    def with_algorithm(self, algorithm: str) -> TypeRegistry:
-        """This registry's rules, hashing with another algorithm; rules added later are shared."""
-        if algorithm == self.algorithm.name:
-            return self
-        other = TypeRegistry(algorithm)
-        other._rules, other._named = self._rules, self._named
+    def bound(self, algorithm: str, signer: Signer | None = None) -> TypeRegistry:
+        """This registry's rules, with another algorithm or signer; rules added later are shared."""
+        other = TypeRegistry(algorithm, signer)
+        other._rules, other._named, other._asked_for = self._rules, self._named, self._asked_for
         return other
 
-    def register(self, rule: TypeRule) -> None:
-        """Add the rule of a foreign class; a later rule for the same class replaces it."""
+    def with_algorithm(self, algorithm: str) -> TypeRegistry:
+        """This registry's rules, hashing with another algorithm."""
+        return self if algorithm == self.algorithm.name else self.bound(algorithm, self.signer)
+
+    def register(self, rule: TypeRule, *, aliases: Iterable[str] = ()) -> None:
+        """Add the rule of a foreign class; a later rule for the same class replaces it.
+
+        ``aliases`` are type names that its objects were stored under before.
+        """
         self._rules[rule.type] = rule
-        self._named[rule.type_name] = rule
+        for type_name in (rule.type_name, *aliases):
+            self._named[type_name] = rule
+
+    def alias(self, type_name: str, cls: type) -> None:
+        """Let what was stored as ``type_name`` come back as ``cls``, which was moved or renamed.
+
+        Raises: Refused if the class has no rule.
+        """
+        self._named[type_name] = self.rule_for(cls)
 
     # --- identity and payload ---------------------------------------------------------------
 
@@ -85,14 +177,16 @@ class TypeRegistry:
         """Hash and serialise in one pass. Raises: NotHashableError naming the path, never guesses."""
         kind = type(obj)
         if kind is str:
-            return self._encoded("builtins.str", TEXT, encode_text(obj), obj)  # type: ignore[arg-type]
+            data = encode_text(obj)  # type: ignore[arg-type]
+            return Encoded(self._digest("builtins.str", TEXT, data), "builtins.str", TEXT, data, obj)
         if kind is bytes:
-            return self._encoded("builtins.bytes", BYTES, obj, obj)  # type: ignore[arg-type]
+            digest = self._digest("builtins.bytes", BYTES, obj)  # type: ignore[arg-type]
+            return Encoded(digest, "builtins.bytes", BYTES, obj, obj)  # type: ignore[arg-type]
         type_name = PLAIN_TYPE_NAMES.get(kind)
         if type_name is not None:
-            data = self._encode_plain(obj)
-            if data is not None:
-                return self._encoded(type_name, PLAIN, data, obj)
+            plain = self._encode_plain(obj)
+            if plain is not None:
+                return Encoded(self._digest(type_name, PLAIN, plain), type_name, PLAIN, plain, obj)
         return self._encode_lowered(obj, type_name)
 
     def hash(self, obj: object) -> Digest:
@@ -103,9 +197,40 @@ class TypeRegistry:
         """The payload that ``load`` gives an equal object back from. Raises: NotHashableError."""
         return self.encode(obj).payload
 
-    def load(self, payload: Payload) -> Any:
-        """The object. Executes nothing that the payload names and imports nothing. Raises: DecodeError."""
-        return decode(payload.codec, payload.data, self)
+    def load(self, payload: Payload, value_hash: str | None = None) -> Any:
+        """The object. Unless the payload is signed by one of our keys, nothing that it names is executed.
+
+        A signed payload must have been signed as ``value_hash``, if that is given. Raises: DecodeError,
+        UntrustedPayload.
+        """
+        if payload.codec in PLAIN_CODECS:
+            return decode(payload.codec, payload.data, self)
+        return self.decode(payload.codec, payload.type_name, payload.data, value_hash)
+
+    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Buffer]:
+        """The object's bytes in that format. Raises: UntrustedPayload for want of a key."""
+        if codec is PICKLED:
+            return [dump_leaf(obj, type_name_of(type(obj)), self.hash(obj), self.signer)]
+        return codec.encode(obj)
+
+    def decode(self, codec: str, type_name: str, data: Buffer, /, value_hash: str | None = None) -> Any:
+        """The object that a codec, which is not one of plain data, made these bytes from.
+
+        Raises: DecodeError, UntrustedPayload.
+        """
+        if codec == PICKLED.name:
+            return load_leaf(data, type_name, value_hash, self.signer)
+        found = self.rule_named(type_name).codec
+        if found is None or found.name != codec:
+            raise DecodeError(
+                codec, f"no such codec for a {type_name} here; a newer valuestore or a plug-in stored it"
+            )
+        try:
+            return found.decode(data)
+        except DecodeError:
+            raise
+        except Exception as error:
+            raise DecodeError(type_name, f"its {codec} bytes are damaged ({error!r})") from error
 
     def preview(self, payload: Payload) -> str:
         """Short JSON text of a payload, made without its class. Raises: DecodeError."""
@@ -113,7 +238,7 @@ class TypeRegistry:
             return preview_text(decode(TEXT, payload.data, self))
         if payload.codec == BYTES:
             return preview_bytes(payload.data)
-        return preview(decode_lowered(payload.codec, payload.data), len(payload.data))
+        return preview(decode_lowered(payload.codec, payload.data), payload.size)
 
     def _encode_plain(self, obj: object) -> bytes | None:
         try:
@@ -126,67 +251,141 @@ class TypeRegistry:
             raise NotHashableError("the value", f"it changed while it was read ({error})") from error
 
     def _encode_lowered(self, obj: object, type_name: str | None) -> Encoded:
+        rule = self.rule_of(obj) if type_name is None else None
+        codec = rule.codec_of(obj) if rule is not None else None
         token = active_algorithm.set(self.algorithm.name)
         try:
-            hashed, stored = lower(obj, self)
+            lowered = lower(obj, self, stored=codec is None)
+            parts = tuple([self._part(part, lowered.differs) for part in lowered.parts])
         finally:
             active_algorithm.reset(token)
-        if type_name is None:
-            type_name = self.rule_for(type(obj)).type_name
-        data = None if stored is hashed else encode_plain(stored)
-        return self._encoded(type_name, TAGGED, encode_plain(hashed), stored, data)
+        hashed = encode_plain(lowered.hashed)
+        type_name = type_name or rule.type_name  # type: ignore[union-attr]  # one of the two is there
+        digest = self._digest(type_name, TAGGED, hashed)
+        external = obj.external() if isinstance(obj, Value) else None
+        if codec is None:
+            data = encode_plain(lowered.stored) if lowered.differs else hashed
+            return Encoded(digest, type_name, TAGGED, data, lowered.hashed, parts, external)
 
-    def _encoded(
-        self, type_name: str, codec: str, identity: bytes, lowered: Plain, stored: bytes | None = None
-    ) -> Encoded:
+        def encode_again() -> tuple[Buffer, ...]:
+            return tuple(self.encode_as(codec, obj))
+
+        def check() -> None:
+            if self.hash(obj) != digest:
+                raise NotHashableError("the value", "it changed while it was stored")
+
+        return Encoded(digest, type_name, codec.name, encode_again, lowered.hashed, parts, external, check)
+
+    def _part(self, part: Part, differs: bool) -> Encoded:
+        """A Value met inside an object, as ``encode`` would give it, from the form it has already."""
+        hashed = encode_plain(part.hashed)
+        stored = encode_plain(lower(part.value, self).stored) if differs else hashed
+        parts = tuple([self._part(inner, differs) for inner in part.parts])
+        type_name = self.rule_of(part.value).type_name
+        digest = self._digest(type_name, TAGGED, hashed)
+        return Encoded(digest, type_name, TAGGED, stored, part.hashed, parts, part.value.external())
+
+    def _digest(self, type_name: str, codec: str, identity: bytes) -> Digest:
         prefix = self._prefixes.get((type_name, codec))
         if prefix is None:
             prefix = domain_tag("value") + f"{type_name}\0{codec}\0".encode()
             self._prefixes[type_name, codec] = prefix
         if len(identity) <= _COPY_MAX_BYTES:
-            digest = self.algorithm.hexdigest(prefix + identity)
-        else:
-            hasher = self.algorithm.new()
-            hasher.update(prefix)
-            hasher.update(identity)
-            digest = hasher.hexdigest()
-        data = identity if stored is None else stored
-        return Encoded(Digest(digest), Payload(type_name, codec, data), lowered)
+            return Digest(self.algorithm.hexdigest(prefix + identity))
+        hasher = self.algorithm.new()
+        hasher.update(prefix)
+        hasher.update(identity)
+        return Digest(hasher.hexdigest())
 
     # --- rules ------------------------------------------------------------------------------
 
+    def rule_of(self, obj: object) -> TypeRule:
+        """The rule that an object is hashed by. Raises: NotHashableError."""
+        try:
+            return self.rule_for(type(obj))
+        except Refused as refusal:
+            raise NotHashableError("value", str(refusal)) from None
+
     def rule_for(self, cls: type, /) -> TypeRule:
-        """The rule of exactly this class. Raises: Refused, saying how to add one."""
+        """The rule of this class: its own, its family's, a plug-in's, a parent's, or one by its reduction.
+
+        Raises: Refused, saying how to add one.
+        """
         rule = self._rules.get(cls)
         if rule is None:
-            rule = family_rule(cls)
-            if rule is None:
-                raise Refused(_no_rule(cls))
+            rule = family_rule(cls) or self._foreign_rule(cls) or self._reduced_rule(cls)
             self._rules[cls] = rule
         return rule
 
     def rule_named(self, type_name: str, /) -> TypeRule:
         """The rule behind a stored type name, if this program knows the class. Raises: DecodeError."""
         cls: type | None = value_types.get(type_name)
-        if cls is None:
+        if cls is not None:
+            return self._rule_of_class(cls, type_name)
+        rule = self._named.get(type_name)
+        if rule is None and self._load_types(type_name.partition(".")[0]):
             rule = self._named.get(type_name)
-            if rule is not None:
-                return rule
-            cls = find_class(type_name)
+        if rule is not None:
+            return rule
+        cls = find_class(type_name)
         if cls is None:
             raise DecodeError(type_name, "this program has not imported such a class")
-        try:
-            rule = self.rule_for(cls)
-        except Refused as refusal:
-            raise DecodeError(type_name, str(refusal)) from None
+        rule = self._rule_of_class(cls, type_name)
         if rule.type_name != type_name:
             raise DecodeError(type_name, f"the name now stands for a {rule.type_name}")
         return rule
+
+    def _rule_of_class(self, cls: type, type_name: str) -> TypeRule:
+        try:
+            return self.rule_for(cls)
+        except Refused as refusal:
+            raise DecodeError(type_name, str(refusal)) from None
+
+    def _foreign_rule(self, cls: type) -> TypeRule | None:
+        """The rule that a plug-in has for this class, or that a parent shares with its subclasses."""
+        for base in cls.__mro__[:-1]:
+            self._load_types(base.__module__.partition(".")[0])
+        if cls in self._rules:
+            return self._rules[cls]
+        shared = (self._rules.get(base) for base in cls.__mro__[1:])
+        return next((rule for rule in shared if rule is not None and rule.subclasses), None)
+
+    def _load_types(self, library: str) -> bool:
+        """Whether rules for the classes of this top-level module came in: asked once for each."""
+        if library in self._asked_for:
+            return False
+        self._asked_for.add(library)
+        if library not in names("types"):
+            return False
+        for rule in find("types", library):
+            self.register(rule)
+        return True
+
+    def _reduced_rule(self, cls: type) -> TypeRule:
+        """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
+        reason = why_not_reducible(cls)
+        if reason:
+            raise Refused(reason)
+        return TypeRule(cls, type_name_of(cls), reduction, PICKLED.decode, codec=PICKLED)
 
     # --- values that stand for outside state --------------------------------------------------
 
     def iter_values(self, obj: object) -> Iterator[Value]:
         """Every ``Value`` in the object, however deep, and the values inside each."""
+        return (found for found in self._iter_asked(obj) if isinstance(found, Value))
+
+    def is_valid(self, obj: object) -> bool:
+        """Whether everything inside that stands for outside state is still true of it."""
+        for found in self._iter_asked(obj):
+            if isinstance(found, Value):
+                if not found.is_valid():
+                    return False
+            elif (valid := self._rules[type(found)].is_valid) is not None and not valid(found):
+                return False
+        return True
+
+    def _iter_asked(self, obj: object) -> Iterator[object]:
+        """The Values in an object and whatever else may go stale, outermost first."""
         stack = [obj]
         while stack:
             current = stack.pop()
@@ -201,24 +400,12 @@ class TypeRegistry:
             elif kind is dict:
                 stack.extend(current.keys())  # type: ignore[attr-defined]
                 stack.extend(current.values())  # type: ignore[attr-defined]
-            elif kind not in PLAIN_TYPE_NAMES:
-                rule = self._rules.get(kind)
-                if rule is not None:
+            elif kind not in PLAIN_TYPE_NAMES and (rule := self._rules.get(kind)) is not None:
+                if rule.is_valid is not None:
+                    yield current
+                codec = rule.codec_of(current)
+                if codec is None or codec is PICKLED:
                     stack.append(rule.identity(current))
-
-    def is_valid(self, obj: object) -> bool:
-        """Whether every value inside is still true of the outside world."""
-        return all(value.is_valid() for value in self.iter_values(obj))
-
-
-def _no_rule(cls: type) -> str:
-    name = f"{cls.__module__}.{cls.__qualname__}"
-    if cls.__name__ in ("generator", "lock", "RLock", "module", "function", "method", "coroutine"):
-        return f"a {cls.__name__} has no content to identify it by"
-    return (
-        f"no rule says what identifies a {name}; make it a dataclass or a valuestore.Value, "
-        "or register a TypeRule for it"
-    )
 
 
 _registry = TypeRegistry()

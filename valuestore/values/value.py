@@ -28,6 +28,8 @@ class Value:
     """
 
     type_name: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """Type names that values of this class were stored under before it was moved or renamed."""
 
     def __init_subclass__(cls, *, register: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -35,6 +37,8 @@ class Value:
             cls.type_name = type_name_of(cls)
         if register:
             value_types[cls.type_name] = cls
+            for alias in cls.__dict__.get("aliases", ()):
+                value_types[alias] = cls
 
     def identity(self) -> Plain:
         """What is hashed, under the type name."""
@@ -56,14 +60,34 @@ class Value:
         """Whether it is still true of the outside world; a cached result that is not is computed again."""
         return True
 
+    def external(self) -> str | None:
+        """The path, URL (without credentials) or name of the outside state it stands for; None for none."""
+        return None
+
+    def preprocess(self, *, position: int) -> Self:
+        """What a task is given in its place; ``position`` counts the calls of the job that makes the call."""
+        return self
+
+    def postprocess(self, *, eval_hash: str) -> Self:
+        """What is kept in its place when a task has returned it; ``eval_hash`` names the call."""
+        return self
+
     @classmethod
     def parse_arg(cls, text: str) -> Self:
         """The value that ``text`` on the command line stands for. Raises: ValueError."""
         return cls(text)  # type: ignore[call-arg]  # subclasses take what their text form needs
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles carry the state as well: a File in an unpickled object knows which content it had."""
+        return _restored, (type(self), self.state())
+
     def iter_subvalues(self) -> Iterator[Value]:
         """The values inside this one; each is checked for validity along with it."""
         return iter(())
+
+
+def _restored(cls: type[Value], state: Plain) -> Value:
+    return cls.from_state(state)
 
 
 def instance_attributes(obj: object) -> dict[str, Any]:

@@ -16,6 +16,9 @@ TEXT = "text"
 BYTES = "bytes"
 PLAIN = "plain"
 TAGGED = "tagged"
+MAY_GO_STALE = frozenset({TAGGED, "pickle"})
+"""Codecs whose values may hold something that stands for outside state; plain data and arrays cannot."""
+PLAIN_CODECS = frozenset({TEXT, BYTES, PLAIN, TAGGED})
 
 
 def encode_text(text: str) -> bytes:

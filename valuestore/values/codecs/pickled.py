@@ -1,0 +1,75 @@
+"""The codec of last resort: a pickle, signed with the user's own key.
+
+For objects of classes that nobody has a rule for. The bytes say which value they are and who signed them;
+reading them goes through the trust gate (trust.py), which loads nothing that it cannot verify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from valuestore.errors import DecodeError, UntrustedPayload
+from valuestore.hashing import encode_plain
+from valuestore.values import trust
+from valuestore.values.canonical import Codec
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
+
+    from valuestore.values.keys import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Whose pickles these are: the repository's id, and how to get at the user's keys."""
+
+    repository_id: str
+    keys: Callable[[], KeyRing]
+
+    def claim(self, value_hash: str, type_name: str) -> trust.Claim:
+        """What a signature vouches for."""
+        return trust.Claim(self.repository_id, value_hash, type_name, PICKLED.name)
+
+
+def dump_leaf(obj: object, type_name: str, value_hash: str, signer: Signer | None) -> bytes:
+    """The signed pickle. Raises: UntrustedPayload without a signer; NotHashableError if unpicklable."""
+    if signer is None:
+        raise UntrustedPayload(
+            value_hash, PICKLED.name, "it is stored signed by a repository alone: use Repository.put"
+        )
+    data = trust.dump_signed(obj)
+    key_id, mac = trust.sign(data, signer.claim(value_hash, type_name), signer.keys())
+    return encode_plain((value_hash, key_id, mac, data))
+
+
+def load_leaf(data: Buffer, type_name: str, value_hash: str | None, signer: Signer | None) -> Any:
+    """The object, if a key of ours signed it as this very value. Raises: UntrustedPayload, DecodeError."""
+    signed_hash, key_id, mac, pickled = signature_of(data)
+    if signer is None:
+        raise UntrustedPayload(signed_hash, PICKLED.name, "read it through its repository: Repository.get")
+    if value_hash is not None and value_hash != signed_hash:
+        raise UntrustedPayload(
+            value_hash, PICKLED.name, f"it was signed as {signed_hash}; run the pipeline again"
+        )
+    return trust.load_signed(pickled, signer.claim(signed_hash, type_name), key_id, mac, signer.keys())
+
+
+def signature_of(data: Buffer) -> tuple[str, str, bytes, bytes]:
+    """Value hash, key id, signature and pickle of a leaf, unverified. Raises: DecodeError."""
+    leaf = trust.decode_plain(bytes(data))
+    if not (isinstance(leaf, tuple) and [type(part) for part in leaf] == [str, str, bytes, bytes]):
+        raise DecodeError("pickle", "it is no signed pickle")
+    return leaf
+
+
+def _refuse(_data: Buffer) -> Any:
+    raise DecodeError("pickle", "a pickle is read through its repository alone")
+
+
+def _unsigned(_obj: object) -> list[bytes]:
+    raise AssertionError("pickles are made by dump_leaf, which signs them")
+
+
+PICKLED = Codec("pickle", _unsigned, _refuse)

@@ -1,0 +1,65 @@
+"""Reduction: what an object of any class would be rebuilt from: the tree of ``__reduce_ex__``.
+
+For classes that have no rule. It is what pickle would write, without the bytes, which depend on more than
+the content. Callables that the tree starts from and the classes it names count by name; everything else
+in it is lowered like any value.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from typing import Any
+
+from valuestore.values.canonical import Refused
+from valuestore.values.value import Plain, type_name_of
+
+_PROTOCOL = 4
+_NO_CONTENT = frozenset({"generator", "async_generator", "lock", "RLock", "coroutine", "frame", "memoryview"})
+
+
+def why_not_reducible(cls: type) -> str | None:
+    """Why objects of this class cannot have an identity, or None if they may."""
+    if cls.__name__ in _NO_CONTENT and cls.__module__ in ("builtins", "_thread"):
+        return f"a {cls.__name__} has no content to identify it by"
+    if cls is object:
+        return (
+            "nothing tells one object() from another; make it a dataclass or a valuestore.Value, "
+            "or register a TypeRule for it"
+        )
+    if "<locals>" in cls.__qualname__:
+        return f"{cls.__qualname__} is defined inside a function; move it to the top of its module"
+    return None
+
+
+def reduction(obj: Any) -> Plain:
+    """Callable, arguments, state, items. Raises: Refused, saying how to add a rule."""
+    if isinstance(task_name := getattr(obj, "__valuestore_task__", None), str):
+        return ["task", task_name]
+    cls = type(obj)
+    reduce = copyreg.dispatch_table.get(cls)
+    try:
+        reduced = reduce(obj) if reduce else obj.__reduce_ex__(_PROTOCOL)
+    except Exception as error:
+        raise Refused(
+            f"no rule says what identifies a {cls.__module__}.{cls.__qualname__}, and it cannot be taken "
+            f"apart ({error}); make it a dataclass or a valuestore.Value, or register a TypeRule for it"
+        ) from error
+    if isinstance(reduced, str):
+        return ["global", reduced]
+    function, arguments, *rest = reduced
+    state, list_items, dict_items = [*rest, None, None, None][:3]
+    return [
+        "reduced",
+        name_of(function),
+        [["class", name_of(part)] if isinstance(part, type) else part for part in arguments],
+        state,
+        None if list_items is None else list(list_items),
+        None if dict_items is None else [list(item) for item in dict_items],
+    ]
+
+
+def name_of(obj: Any) -> Plain:
+    """Module and qualified name of a class, function or module."""
+    if isinstance(obj, type):
+        return type_name_of(obj)
+    return [getattr(obj, "__module__", None), getattr(obj, "__qualname__", None) or obj.__name__]
