@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -90,6 +91,49 @@ def payloads_setting(url: str) -> str:
 def environment(name: str) -> str | None:
     """The value of ``VALUESTORE_<NAME>``, or None."""
     return os.environ.get(_PREFIX + name.upper())
+
+
+def keys_folder() -> Path:
+    """Where this user's signing keys are: ``valuestore/keys`` in the configuration folder (XDG).
+
+    Raises: ConfigError without a home folder.
+    """
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    try:
+        return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "valuestore" / "keys"
+    except RuntimeError as error:
+        raise ConfigError("keys", "this user has no home folder; set VALUESTORE_KEY_FILE") from error
+
+
+def key_file() -> Path | None:
+    """What ``VALUESTORE_KEY_FILE`` names. No setting of a repository, whose folder others may write to."""
+    text = environment("key_file")
+    return Path(text).absolute() if text else None
+
+
+def contact_hosts() -> frozenset[str]:
+    """Servers (``host`` or ``host:port``; ``*``: any) that values from a store may have us call.
+
+    From ``VALUESTORE_CONTACT_HOSTS``, separated by commas. See ``values/location.py``.
+    """
+    names = (environment("contact_hosts") or "").split(",")
+    return frozenset(name.strip().lower() for name in names if name.strip())
+
+
+def cache_folder() -> str | None:
+    """This user's folder for what can be made again; None if there is no home, or it is switched off.
+
+    ``VALUESTORE_CACHE`` (``off``: none), else as the XDG base directory specification has it.
+    """
+    if (own := environment("cache")) is not None:
+        return own if os.path.isabs(own) else None
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):
+        home = os.path.expanduser("~")
+        if not os.path.isabs(home):
+            return None
+        base = os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
+    return os.path.join(base, "valuestore")
 
 
 def _from_environment(known: Mapping[str, type]) -> dict[str, str]:

@@ -14,8 +14,9 @@
     |  |- SizeMismatch              (ValueError) the stream is not as long as declared
     |  |- StoreClosed               used after close()
     |  |- StoreReadOnly             (PermissionError) writes are refused here
-    |  `- StoreUnavailable          (ConnectionError) no answer in time, no permission, disk error
-    |     `- CredentialsRejected    (PermissionError) wrong, expired or missing; another try will not help
+    |  |- StoreUnavailable          (ConnectionError) no answer in time, no permission, disk error
+    |  |  `- CredentialsRejected    (PermissionError) wrong, expired or missing; another try will not help
+    |  `- KeyUnusable               (PermissionError) the key that signs cannot be read, made or trusted
     |- PayloadError                 a stored value cannot be given back
     |  |- PayloadMissing            (KeyError) the bytes are gone
     |  |- PayloadCorrupt            the bytes do not hash to their address
@@ -181,6 +182,16 @@ class CredentialsRejected(StoreUnavailable, PermissionError):
     def __str__(self) -> str:
         place, reason = self.args
         return f"{place} rejected the credentials ({reason}); renew them, or see where it looks for them"
+
+
+class KeyUnusable(StoreError, PermissionError):
+    """The key that signs pickled values cannot be read, made or trusted. Facts: file, problem and remedy."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(place, problem)
+
+    def __str__(self) -> str:
+        return f"signing key {self.args[0]}: {self.args[1]}"
 
 
 # --- payloads and identity ----------------------------------------------------------------------

@@ -1,16 +1,122 @@
 """The one gate through which stored bytes become objects: every unpickler of the project is here.
 
 The plain unpickler resolves nothing: it can build None, bool, int, float, str, bytes, list, tuple, dict
-and no other thing, whoever wrote the bytes. A test greps the tree for any loader outside this file.
+and no other thing, whoever wrote the bytes. The signed one builds anything, and is asked only after the
+bytes proved to come from a key of this user's ring, for the very value they are given for. A test greps
+the tree for any loader outside this file.
 """
 
 from __future__ import annotations
 
+import hmac
 import io
 import pickle
+import struct
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from valuestore.errors import DecodeError
+import blake3
+
+from valuestore.errors import DecodeError, KeyUnusable, UntrustedPayload
+from valuestore.hashing import Bytes
+from valuestore.values.keys import KeyRing
+from valuestore.values.pickling import dump_signed
+
+__all__ = [
+    "Claim",
+    "Envelope",
+    "decode_envelope",
+    "decode_plain",
+    "dump_signed",
+    "encode_envelope",
+    "load_signed",
+    "sign",
+]
+
+_FORMAT = b"valuestore/signed/1\0"
+_MAGIC = b"\x93valuestore-signed\x01"
+_KEY_ID_BYTES = 8
+_MAC_BYTES = 32
+_HEADER_BYTES = len(_MAGIC) + _KEY_ID_BYTES + _MAC_BYTES
+_HEX = frozenset(b"0123456789abcdef")
+_RECOMPUTE = "run the pipeline again to compute it anew"
+
+
+# --- signed pickles -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a signature vouches for beside the bytes: whose they are, and as what they may be read."""
+
+    repository_id: str
+    value_hash: str
+    type_name: str
+    codec: str
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A payload of codec ``pickle``: signature and pickle bytes, nothing of which is believed yet."""
+
+    key_id: str
+    mac: bytes
+    data: Bytes
+
+
+def sign(data: Bytes, claim: Claim, keys: KeyRing) -> tuple[str, bytes]:
+    """Key id, and 32 bytes of HMAC-SHA256 over format, claim and digest of the data. Raises: KeyUnusable."""
+    key = keys.signing
+    return key.key_id, key.mac(_signed_bytes(data, claim, key.key_id))
+
+
+def load_signed(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRing) -> Any:
+    """The object, if a key of the ring vouches for these bytes under this claim.
+
+    Raises: UntrustedPayload, before anything is unpickled; DecodeError if a class has vanished or changed.
+    """
+    try:
+        key = keys.find(key_id)
+    except KeyUnusable as error:
+        raise UntrustedPayload(claim.value_hash, claim.codec, str(error)) from error
+    if key is None:
+        fix = f"it was signed by key {key_id}: `valuestore keys add FILE` with that key, or {_RECOMPUTE}"
+        raise UntrustedPayload(claim.value_hash, claim.codec, fix)
+    if not hmac.compare_digest(mac, key.mac(_signed_bytes(data, claim, key_id))):
+        fix = f"its signature by key {key_id} is wrong, so it is not what was stored: {_RECOMPUTE}"
+        raise UntrustedPayload(claim.value_hash, claim.codec, fix)
+    try:
+        return pickle.loads(data)  # noqa: S301  # signed by this user, for this value
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a class does, down to sys.exit
+        raise DecodeError(claim.type_name, f"its pickle no longer fits ({type(error).__name__})") from error
+
+
+def encode_envelope(key_id: str, mac: bytes, data: Bytes) -> bytes:
+    """The payload of codec ``pickle``: magic, key id, signature, pickle."""
+    return b"".join((_MAGIC, key_id.encode("ascii"), mac, data))
+
+
+def decode_envelope(data: Bytes) -> Envelope:
+    """What ``encode_envelope`` put together; nothing is believed or unpickled. Raises: DecodeError."""
+    view = memoryview(data).cast("B")
+    header = bytes(view[:_HEADER_BYTES])
+    key_id = header[len(_MAGIC) : -_MAC_BYTES]
+    if len(header) != _HEADER_BYTES or not header.startswith(_MAGIC) or not _HEX.issuperset(key_id):
+        raise DecodeError("pickle", "damaged: it is not in a signed envelope")
+    return Envelope(key_id.decode("ascii"), header[-_MAC_BYTES:], view[_HEADER_BYTES:])
+
+
+def _signed_bytes(data: Bytes, claim: Claim, key_id: str) -> bytes:
+    """What the MAC is over. Every part has its length before it, so no two claims give the same bytes."""
+    digest = blake3.blake3(data).digest()  # a collision-resistant one, whatever the repository's algorithm is
+    facts = (claim.repository_id, claim.value_hash, claim.type_name, claim.codec, key_id)
+    parts = [*(fact.encode("utf-8", "surrogatepass") for fact in facts), digest]
+    return _FORMAT + b"".join(struct.pack(">Q", len(part)) + part for part in parts)
+
+
+# --- plain data -----------------------------------------------------------------------------------
 
 
 class _PlainUnpickler(pickle.Unpickler):
