@@ -55,8 +55,8 @@ def test_stats_count_rows_and_bytes(cli: Cli) -> None:
 
 def test_db_current_names_the_revision(cli: Cli) -> None:
     cli("init")
-    assert cli("db", "current").out == "0001 (newest)\n"
-    assert cli("db", "upgrade").out == "0001 (newest already)\n"
+    assert cli("db", "current").out == "0002 (newest)\n"
+    assert cli("db", "upgrade").out == "0002 (newest already)\n"
 
 
 def test_db_current_names_a_newer_revision_too(cli: Cli, here: Path) -> None:

@@ -97,8 +97,8 @@ def test_a_statement_that_writes_is_refused(asked: Cli, here: Path, sql: str) ->
 
 
 def test_columns_of_a_table_can_be_asked(asked: Cli) -> None:
-    assert "execution_id" in asked("pragma table_info(job)").out
-    assert "execution_id" in asked("select name from pragma_table_info('job')").out
+    assert "execution_no" in asked("pragma table_info(job)").out
+    assert "execution_no" in asked("select name from pragma_table_info('job')").out
 
 
 def test_json_functions_read_previews(asked: Cli) -> None:

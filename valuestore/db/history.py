@@ -84,7 +84,7 @@ class History:
         """Finished calls with this result: task and call hash."""
         query = (
             "SELECT t.task_name AS task, c.call_hash FROM call_node c "
-            "JOIN task t ON t.task_hash = c.task_hash WHERE c.value_hash = :id "
+            "JOIN task t ON t.task_no = c.task_no WHERE c.value_hash = :id "
             "ORDER BY c.call_hash LIMIT :limit"
         )
         return self._rows(query, {"id": value_hash, "limit": limit})
@@ -110,10 +110,11 @@ class History:
             "execution": "SELECT * FROM executions WHERE execution_id = :id",
             "job": "SELECT v.*, j.traceback FROM jobs v JOIN job j ON j.job_id = v.job_id "
             "WHERE v.job_id = :id",
-            "call": "SELECT c.*, t.task_name AS task, v.preview AS result FROM call_node c "
-            "JOIN task t ON t.task_hash = c.task_hash LEFT JOIN value v ON v.value_hash = c.value_hash "
+            "call": "SELECT c.call_hash, t.task_name AS task, t.task_hash, c.args_hash, c.value_hash, "
+            "v.preview AS result, c.task_set_hash, c.external_set_hash, c.replayable FROM call_node c "
+            "JOIN task t ON t.task_no = c.task_no LEFT JOIN value v ON v.value_hash = c.value_hash "
             "WHERE c.call_hash = :id",
-            "task": "SELECT * FROM task WHERE task_hash = :id",
+            "task": "SELECT task_hash, task_name, version, source FROM task WHERE task_hash = :id",
             "value": "SELECT value_hash, type_name, codec, payload_digest, size, "
             "inline IS NOT NULL AS is_inline, preview FROM value WHERE value_hash = :id",
         }
@@ -129,7 +130,7 @@ class History:
 
     def tags(self, entity_id: str) -> dict[str, str]:
         """The current tags of a record: key -> JSON."""
-        query = "SELECT key, value FROM tag WHERE entity_id = :id AND is_current ORDER BY tag_id"
+        query = "SELECT key, value FROM tag WHERE entity_id = :id AND ended IS NULL ORDER BY tag_id"
         return dict(self._rows(query, {"id": entity_id}).rows)
 
     def payload_digests(self) -> list[Digest]:

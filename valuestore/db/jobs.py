@@ -57,6 +57,8 @@ class ExecutionRow(NamedTuple):
     status: str
     started: int
     ended: int | None
+    updated: int | None = None
+    command: str | None = None
 
 
 class JobRow(NamedTuple):
@@ -83,6 +85,9 @@ class CallRow(NamedTuple):
     args_hash: Digest
     value_hash: Digest
     children: tuple[Digest, ...]
+    task_set_hash: Digest | None = None
+    external_set_hash: Digest | None = None
+    replayable: bool = False
 
 
 def eval_hash(task_hash: Digest, args_hash: Digest, algorithm: str = DEFAULT_ALGORITHM) -> Digest:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.schema import SetColumnComment, SetTableComment
 
 from valuestore.db.engine import Database
 from valuestore.db.schema import metadata, repository
@@ -21,10 +22,10 @@ from valuestore.errors import DatabaseError, NotARepository, SchemaTooNew, Schem
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this code reads and writes."""
 
-KNOWN = ("0001",)
+KNOWN = ("0001", "0002")
 """Every revision that this code can upgrade from, oldest first."""
 
 
@@ -92,6 +93,7 @@ def upgrade(database: Database, target: str = "head") -> str:
             command.upgrade(config, target)
             for statement in create_statements(database.dialect.name):
                 connection.execute(text(statement))
+            _set_comments(connection)
     return current(database) or ""
 
 
@@ -119,6 +121,16 @@ def _create(database: Database, settings: dict[str, str]) -> None:
         connection.execute(
             repository.insert(), [{"name": name, "value": value} for name, value in recorded.items()]
         )
+
+
+def _set_comments(connection: Connection) -> None:
+    """Comments hold no data: like the views, they are made anew with each migration."""
+    if not connection.dialect.supports_comments:
+        return
+    for table in metadata.sorted_tables:
+        connection.execute(SetTableComment(table))
+        for column in table.columns:
+            connection.execute(SetColumnComment(column))
 
 
 def _copy(database: Database, destination: Path) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Table
 from valuestore.db import schema
 from valuestore.db.engine import Database
 from valuestore.db.jobs import CallRow, ExecutionRow, JobRow, TaskRow
+from valuestore.db.numbers import execution_numbers, task_numbers
 from valuestore.db.tags import TagRow
 from valuestore.errors import StoreClosed
 from valuestore.hashing import Digest
@@ -35,14 +36,21 @@ _LONGEST_WAIT_SECONDS = 0.5
 _KNOWN_VALUES = 200_000
 
 _ORDER = (
+    schema.task,
+    schema.execution,
+    schema.dependency,
     schema.value,
     schema.payload,
-    schema.task,
+    schema.subvalue,
+    schema.file,
+    schema.handle,
+    schema.handle_edge,
     schema.evaluation,
+    schema.set_member,
     schema.call_node,
     schema.call_edge,
     schema.argument,
-    schema.execution,
+    schema.argument_source,
     schema.job,
     schema.tag,
 )
@@ -95,7 +103,7 @@ class Recorder:
         """Record what one step of a call gave: the cache entry."""
         with self._adding():
             self._add_value(ref)
-            self._rows["evaluation"].append((eval_hash, task_hash, args_hash, ref.value_hash))
+            self._rows["evaluation"].append((eval_hash, ref.value_hash))
 
     def record_arguments(self, args_hash: Digest, arguments: Mapping[str, ValueRef]) -> None:
         """Record what a call is given, by parameter name in the order of the signature."""
@@ -111,7 +119,15 @@ class Recorder:
                 self._add_value(result)
             if call is not None:
                 self._rows["call_node"].append(
-                    (call.call_hash, call.task_hash, call.args_hash, call.value_hash)
+                    (
+                        call.call_hash,
+                        call.task_hash,
+                        call.args_hash,
+                        call.value_hash,
+                        call.task_set_hash,
+                        call.external_set_hash,
+                        call.replayable,
+                    )
                 )
                 self._rows["call_edge"].extend(
                     (call.call_hash, position, child) for position, child in enumerate(call.children)
@@ -216,14 +232,22 @@ class Recorder:
             try:
                 self._make_durable()
                 with self.database.write() as connection:
-                    for name, rows in batch.items():
-                        if rows:
-                            self._statements[name](connection, rows)
+                    self._write_rows(connection, batch)
             except BaseException:
                 self._put_back(batch, jobs)
                 raise
             ended = time.monotonic()
             self._busy_until = ended + min(_COMMIT_SHARE * (ended - started), _LONGEST_WAIT_SECONDS)
+
+    def _write_rows(self, connection: Connection, batch: dict[str, list[tuple[Any, ...]]]) -> None:
+        for table in (schema.task, schema.execution):
+            if batch[table.name]:
+                self._statements[table.name](connection, batch[table.name])
+        numbered = _numbered(connection, batch["call_node"], batch["job"])
+        for table in _ORDER[2:]:
+            rows = numbered.get(table.name, batch[table.name])
+            if rows:
+                self._statements[table.name](connection, rows)
 
     def _put_back(self, batch: dict[str, list[tuple[Any, ...]]], jobs: int) -> None:
         with self._lock:
@@ -231,6 +255,18 @@ class Recorder:
                 self._rows[name][:0] = rows
             self._jobs += jobs
             self._oldest = time.monotonic()
+
+
+def _numbered(
+    connection: Connection, calls: list[tuple[Any, ...]], jobs: list[tuple[Any, ...]]
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of ``call_node`` and ``job`` with numbers in the place of task hashes and execution ids."""
+    tasks = task_numbers(connection, {row[1] for row in calls} | {row[3] for row in jobs})
+    runs = execution_numbers(connection, {row[1] for row in jobs})
+    return {
+        "call_node": [(row[0], tasks[row[1]], *row[2:]) for row in calls],
+        "job": [(row[0], runs[row[1]], row[2], tasks[row[3]], *row[4:]) for row in jobs],
+    }
 
 
 def _flush_in_background(reference: weakref.ref[Recorder]) -> None:
@@ -256,17 +292,25 @@ def _flush_in_background(reference: weakref.ref[Recorder]) -> None:
 
 
 def _insert(table: Table, database: Database) -> Callable[[Connection, list[tuple[Any, ...]]], None]:
-    """An INSERT that leaves rows alone which are there; only an execution's end replaces its start."""
+    """An INSERT that leaves rows alone which are there, but for two tables.
+
+    An execution's end replaces its start, and a call's newest result the one before, which may be stale.
+    """
     dialect = import_module(f"sqlalchemy.dialects.{database.dialect.name}")  # the other is slow to import
     insert = dialect.insert(table)
+    new = insert.excluded
     if table is schema.execution:
-        new = insert.excluded
         statement = insert.on_conflict_do_update(
-            index_elements=["execution_id"], set_={"status": new.status, "ended": new.ended}
+            index_elements=["execution_id"],
+            set_={"status": new.status, "ended": new.ended, "updated": new.updated},
+        )
+    elif table is schema.evaluation:
+        statement = insert.on_conflict_do_update(
+            index_elements=["eval_hash"], set_={"value_hash": new.value_hash}
         )
     else:
         statement = insert.on_conflict_do_nothing()
-    names = [column.name for column in table.columns]
+    names = [column.name for column in table.columns if column is not table.autoincrement_column]
     compiled = statement.compile(dialect=database.dialect, column_keys=names)
     sql = str(compiled)
     if compiled.positional:

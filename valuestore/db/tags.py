@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from valuestore.db.jobs import clean_text, new_id, now
+from valuestore.hashing import hash_bytes
 
 ENTITIES = ("execution", "job", "call", "task", "value")
 
@@ -19,19 +20,23 @@ class TagRow(NamedTuple):
     entity_id: str
     key: str
     value: str
-    is_current: bool
+    value_digest: str
+    author: str | None
     created: int
+    ended: int | None
+    ended_by: str | None
 
 
 def tag_rows(entity: str, entity_id: str, tags: Mapping[str, Any]) -> list[TagRow]:
     """The rows that label one record. Raises: TypeError or ValueError for a value that is not JSON."""
-    created = now()
-    return [
-        TagRow(
-            new_id(), entity, entity_id, clean_text(key), json.dumps(value, allow_nan=False), True, created
-        )
-        for key, value in tags.items()
-    ]
+    return [tag_row(entity, entity_id, key, value) for key, value in tags.items()]
+
+
+def tag_row(entity: str, entity_id: str, key: str, value: Any, author: str | None = None) -> TagRow:
+    """The row of one current tag. Raises: TypeError or ValueError for a value that is not JSON."""
+    text = json.dumps(value, allow_nan=False)
+    digest = hash_bytes(text.encode())
+    return TagRow(new_id(), entity, entity_id, clean_text(key), text, digest, author, now(), None, None)
 
 
 def parse_tag(text: str) -> tuple[str, Any]:

@@ -10,23 +10,24 @@ VIEWS = {
         SELECT e.execution_id, e.label, e.status,
                {started} AS started,
                CASE WHEN e.ended IS NOT NULL THEN (e.ended - e.started) / 1000000.0 END AS seconds,
-               (SELECT count(*) FROM job j WHERE j.execution_id = e.execution_id) AS jobs,
+               (SELECT count(*) FROM job j WHERE j.execution_no = e.execution_no) AS jobs,
                (SELECT count(*) FROM job j
-                 WHERE j.execution_id = e.execution_id AND j.status = 'done') AS executed,
+                 WHERE j.execution_no = e.execution_no AND j.status = 'done') AS executed,
                (SELECT count(*) FROM job j
-                 WHERE j.execution_id = e.execution_id AND j.status = 'cached') AS cached,
+                 WHERE j.execution_no = e.execution_no AND j.status = 'cached') AS cached,
                (SELECT count(*) FROM job j
-                 WHERE j.execution_id = e.execution_id AND j.status = 'failed') AS failed
+                 WHERE j.execution_no = e.execution_no AND j.status = 'failed') AS failed
           FROM execution e
     """,
     "jobs": """
-        SELECT j.job_id, j.execution_id, j.parent_id, t.task_name AS task, j.status,
+        SELECT j.job_id, e.execution_id, j.parent_id, t.task_name AS task, j.status,
                {started} AS started,
                (j.ended - j.started) / 1000000.0 AS seconds,
                v.type_name AS result_type, v.preview AS result, j.error,
-               j.call_hash, j.task_hash, COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash
+               j.call_hash, t.task_hash, COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash
           FROM job j
-          LEFT JOIN task t ON t.task_hash = j.task_hash
+          LEFT JOIN execution e ON e.execution_no = j.execution_no
+          LEFT JOIN task t ON t.task_no = j.task_no
           LEFT JOIN call_node c ON c.call_hash = j.call_hash
           LEFT JOIN value v ON v.value_hash = c.value_hash
     """,
