@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valuestore.errors import PayloadCorrupt
-from valuestore.hashing import Digest, hash_bytes
+from valuestore.hashing import Bytes, Digest, hash_bytes
 from valuestore.stores.content import ContentStore
 from valuestore.stores.data import Data
 from valuestore.values.registry import Encoded, Payload, TypeRegistry
@@ -55,19 +55,19 @@ class Archive:
 
     def store(self, encoded: Encoded) -> ValueRef:
         """The ref of an object encoded before, its bytes stored if they are too many to travel inline."""
-        payload = encoded.payload
-        size = payload.size
+        pieces = encoded.pieces()
+        size = sum(map(len, pieces))
         if size <= self.inline_max_bytes:
-            inline = payload.data
+            inline = b"".join(pieces)
             digest = hash_bytes(inline, algorithm=self.registry.algorithm.name)
         else:
-            digest = self.payloads.put(_one(payload)).digest
+            digest = self.payloads.put(_data(pieces)).digest
             inline = None
         encoded.check()
         return ValueRef(
             encoded.value_hash,
-            payload.type_name,
-            payload.codec,
+            encoded.type_name,
+            encoded.codec,
             digest,
             size,
             inline,
@@ -86,9 +86,8 @@ class Archive:
     def copy(self, encoded: Encoded) -> Any:
         """Another object from the bytes that were hashed. Raises: NotHashableError if it changed since."""
         payload = encoded.payload
-        data = payload.data
         encoded.check()
-        return self.registry.load(Payload(payload.type_name, payload.codec, data), encoded.value_hash)
+        return self.registry.load(payload, encoded.value_hash)
 
     def read(self, ref: ValueRef) -> bytes:
         """The verified payload bytes. Raises: as ``unpack``, DecodeError excepted."""
@@ -105,6 +104,6 @@ class Archive:
         return wanted - self.payloads.has_many(wanted) if wanted else set()
 
 
-def _one(payload: Payload) -> Data:
-    """What the payload store is given: bytes as they are, pieces one after the other."""
-    return payload.content if isinstance(payload.content, bytes) else map(bytes, payload.content)
+def _data(pieces: tuple[Bytes, ...]) -> Data:
+    """What the payload store is given: bytes as they are, or the pieces one after the other."""
+    return pieces[0] if len(pieces) == 1 else pieces

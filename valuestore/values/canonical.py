@@ -11,14 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from valuestore.errors import DecodeError, NotHashableError, ValuestoreError
-from valuestore.hashing import NotPlain, encode_plain
+from valuestore.hashing import Bytes, NotPlain, encode_plain
 from valuestore.values.value import Plain, Value
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
 NODE = "\0"
 _TUPLE = "builtins.tuple"
@@ -33,14 +30,14 @@ _LONGEST_PATH = 200
 class Codec:
     """A format of its own for the objects of one class, such as ``.npy``: object <-> bytes.
 
-    ``encode`` gives the bytes in pieces, which may be views of the object's own memory. ``decode`` takes
+    ``encode`` gives the bytes in pieces, which may be views (of format B) of the object's own memory. ``decode`` takes
     bytes or a read-only view of them and must execute nothing that they name. An object that does not
     ``fit`` the format is stored by its rule's state instead.
     """
 
     name: str
-    encode: Callable[[Any], Iterable[Buffer]]
-    decode: Callable[[Buffer], Any]
+    encode: Callable[[Any], Iterable[Bytes]]
+    decode: Callable[[Bytes], Any]
     fits: Callable[[Any], bool] = field(default=lambda _: True)
 
 
@@ -79,10 +76,10 @@ class Rules(Protocol):
     def rule_named(self, type_name: str, /) -> TypeRule:
         """The rule behind a stored type name. Raises: DecodeError."""
 
-    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Buffer]:
+    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
         """The object's bytes in that format, in pieces. Raises: UntrustedPayload."""
 
-    def decode(self, codec: str, type_name: str, data: Buffer, /) -> Any:
+    def decode(self, codec: str, type_name: str, data: Bytes, /) -> Any:
         """The object that a codec made these bytes from. Raises: DecodeError, UntrustedPayload."""
 
 

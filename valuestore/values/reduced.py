@@ -13,16 +13,14 @@ import copyreg
 import functools
 import types
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from valuestore.hashing import Bytes
 from valuestore.values.canonical import Codec, Refused, TypeRule
 from valuestore.values.ownership import is_own_class
 from valuestore.values.reduction import name_of, reduction
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, type_name_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
 
 _NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)
 _CODE = (
@@ -62,11 +60,11 @@ class Reducing:
         """As the registry has it. Raises: DecodeError."""
         return self.registry.rule_named(type_name)
 
-    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Buffer]:
+    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
         """As the registry does. Raises: UntrustedPayload."""
         return self.registry.encode_as(codec, obj)
 
-    def decode(self, codec: str, type_name: str, data: Buffer, /) -> Any:
+    def decode(self, codec: str, type_name: str, data: Bytes, /) -> Any:
         """As the registry does. Raises: DecodeError, UntrustedPayload."""
         return self.registry.decode(codec, type_name, data)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valuestore.errors import DecodeError, NotHashableError
 from valuestore.hashing import (
     DEFAULT_ALGORITHM,
+    Bytes,
     Digest,
     active_algorithm,
     domain_tag,
@@ -44,39 +45,16 @@ from valuestore.values.value import (
     value_types,
 )
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
-
 _COPY_MAX_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Stored bytes and what they are: the codec that reads them and the type they become.
-
-    ``content`` is the bytes, or their pieces: large ones are views of the object's own memory.
-    """
+    """Stored bytes and what they are: the codec that reads them and the type they become."""
 
     type_name: str
     codec: str
-    content: bytes | tuple[Buffer, ...]
-
-    @property
-    def data(self) -> bytes:
-        """The bytes in one piece."""
-        return self.content if isinstance(self.content, bytes) else b"".join(self.content)
-
-    @property
-    def chunks(self) -> tuple[Buffer, ...]:
-        """The bytes in pieces, not copied."""
-        return (self.content,) if isinstance(self.content, bytes) else self.content
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        if isinstance(self.content, bytes):
-            return len(self.content)
-        return sum(memoryview(chunk).nbytes for chunk in self.content)
+    data: bytes
 
 
 class Encoded:
@@ -92,7 +70,7 @@ class Encoded:
         value_hash: Digest,
         type_name: str,
         codec: str,
-        payload: bytes | Callable[[], tuple[Buffer, ...]],
+        payload: bytes | Callable[[], tuple[Bytes, ...]],
         lowered: Plain,
         parts: tuple[Encoded, ...] = (),
         external: str | None = None,
@@ -109,9 +87,14 @@ class Encoded:
 
     @property
     def payload(self) -> Payload:
-        """The payload. In a format that shows the object's own memory, it changes with the object."""
-        content = self._payload if isinstance(self._payload, bytes) else self._payload()
-        return Payload(self.type_name, self.codec, content)
+        """The payload, its bytes in one piece."""
+        pieces = self.pieces()
+        data = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
+        return Payload(self.type_name, self.codec, data)
+
+    def pieces(self) -> tuple[Bytes, ...]:
+        """The payload's bytes; large ones are views of the object's own memory and change with it."""
+        return (self._payload,) if isinstance(self._payload, bytes) else self._payload()
 
     def check(self) -> None:
         """Call it once the payload's bytes are copied. Raises: NotHashableError if the object changed."""
@@ -207,13 +190,13 @@ class TypeRegistry:
             return decode(payload.codec, payload.data, self)
         return self.decode(payload.codec, payload.type_name, payload.data, value_hash)
 
-    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Buffer]:
+    def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
         """The object's bytes in that format. Raises: UntrustedPayload for want of a key."""
         if codec is PICKLED:
             return [dump_leaf(obj, type_name_of(type(obj)), self.hash(obj), self.signer)]
         return codec.encode(obj)
 
-    def decode(self, codec: str, type_name: str, data: Buffer, /, value_hash: str | None = None) -> Any:
+    def decode(self, codec: str, type_name: str, data: Bytes, /, value_hash: str | None = None) -> Any:
         """The object that a codec, which is not one of plain data, made these bytes from.
 
         Raises: DecodeError, UntrustedPayload.
@@ -238,7 +221,7 @@ class TypeRegistry:
             return preview_text(decode(TEXT, payload.data, self))
         if payload.codec == BYTES:
             return preview_bytes(payload.data)
-        return preview(decode_lowered(payload.codec, payload.data), payload.size)
+        return preview(decode_lowered(payload.codec, payload.data), len(payload.data))
 
     def _encode_plain(self, obj: object) -> bytes | None:
         try:
@@ -267,7 +250,7 @@ class TypeRegistry:
             data = encode_plain(lowered.stored) if lowered.differs else hashed
             return Encoded(digest, type_name, TAGGED, data, lowered.hashed, parts, external)
 
-        def encode_again() -> tuple[Buffer, ...]:
+        def encode_again() -> tuple[Bytes, ...]:
             return tuple(self.encode_as(codec, obj))
 
         def check() -> None:

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from valuestore.errors import DecodeError, UntrustedPayload
-from valuestore.hashing import encode_plain
+from valuestore.hashing import Bytes, encode_plain
 from valuestore.values import trust
 from valuestore.values.canonical import Codec
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer  # collections.abc has it from 3.12 on
-
     from valuestore.values.keys import KeyRing
 
 
@@ -44,7 +42,7 @@ def dump_leaf(obj: object, type_name: str, value_hash: str, signer: Signer | Non
     return encode_plain((value_hash, key_id, mac, data))
 
 
-def load_leaf(data: Buffer, type_name: str, value_hash: str | None, signer: Signer | None) -> Any:
+def load_leaf(data: Bytes, type_name: str, value_hash: str | None, signer: Signer | None) -> Any:
     """The object, if a key of ours signed it as this very value. Raises: UntrustedPayload, DecodeError."""
     signed_hash, key_id, mac, pickled = signature_of(data)
     if signer is None:
@@ -56,7 +54,7 @@ def load_leaf(data: Buffer, type_name: str, value_hash: str | None, signer: Sign
     return trust.load_signed(pickled, signer.claim(signed_hash, type_name), key_id, mac, signer.keys())
 
 
-def signature_of(data: Buffer) -> tuple[str, str, bytes, bytes]:
+def signature_of(data: Bytes) -> tuple[str, str, bytes, bytes]:
     """Value hash, key id, signature and pickle of a leaf, unverified. Raises: DecodeError."""
     leaf = trust.decode_plain(bytes(data))
     if not (isinstance(leaf, tuple) and [type(part) for part in leaf] == [str, str, bytes, bytes]):
@@ -64,7 +62,7 @@ def signature_of(data: Buffer) -> tuple[str, str, bytes, bytes]:
     return leaf
 
 
-def _refuse(_data: Buffer) -> Any:
+def _refuse(_data: Bytes) -> Any:
     raise DecodeError("pickle", "a pickle is read through its repository alone")
 
 
