@@ -30,9 +30,9 @@ _LONGEST_PATH = 200
 class Codec:
     """A format of its own for the objects of one class, such as ``.npy``: object <-> bytes.
 
-    ``encode`` gives the bytes in pieces, which may be views (of format B) of the object's own memory. ``decode`` takes
-    bytes or a read-only view of them and must execute nothing that they name. An object that does not
-    ``fit`` the format is stored by its rule's state instead.
+    ``encode`` gives the bytes in pieces, which may be views (of format B) of the object's own memory.
+    ``decode`` takes bytes or a read-only view of them and must execute nothing that they name. An object
+    that does not ``fit`` the format is stored by its rule's state instead.
     """
 
     name: str

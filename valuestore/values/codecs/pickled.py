@@ -14,6 +14,7 @@ from valuestore.errors import DecodeError, UntrustedPayload
 from valuestore.hashing import Bytes, encode_plain
 from valuestore.values import trust
 from valuestore.values.canonical import Codec
+from valuestore.values.pickling import dump_signed
 
 if TYPE_CHECKING:
     from valuestore.values.keys import KeyRing
@@ -37,29 +38,30 @@ def dump_leaf(obj: object, type_name: str, value_hash: str, signer: Signer | Non
         raise UntrustedPayload(
             value_hash, PICKLED.name, "it is stored signed by a repository alone: use Repository.put"
         )
-    data = trust.dump_signed(obj)
+    data = dump_signed(obj)
     key_id, mac = trust.sign(data, signer.claim(value_hash, type_name), signer.keys())
-    return encode_plain((value_hash, key_id, mac, data))
+    return encode_plain((value_hash, trust.encode_envelope(key_id, mac, data)))
 
 
 def load_leaf(data: Bytes, type_name: str, value_hash: str | None, signer: Signer | None) -> Any:
     """The object, if a key of ours signed it as this very value. Raises: UntrustedPayload, DecodeError."""
-    signed_hash, key_id, mac, pickled = signature_of(data)
+    signed_hash, envelope = signature_of(data)
     if signer is None:
         raise UntrustedPayload(signed_hash, PICKLED.name, "read it through its repository: Repository.get")
     if value_hash is not None and value_hash != signed_hash:
         raise UntrustedPayload(
             value_hash, PICKLED.name, f"it was signed as {signed_hash}; run the pipeline again"
         )
-    return trust.load_signed(pickled, signer.claim(signed_hash, type_name), key_id, mac, signer.keys())
+    claim = signer.claim(signed_hash, type_name)
+    return trust.load_signed(envelope.data, claim, envelope.key_id, envelope.mac, signer.keys())
 
 
-def signature_of(data: Bytes) -> tuple[str, str, bytes, bytes]:
-    """Value hash, key id, signature and pickle of a leaf, unverified. Raises: DecodeError."""
+def signature_of(data: Bytes) -> tuple[str, trust.Envelope]:
+    """The value hash of a leaf and its signed pickle, nothing verified. Raises: DecodeError."""
     leaf = trust.decode_plain(bytes(data))
-    if not (isinstance(leaf, tuple) and [type(part) for part in leaf] == [str, str, bytes, bytes]):
+    if not (isinstance(leaf, tuple) and [type(part) for part in leaf] == [str, bytes]):
         raise DecodeError("pickle", "it is no signed pickle")
-    return leaf
+    return leaf[0], trust.decode_envelope(leaf[1])
 
 
 def _refuse(_data: Bytes) -> Any:
