@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from valuestore.scheduler.scheduler import Scheduler as Scheduler
     from valuestore.stores.base import open_store as open_store
     from valuestore.tasks.task import task as task
+    from valuestore.values.dir import Dir as Dir
     from valuestore.values.file import File as File
+    from valuestore.values.fileset import FileSet as FileSet
     from valuestore.values.registry import TypeRegistry as TypeRegistry
     from valuestore.values.registry import get_type_registry as get_type_registry
     from valuestore.values.value import Value as Value
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Dir": "values.dir",
     "File": "values.file",
+    "FileSet": "values.fileset",
     "Repository": "repository",
     "Scheduler": "scheduler.scheduler",
     "TypeRegistry": "values.registry",
@@ -36,7 +40,9 @@ _HOMES = {
 }
 
 __all__ = [  # the table above, which a test compares with the imports above
+    "Dir",
     "File",
+    "FileSet",
     "Repository",
     "Scheduler",
     "TypeRegistry",
