@@ -20,6 +20,7 @@ import blake3
 from valuestore.errors import DecodeError, KeyUnusable, UntrustedPayload
 from valuestore.hashing import Bytes
 from valuestore.values.keys import KeyRing
+from valuestore.values.opcodes import check_plain
 from valuestore.values.pickling import dump_signed
 
 __all__ = [
@@ -129,18 +130,25 @@ class _PlainUnpickler(pickle.Unpickler):
         raise DecodeError("plain", "it refers to an object outside itself")
 
 
-def decode_plain(data: bytes) -> Any:
+class _Whole(io.BytesIO):
+    """Bytes that an unpickler can look at as a whole, without a copy; else it asks for each opcode."""
+
+    def peek(self, _size: int = 0, /) -> bytes:
+        """All that is not read yet; ``io.BufferedReader.peek`` may give more than asked for, too."""
+        return self.getvalue()[self.tell() :]
+
+
+def decode_plain(data: Bytes) -> Any:
     """The plain data that ``hashing.encode_plain`` made these bytes from.
 
-    Raises: DecodeError for anything else: truncated or trailing bytes, a global, a persistent id.
+    Takes memory in proportion to the bytes, whatever they claim. Raises: DecodeError for anything else:
+    truncated or trailing bytes, a global, a persistent id, a memo, a duplicate, a length with nothing behind.
     """
-    stream = io.BytesIO(data)
+    data = data if type(data) is bytes else bytes(data)
+    check_plain(data)
     try:
-        obj = _PlainUnpickler(stream).load()
+        return _PlainUnpickler(_Whole(data)).load()
     except DecodeError:
         raise
     except Exception as error:  # the unpickler raises a dozen types on damaged input
         raise DecodeError("plain", f"damaged ({type(error).__name__})") from error
-    if stream.tell() != len(data):
-        raise DecodeError("plain", "bytes after its end")
-    return obj
