@@ -94,9 +94,12 @@ class Repository:
         self.recorder.record_values((ref,))
         return ref
 
-    def get(self, value_hash: str) -> Any:
-        """The value. Raises: NotFound, PayloadMissing, PayloadCorrupt, DecodeError, UntrustedPayload."""
-        return self.archive.unpack(self.find_value(value_hash))
+    def get(self, value_hash: str, *, copy: bool = True) -> Any:
+        """The value. Without ``copy``, arrays and frames are read-only, and show the payload's file itself.
+
+        Raises: NotFound, PayloadMissing, PayloadCorrupt, DecodeError, UntrustedPayload.
+        """
+        return self.archive.unpack(self.find_value(value_hash), copy=copy)
 
     def find_value(self, value_hash: str) -> ValueRef:
         """What is known of a value, without loading it. Raises: NotFound; BadKey if that is no digest."""

@@ -114,6 +114,10 @@ class Store(ABC):
         """How many bytes are at ``key``. Raises: NotFound."""
         return self.stat(key).size
 
+    def map(self, key: str) -> memoryview:
+        """The data, read-only; where a store can, it is a memory map of the data as it was at that moment."""
+        return memoryview(self.get(key))
+
     def open(self, key: str) -> BinaryIO:
         """A stream of the bytes at ``key``, as they were when it was opened. Raises: NotFound."""
         return io.BytesIO(self.get(key))

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from mmap import mmap
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, BinaryIO, Self, cast
@@ -31,7 +32,7 @@ from valuestore.errors import (
     StoreError,
     StoreUnavailable,
 )
-from valuestore.hashing import DEFAULT_ALGORITHM, Digest, get_algorithm, is_digest
+from valuestore.hashing import DEFAULT_ALGORITHM, Bytes, Digest, get_algorithm, is_digest
 from valuestore.stores.base import Data, Store, as_buffer, iter_chunks
 from valuestore.stores.content_marker import Marker
 from valuestore.stores.content_quarantine import Quarantine, damage, is_forbidden
@@ -69,7 +70,7 @@ class ContentStore:
 
         What lies there is checked first: by size, and by digest if it is at most 1 MiB or this object never
         checked it. What is damaged goes to quarantine. A stream is read to its end and left open; memory
-        stays bounded. Raises: StoreReadOnly; StoreUnavailable, if full for example; nothing is stored then.
+        stays bounded. A tuple of pieces is gone through twice and not copied. Raises: StoreReadOnly; StoreUnavailable, if full for example; nothing is stored then.
         """
         self._marker.check(writing=True)
         buffer = as_buffer(data)
@@ -78,6 +79,8 @@ class ContentStore:
             if not self._is_stored(ref):
                 self._write(ref, buffer)
             return ref
+        if isinstance(data, tuple):
+            return self._put_pieces(data)
         if _is_seekable(data):
             return self._put_seekable(cast(IO[bytes], data))
         with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
@@ -85,6 +88,11 @@ class ContentStore:
                 spool.write(chunk)
             spool.seek(0)
             return self._put_seekable(spool)
+
+    def holds(self, ref: PayloadRef) -> bool:
+        """Whether the payload is stored, as ``put`` makes sure of it; what is damaged goes to quarantine."""
+        self._marker.check(writing=True)
+        return self._is_stored(ref)
 
     def delete(self, digest: str) -> None:
         """Remove the payload. Raises: PayloadMissing."""
@@ -123,6 +131,32 @@ class ContentStore:
                     return data
                 found = f"{len(data)} bytes with another digest"
         raise self._condemn(digest, found)
+
+    def read(self, digest: str, size: int) -> memoryview:
+        """A payload of that size, verified, in memory that is the caller's to write to. Raises: as ``get``."""
+        address = self._address(digest)
+        self._marker.check()
+        with suppress(OSError, ValueError, OverflowError):  # get looks again, and says what is wrong
+            if size > _SMALL_BYTES and self._store.size(address) == size:
+                memory = memoryview(mmap(-1, size))  # unlike a bytearray, not filled with zeros first
+                with self._store.open(address) as stream:
+                    whole = _fill(memory, stream)
+                if whole and self._algorithm.hexdigest(memory) == digest:
+                    return memory
+        return memoryview(bytearray(self.get(digest)))
+
+    def map(self, digest: str) -> memoryview:
+        """The payload, verified, read-only and if the store below can do that, in no memory but the file's.
+
+        Raises: as ``get``.
+        """
+        address = self._address(digest)
+        self._marker.check()
+        with suppress(NotFound, StoreUnavailable):
+            view = self._store.map(address)
+            if self._algorithm.hexdigest(view) == digest:
+                return view
+        return memoryview(self.get(digest))
 
     def open(self, digest: str) -> BinaryIO:
         """A stream of the payload. Its last piece is handed out only once the whole was verified.
@@ -223,10 +257,19 @@ class ContentStore:
             self._write(ref, self._unchanged(ref, stream))
         return ref
 
-    def _unchanged(self, ref: PayloadRef, stream: IO[bytes]) -> Iterator[bytes]:
-        """The stream's bytes; at their end it raises, which fails the put, if they have another digest."""
+    def _put_pieces(self, pieces: tuple[Bytes, ...]) -> PayloadRef:
         hasher = self._algorithm.new()
-        for chunk in iter_chunks(ref.digest, cast(BinaryIO, stream), ref.size):
+        for piece in pieces:
+            hasher.update(piece)
+        ref = PayloadRef(Digest(hasher.hexdigest()), sum(map(len, pieces)))
+        if not self._is_stored(ref):
+            self._write(ref, self._unchanged(ref, pieces))
+        return ref
+
+    def _unchanged(self, ref: PayloadRef, data: IO[bytes] | tuple[Bytes, ...]) -> Iterator[bytes]:
+        """The data's bytes; at their end it raises, which fails the put, if they have another digest."""
+        hasher = self._algorithm.new()
+        for chunk in iter_chunks(ref.digest, cast(Data, data), ref.size):
             hasher.update(chunk)
             yield cast(bytes, chunk)
         if hasher.hexdigest() != ref.digest:
@@ -266,6 +309,15 @@ class ContentStore:
         """Take away what is at the address, which was found to be no payload; the error to raise."""
         self._checked.discard(digest)
         return self._quarantine.condemn(_address(digest), found)
+
+
+def _fill(memory: memoryview, stream: BinaryIO) -> bool:
+    """Read the stream into the memory; whether it has just so many bytes."""
+    read_into = cast(io.BufferedReader, stream).readinto
+    filled = 0
+    while filled < len(memory) and (count := read_into(memory[filled:])):
+        filled += count
+    return filled == len(memory) and not stream.read(1)
 
 
 def _is_seekable(data: Data) -> bool:

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from valuestore.errors import PayloadCorrupt
 from valuestore.hashing import Bytes, Digest, hash_bytes
-from valuestore.stores.content import ContentStore
+from valuestore.stores.content import ContentStore, PayloadRef
 from valuestore.stores.data import Data
+from valuestore.values.codecs.pickled import PICKLED
+from valuestore.values.codecs.plain import PLAIN_CODECS, TAGGED
 from valuestore.values.registry import Encoded, Payload, TypeRegistry
 
 INLINE_MAX_BYTES = 8192
 """Payloads up to this size live in the database, where SQLite reads them faster than files."""
+
+UNVIEWED_CODECS = PLAIN_CODECS | {PICKLED.name}
+"""Codecs whose objects are made from the bytes, and never show them as their own memory."""
+
+_RECENT_REFS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Archive:
         self.registry = registry
         self.payloads = payloads
         self.inline_max_bytes = inline_max_bytes
+        self._stored = RecentRefs()
 
     def pack(self, obj: object) -> ValueRef:
         """Hash and store. Raises: NotHashableError; StoreError if the payload store refuses."""
@@ -55,6 +64,9 @@ class Archive:
 
     def store(self, encoded: Encoded) -> ValueRef:
         """The ref of an object encoded before, its bytes stored if they are too many to travel inline."""
+        known = self._stored.find(encoded)
+        if known is not None and self.payloads.holds(PayloadRef(known.payload_digest, known.size)):
+            return known
         pieces = encoded.pieces()
         size = sum(map(len, pieces))
         if size <= self.inline_max_bytes:
@@ -64,7 +76,7 @@ class Archive:
             digest = self.payloads.put(_data(pieces)).digest
             inline = None
         encoded.check()
-        return ValueRef(
+        ref = ValueRef(
             encoded.value_hash,
             encoded.type_name,
             encoded.codec,
@@ -75,13 +87,22 @@ class Archive:
             encoded.external,
             tuple([self.store(part) for part in encoded.parts]),
         )
+        self._stored.keep(ref)
+        return ref
 
-    def unpack(self, ref: ValueRef) -> Any:
+    def unpack(self, ref: ValueRef, *, copy: bool = True) -> Any:
         """The object, its bytes verified wherever they were.
 
+        Without ``copy``, arrays and the like are read-only and show the payload file where that is local.
         Raises: PayloadMissing, PayloadCorrupt, DecodeError; StoreUnavailable if the store does not answer.
         """
-        return self.registry.load(Payload(ref.type_name, ref.codec, self.read(ref)), ref.value_hash)
+        if ref.inline is not None or ref.codec in UNVIEWED_CODECS:
+            return self.registry.load(
+                Payload(ref.type_name, ref.codec, self.read(ref)), ref.value_hash, copy=copy
+            )
+        digest = ref.payload_digest
+        data = self.payloads.read(digest, ref.size) if copy else self.payloads.map(digest)
+        return self.registry.decode(ref.codec, ref.type_name, data, ref.value_hash, copy=copy)
 
     def copy(self, encoded: Encoded) -> Any:
         """Another object from the bytes that were hashed. Raises: NotHashableError if it changed since."""
@@ -102,6 +123,32 @@ class Archive:
         """The payload digests of these refs that the store does not hold; asked in one batch."""
         wanted = {ref.payload_digest for ref in refs if ref.inline is None}
         return wanted - self.payloads.has_many(wanted) if wanted else set()
+
+
+class RecentRefs:
+    """What was put into the payload store lately, so that the same value is not put together again.
+
+    Refs of values whose payload follows from their identity: a container's may hold state beside it, a
+    pickle's depends on the key.
+    """
+
+    def __init__(self) -> None:
+        self._refs: dict[Digest, ValueRef] = {}
+        self._lock = Lock()
+
+    def find(self, encoded: Encoded) -> ValueRef | None:
+        """The ref of that value, if it was kept lately."""
+        ref = self._refs.get(encoded.value_hash)
+        return ref if ref is not None and ref.codec == encoded.codec else None
+
+    def keep(self, ref: ValueRef) -> None:
+        """Remember the ref, if such a one may be; the oldest of too many is forgotten."""
+        if ref.inline is not None or ref.codec in (TAGGED, PICKLED.name):
+            return
+        with self._lock:
+            self._refs[ref.value_hash] = ref
+            if len(self._refs) > _RECENT_REFS:
+                del self._refs[next(iter(self._refs))]
 
 
 def _data(pieces: tuple[Bytes, ...]) -> Data:

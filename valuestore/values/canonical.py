@@ -31,8 +31,9 @@ class Codec:
     """A format of its own for the objects of one class, such as ``.npy``: object <-> bytes.
 
     ``encode`` gives the bytes in pieces, which may be views (of format B) of the object's own memory.
-    ``decode`` takes bytes or a read-only view of them and must execute nothing that they name. An object
-    that does not ``fit`` the format is stored by its rule's state instead.
+    ``decode`` must execute nothing that the bytes name; the object may show them as its own memory, which
+    may be written to unless they are read-only. An object that does not ``fit`` the format is stored by its
+    rule's state instead.
     """
 
     name: str
@@ -50,6 +51,8 @@ class TypeRule:
     ``unordered`` says that identity is a list whose order does not count. With a ``codec``, objects are
     stored in its format instead of by state. ``is_valid`` says whether an object is still true of the
     outside world. ``subclasses`` says that the rule serves subclasses too that have none of their own.
+    ``locate`` makes the path to a refused part, which names places in the identity, name them in the
+    object: it is given the object and the path's steps, innermost first, and changes these.
     """
 
     type: type
@@ -61,6 +64,7 @@ class TypeRule:
     codec: Codec | None = None
     is_valid: Callable[[Any], bool] | None = None
     subclasses: bool = False
+    locate: Callable[[Any, list[str]], None] | None = None
 
     def codec_of(self, obj: object) -> Codec | None:
         """The format that this object is stored in, or None if it is stored by its state."""
@@ -97,13 +101,15 @@ class Lowered:
     """An object's canonical form, as hashed and as stored (the same object unless a rule keeps them apart).
 
     ``parts`` are the Values inside the object, each once, in the order they were met. ``differs`` says that
-    the two forms are not the same, be it asked for or not.
+    the two forms are not the same, be it asked for or not; ``shows_memory``, that the stored form was taken
+    from memory that may have changed since it was hashed.
     """
 
     hashed: Plain
     stored: Plain
     parts: tuple[Part, ...]
     differs: bool
+    shows_memory: bool = False
 
 
 class Refused(Exception):
@@ -136,8 +142,9 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True) -> Lowered:
         hashing = _Lowering(rules, stored=False)
         form = hashing.lower(obj)
         differs = hashing.stored_differs
-        form_stored = _Lowering(rules, stored=True).lower(obj) if stored and differs else form
-        return Lowered(form, form_stored, hashing.found(obj), differs)
+        storing = _Lowering(rules, stored=True)
+        form_stored = storing.lower(obj) if stored and differs else form
+        return Lowered(form, form_stored, hashing.found(obj), differs, storing.met_codec)
     except Refused as refusal:
         raise NotHashableError(_path(refusal.parts), str(refusal)) from None
     except RecursionError:
@@ -153,6 +160,7 @@ class _Lowering:
         self.rules = rules
         self.stored = stored
         self.stored_differs = False
+        self.met_codec = False
         self.parts: dict[int, Part] = {}
 
     def found(self, obj: Any) -> tuple[Part, ...]:
@@ -208,10 +216,16 @@ class _Lowering:
             return self.value(obj, rule)
         self.stored_differs |= rule.state is not None or rule.codec is not None
         if self.stored and (codec := rule.codec_of(obj)) is not None:
+            self.met_codec = True
             pieces = _asked(rule, lambda whole: list(self.rules.encode_as(codec, whole)), obj)
             return (NODE, rule.type_name, codec.name, b"".join(pieces))
         state = _asked(rule, rule.state if self.stored and rule.state else rule.identity, obj)
-        lowered = self.attributes(state) if type(state) is dict else self.lower(state)
+        try:
+            lowered = self.attributes(state) if type(state) is dict else self.lower(state)
+        except Refused as refusal:
+            if rule.locate is not None:
+                rule.locate(obj, refusal.parts)
+            raise
         if rule.unordered:
             lowered = sorted(lowered, key=encode_plain)
         return (NODE, rule.type_name, lowered)

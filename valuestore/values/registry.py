@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from valuestore.errors import DecodeError, NotHashableError
+from valuestore.errors import ConfigError, DecodeError, NotHashableError
 from valuestore.hashing import (
     DEFAULT_ALGORITHM,
     Bytes,
@@ -180,7 +180,7 @@ class TypeRegistry:
         """The payload that ``load`` gives an equal object back from. Raises: NotHashableError."""
         return self.encode(obj).payload
 
-    def load(self, payload: Payload, value_hash: str | None = None) -> Any:
+    def load(self, payload: Payload, value_hash: str | None = None, *, copy: bool = True) -> Any:
         """The object. Unless the payload is signed by one of our keys, nothing that it names is executed.
 
         A signed payload must have been signed as ``value_hash``, if that is given. Raises: DecodeError,
@@ -188,7 +188,7 @@ class TypeRegistry:
         """
         if payload.codec in PLAIN_CODECS:
             return decode(payload.codec, payload.data, self)
-        return self.decode(payload.codec, payload.type_name, payload.data, value_hash)
+        return self.decode(payload.codec, payload.type_name, payload.data, value_hash, copy=copy)
 
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
         """The object's bytes in that format. Raises: UntrustedPayload for want of a key."""
@@ -196,10 +196,13 @@ class TypeRegistry:
             return [dump_leaf(obj, type_name_of(type(obj)), self.hash(obj), self.signer)]
         return codec.encode(obj)
 
-    def decode(self, codec: str, type_name: str, data: Bytes, /, value_hash: str | None = None) -> Any:
+    def decode(
+        self, codec: str, type_name: str, data: Bytes, /, value_hash: str | None = None, *, copy: bool = True
+    ) -> Any:
         """The object that a codec, which is not one of plain data, made these bytes from.
 
-        Raises: DecodeError, UntrustedPayload.
+        With ``copy`` it is in memory of its own: ``data`` itself, if that may be written to. Raises:
+        DecodeError, UntrustedPayload.
         """
         if codec == PICKLED.name:
             return load_leaf(data, type_name, value_hash, self.signer)
@@ -209,7 +212,7 @@ class TypeRegistry:
                 codec, f"no such codec for a {type_name} here; a newer valuestore or a plug-in stored it"
             )
         try:
-            return found.decode(data)
+            return found.decode(bytearray(data) if copy and memoryview(data).readonly else data)
         except DecodeError:
             raise
         except Exception as error:
@@ -248,6 +251,8 @@ class TypeRegistry:
         external = obj.external() if isinstance(obj, Value) else None
         if codec is None:
             data = encode_plain(lowered.stored) if lowered.differs else hashed
+            if lowered.shows_memory and self.hash(obj) != digest:
+                raise NotHashableError("the value", "it changed while it was read")
             return Encoded(digest, type_name, TAGGED, data, lowered.hashed, parts, external)
 
         def encode_again() -> tuple[Bytes, ...]:
@@ -306,7 +311,7 @@ class TypeRegistry:
         if cls is not None:
             return self._rule_of_class(cls, type_name)
         rule = self._named.get(type_name)
-        if rule is None and self._load_types(type_name.partition(".")[0]):
+        if rule is None and self._load_stored_types(type_name):
             rule = self._named.get(type_name)
         if rule is not None:
             return rule
@@ -343,6 +348,12 @@ class TypeRegistry:
         for rule in find("types", library):
             self.register(rule)
         return True
+
+    def _load_stored_types(self, type_name: str) -> bool:
+        try:
+            return self._load_types(type_name.partition(".")[0])
+        except ConfigError as error:
+            raise DecodeError(type_name, str(error)) from error
 
     def _reduced_rule(self, cls: type) -> TypeRule:
         """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
