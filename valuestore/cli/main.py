@@ -13,7 +13,9 @@ import typer
 
 import valuestore
 from valuestore.cli.db import db
+from valuestore.cli.doctor import doctor
 from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, report, show_warning
+from valuestore.cli.keys import keys
 from valuestore.cli.log import log
 from valuestore.cli.payloads import payloads
 from valuestore.cli.repository import init, stats
@@ -34,8 +36,10 @@ app.command()(show)
 app.command()(sql)
 app.add_typer(db, name="db")
 app.add_typer(payloads, name="payloads")
+app.add_typer(keys, name="keys")
 app.command()(init)
 app.command()(stats)
+app.command()(doctor)
 
 
 @dataclass

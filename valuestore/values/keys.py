@@ -105,7 +105,7 @@ class KeyRing:
             self._known[key_id] = key
         return key
 
-    def keys(self) -> list[Key]:
+    def find_all(self) -> list[Key]:
         """Every key on the ring, by id; none is made. Raises: KeyUnusable for one that is damaged or open."""
         found = {key.key_id: key for key in self._read_file()} if self.file else {}
         for name in _names_in(self.folder):

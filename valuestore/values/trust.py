@@ -32,6 +32,7 @@ __all__ = [
     "encode_envelope",
     "load_signed",
     "sign",
+    "verify",
 ]
 
 _FORMAT = b"valuestore/signed/1\0"
@@ -71,11 +72,8 @@ def sign(data: Bytes, claim: Claim, keys: KeyRing) -> tuple[str, bytes]:
     return key.key_id, key.mac(_signed_bytes(data, claim, key.key_id))
 
 
-def load_signed(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRing) -> Any:
-    """The object, if a key of the ring vouches for these bytes under this claim.
-
-    Raises: UntrustedPayload, before anything is unpickled; DecodeError if a class has vanished or changed.
-    """
+def verify(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRing) -> None:
+    """Whether a key of the ring vouches for these bytes under this claim. Raises: UntrustedPayload if not."""
     try:
         key = keys.find(key_id)
     except KeyUnusable as error:
@@ -86,12 +84,27 @@ def load_signed(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRin
     if not hmac.compare_digest(mac, key.mac(_signed_bytes(data, claim, key_id))):
         fix = f"its signature by key {key_id} is wrong, so it is not what was stored: {_RECOMPUTE}"
         raise UntrustedPayload(claim.value_hash, claim.codec, fix)
+
+
+def load_signed(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRing) -> Any:
+    """The object, if a key of the ring vouches for these bytes under this claim.
+
+    Raises: UntrustedPayload, before anything is unpickled; DecodeError if a class has vanished or changed.
+    """
+    data = _unchanging(data)
+    verify(data, claim, key_id, mac, keys)
     try:
         return pickle.loads(data)  # noqa: S301  # signed by this user, for this value
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a class does, down to sys.exit
         raise DecodeError(claim.type_name, f"its pickle no longer fits ({type(error).__name__})") from error
+
+
+def _unchanging(data: Bytes) -> Bytes:
+    """Bytes that nobody can write to between the check and the use, as one can to a mapped file."""
+    is_view_of_bytes = isinstance(data, memoryview) and type(data.obj) is bytes
+    return data if type(data) is bytes or is_view_of_bytes else bytes(data)
 
 
 def encode_envelope(key_id: str, mac: bytes, data: Bytes) -> bytes:
