@@ -116,9 +116,8 @@ class Dir(External):
         """The path below this folder of a path that is written as this one is. Raises: ValueError."""
         text = path.path if isinstance(path, File) else path
         prefix = joined(self.path, "")
-        if self.path == "." and not text.startswith("/") and not scheme_of(text):
-            return text
-        if not text.startswith(prefix) or text == prefix:
+        elsewhere = self.path == "." and (text.startswith("/") or scheme_of(text))
+        if elsewhere or not text.startswith(prefix) or text == prefix:
             raise ValueError(f"{text!r} is not below {self.path!r}")
         return text[len(prefix) :]
 

@@ -14,6 +14,7 @@ Each choice gives another value. Not a type of its own: it is not registered.
 
 from __future__ import annotations
 
+import copyreg
 import os
 import threading
 from abc import abstractmethod
@@ -33,6 +34,8 @@ class External(Value, register=False):
     """A place, what of it counts, and if it comes out of a store: what was recorded of it."""
 
     _place_key: ClassVar[str] = "path"
+    _path_says_all: ClassVar[bool] = True
+    """Whether ``identity="path"`` needs no look."""
 
     path: str
     identity_kind: Identity
@@ -128,7 +131,7 @@ class External(Value, register=False):
     def _state_now(self) -> dict[str, Plain]:
         if self._recorded is not None and not may_contact(self.path):
             return self._recorded
-        return self._state_of(self._mark())
+        return self._state_of({} if self.identity_kind == "path" and self._path_says_all else self._mark())
 
     def _state_of(self, mark: dict[str, Plain]) -> dict[str, Plain]:
         kind = {} if self.identity_kind == "path+content" else {"identity": self.identity_kind}
@@ -161,6 +164,10 @@ class External(Value, register=False):
 
     def __hash__(self) -> int:
         return hash((self.path, self.identity_kind))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, without a look at the place: a pickle is on its way to a worker, not into a store."""
+        return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
         """A pickle carries no credentials, but the permission to ask the server."""

@@ -25,6 +25,7 @@ class FileSet(External):
     type_name = "valuestore.FileSet"
 
     _place_key: ClassVar[str] = "pattern"
+    _path_says_all: ClassVar[bool] = False
 
     @property
     def pattern(self) -> str:

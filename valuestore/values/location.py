@@ -25,6 +25,7 @@ _ANSWERED_BY_ONE_PROVIDER = frozenset({"s3", "s3a", "gs", "gcs", "az", "adl", "a
 _WITHOUT_QUERY = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
 """Here ``?`` is a letter like any other, unless what follows is a signature."""
 
+_CHAINED = re.compile(r"::[A-Za-z][A-Za-z0-9+.-]*://")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _HOST = re.compile(r"(arn:.*|\[[^\]]*\](:\d+)?|[^:]*(:\d+)?)\Z", re.S)
 _SIGNED = re.compile(
@@ -85,11 +86,11 @@ def stored(text: str) -> str:
     if not isinstance(text, str) or not text or "\0" in text:  # type: ignore[redundant-expr]  # data, too
         raise BadReference(_shown(text), "a path is text, not empty, without NUL")
     scheme, separator, rest = text.partition("://")
+    if _CHAINED.search(text):
+        raise BadReference(_shown(text), "a URL inside another is not supported")
     if not separator or not _SCHEME.match(scheme):
         return lexical(text)
     scheme = scheme.lower()
-    if "::" in scheme or "::" in rest.partition("/")[0] or ("::" in rest and "://" in rest):
-        raise BadReference(f"{scheme}://...", "a URL inside another is not supported")
     if scheme in _LOCAL:
         return lexical(rest)
     return _without_secrets(scheme, rest.lstrip("/") if scheme == "memory" else rest)

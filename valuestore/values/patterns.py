@@ -27,9 +27,9 @@ def matching_files(pattern: str) -> list[str]:
 
 def matches(pattern: str, path: str) -> bool:
     """Whether the path is one that the pattern names; nothing is looked at."""
-    start, names = _split(pattern)
+    start, names = _split_all(pattern)
     other, given = _split_all(path)
-    return start == other and _fits(given, names)
+    return start == other and _fits(given, _without_repeats(names))
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:
@@ -37,7 +37,12 @@ def _split(pattern: str) -> tuple[str, list[str]]:
     start, names = _split_all(pattern)
     while scheme_of(start) == "" and len(names) > 1 and not _MAGIC.search(names[0]):
         start = _joined(start, names.pop(0))
-    return start, [name for at, name in enumerate(names) if name != "**" or names[at - 1 : at] != ["**"]]
+    return start, _without_repeats(names)
+
+
+def _without_repeats(names: list[str]) -> list[str]:
+    """``**/**`` says what ``**`` says."""
+    return [name for at, name in enumerate(names) if name != "**" or names[at - 1 : at] != ["**"]]
 
 
 def _split_all(path: str) -> tuple[str, list[str]]:

@@ -1,0 +1,170 @@
+"""FileSet: the files of a pattern and their contents; sorted; no way into loops."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valuestore import Dir, File, FileSet
+from valuestore.errors import DecodeError
+from valuestore.hashing import encode_plain
+from valuestore.values.patterns import matches
+from valuestore.values.registry import Payload, TypeRegistry
+
+
+@pytest.fixture
+def registry():
+    return TypeRegistry()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "b.csv",
+        "a.csv",
+        "c.txt",
+        ".dot.csv",
+        "sub/d.csv",
+        "sub/deep/e.csv",
+        ".git/f.csv",
+        "[1].csv",
+    ):
+        File(name).write(name)
+    return tmp_path
+
+
+def loaded(registry, value):
+    return registry.load(registry.dump(value))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.csv", ["[1].csv", "a.csv", "b.csv"]),
+        ("?.csv", ["a.csv", "b.csv"]),
+        ("[ab].csv", ["a.csv", "b.csv"]),
+        ("[!a].csv", ["b.csv"]),
+        ("[[]1].csv", ["[1].csv"]),
+        (".*.csv", [".dot.csv"]),
+        ("*/*.csv", ["sub/d.csv"]),
+        ("**/*.csv", ["[1].csv", "a.csv", "b.csv", "sub/d.csv", "sub/deep/e.csv"]),
+        ("**/**/*.csv", ["[1].csv", "a.csv", "b.csv", "sub/d.csv", "sub/deep/e.csv"]),
+        ("sub/**", ["sub/d.csv", "sub/deep/e.csv"]),
+        (".git/*", [".git/f.csv"]),
+        ("a.csv", ["a.csv"]),
+        ("sub", []),
+        ("no/*", []),
+        ("a.csv/*", []),
+        ("./sub//*.csv", ["sub/d.csv"]),
+        ("sub/../*.txt", ["sub/../c.txt"]),
+    ],
+)
+def test_pattern_finds_files_in_order(here, pattern, found):
+    assert [file.path for file in FileSet(pattern)] == found
+    assert all(path in FileSet(pattern) for path in found)
+    assert len(FileSet(pattern)) == len(found)
+    absolute = FileSet(os.path.join(here, pattern))
+    assert [file.path for file in absolute] == [File(here / path).path for path in found]
+
+
+segments = st.sampled_from(["a", "b", "ab", ".a", "*", "?", "a*", "[ab]", "**", "*b"])
+
+
+@given(
+    pattern=st.lists(segments, min_size=1, max_size=4),
+    made=st.sets(
+        st.lists(st.sampled_from(["a", "b", "ab", ".a"]), min_size=1, max_size=3).map("/".join), max_size=6
+    ),
+)
+def test_finding_and_matching_agree(tmp_path_factory, pattern, made):
+    folder = tmp_path_factory.mktemp("files")
+    files = [path for path in made if not any(other.startswith(f"{path}/") for other in made)]
+    for path in files:
+        File(folder / path).write("")
+    whole = f"{folder}/{'/'.join(pattern)}"
+    every = [f"{folder}/{path}" for path in files]
+    assert FileSet(whole).paths() == sorted(path for path in every if matches(whole, path))
+    shutil.rmtree(folder)
+
+
+def test_set_changes_with_its_files_alone(here, registry):
+    files = FileSet("*.csv")
+    again = loaded(registry, files)
+    before = registry.hash(files)
+    os.utime("a.csv", (1, 1))
+    File("other.txt").write("x")
+    assert again.is_valid()
+    assert registry.hash(files) == before
+    File("a.csv").write("changed")
+    assert not again.is_valid()
+    File("a.csv").write("a.csv")
+    assert again.is_valid()
+    File("z.csv").write("new")
+    assert not again.is_valid()
+    File("z.csv").remove()
+    File("b.csv").remove()
+    assert not again.is_valid()
+
+
+def test_pattern_counts_and_no_file_is_a_set_too(here, registry):
+    assert registry.hash(FileSet("a.*")) != registry.hash(FileSet("a.cs?"))
+    empty = loaded(registry, FileSet("*.none"))
+    assert empty.is_valid()
+    assert not empty.exists()
+    assert bool(empty)
+    File("a.none").write("")
+    assert not empty.is_valid()
+
+
+def test_kinds_of_identity(here, registry):
+    kinds = ("path+content", "content", "stat", "path")
+    assert len({registry.hash(FileSet("*.csv", identity=kind)) for kind in kinds}) == 4
+    shutil.copytree("sub", "other")
+    one, two = (registry.hash(FileSet(f"{name}/*.csv", identity="content")) for name in ("sub", "other"))
+    assert one == two
+    by_stat = loaded(registry, FileSet("*.csv", identity="stat"))
+    by_path = loaded(registry, FileSet("*.csv", identity="path"))
+    assert {file.identity_kind for file in by_path} == {"path"}
+    assert by_stat.is_valid()
+    assert by_path.is_valid()
+    os.utime("a.csv", (1, 1))
+    assert not by_stat.is_valid()
+    File("a.csv").write("changed")
+    assert by_path.is_valid()
+    File("a.csv").remove()
+    assert not by_path.is_valid()
+
+
+def test_files_are_values_inside(here, registry):
+    again = loaded(registry, FileSet("*.csv"))
+    inside = list(again.iter_subvalues())
+    assert inside == [File("[1].csv"), File("a.csv"), File("b.csv")]
+    assert [registry.hash(file) for file in inside] == [registry.hash(file) for file in FileSet("*.csv")]
+    File("a.csv").write("changed")
+    assert [file.is_valid() for file in inside] == [True, False, True]
+
+
+def test_loops_of_links_end(here):
+    os.symlink("..", "sub/up")
+    os.symlink(".", "sub/self")
+    os.symlink("../a.csv", "sub/link.csv")
+    found = [file.path for file in FileSet("**/*.csv")]
+    assert found == ["[1].csv", "a.csv", "b.csv", "sub/d.csv", "sub/deep/e.csv", "sub/link.csv"]
+
+
+@pytest.mark.parametrize("files", [None, 5, [None], [{}], [{"path": 5}], [{"path": "a", "identity": "x"}]])
+def test_forged_state_is_refused(here, registry, files):
+    payload = registry.dump(FileSet("*.csv"))
+    state = {"pattern": "*.csv", "files": files, "algorithm": "xxh3-128"}
+    forged = encode_plain(("\0", "valuestore.FileSet", state))
+    with pytest.raises(DecodeError):
+        registry.load(Payload(payload.type_name, payload.codec, forged))
+
+
+def test_file_set_and_dir_see_the_same_files(here):
+    assert [file.path for file in FileSet("sub/**")] == [file.path for file in Dir("sub")]
