@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import Any
 
 from valuestore.errors import NotHashableError, StoreUnavailable
 from valuestore.hashing import Digest, active_algorithm
@@ -160,38 +159,40 @@ class _Walk:
     def _contents(self, folder: bytes, files: Sequence[tuple[bytes, Status]]) -> tuple[list[Entry], bool]:
         """The digests of files; the large ones that have to be read are read in parallel."""
         found: list[Entry] = []
-        settled = True
-        large: list[bytes] = []
-        prefix = os.path.join(folder, b"")
+        unknown: list[tuple[bytes, Status]] = []
         for name, status in files:
             digest = self.memory.known(self.algorithm, status[1:])
             if digest is None:
-                if status[3] >= _LARGE_BYTES:
-                    large.append(name)
-                    continue
-                digest, settled = self._read(prefix + name, status, settled)
-            found.append(("f", name, digest.encode()))
-        by_name = dict(files)
-        work = partial(self._read_large, prefix, by_name)
-        for name, digest, is_settled in _in_threads(work, large):
+                unknown.append((name, status))
+            else:
+                found.append(("f", name, digest.encode()))
+        unknown.sort(key=_inode_of)  # as they lie on the disk, and in the record
+        settled = True
+        read = partial(self._read, os.path.join(folder, b""))
+        large = [file for file in unknown if file[1][3] >= _LARGE_BYTES]
+        small = [file for file in unknown if file[1][3] < _LARGE_BYTES]
+        for name, digest, is_settled in (*_in_threads(read, large), *map(read, small)):
             found.append(("f", name, digest.encode()))
             settled &= is_settled
         return found, settled
 
-    def _read(self, path: bytes, status: Status, settled: bool) -> tuple[Digest, bool]:
-        digest, fingerprint, is_settled = self.memory.read(os.fsdecode(path), self.algorithm)
+    def _read(self, prefix: bytes, file: tuple[bytes, Status]) -> tuple[bytes, Digest, bool]:
+        """Name and digest of a file, and whether it is still what the status says and stays so."""
+        name, status = file
+        digest, fingerprint, is_settled = self.memory.read(os.fsdecode(prefix + name), self.algorithm)
         if fingerprint[:2] != status[1:3]:  # another file now, or a link to one
-            raise FileNotFoundError(2, "replaced while it was read", path)
-        return digest, settled and is_settled and fingerprint == status[1:]
-
-    def _read_large(
-        self, prefix: bytes, statuses: dict[bytes, Status], name: bytes
-    ) -> tuple[bytes, Digest, bool]:
-        return name, *self._read(prefix + name, statuses[name], True)
+            raise FileNotFoundError(2, "replaced while it was read", prefix + name)
+        return name, digest, is_settled and fingerprint == status[1:]
 
 
-def _in_threads(work: Callable[[bytes], Any], names: Sequence[bytes]) -> list[Any]:
-    if len(names) < 2:
-        return [work(name) for name in names]
-    with ThreadPoolExecutor(min(_THREADS, len(names)), thread_name_prefix="valuestore-digest") as pool:
-        return list(pool.map(work, names))
+def _inode_of(file: tuple[bytes, Status]) -> int:
+    return file[1][2]
+
+
+def _in_threads(
+    work: Callable[[tuple[bytes, Status]], tuple[bytes, Digest, bool]], files: Sequence[tuple[bytes, Status]]
+) -> list[tuple[bytes, Digest, bool]]:
+    if len(files) < 2:
+        return [work(file) for file in files]
+    with ThreadPoolExecutor(min(_THREADS, len(files)), thread_name_prefix="valuestore-digest") as pool:
+        return list(pool.map(work, files))
