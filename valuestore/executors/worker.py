@@ -35,6 +35,7 @@ def run_body(
     kwargs: Mapping[str, Any],
     archive: Archive,
     watched: Sequence[Any] = (),
+    eval_hash: str = "",
 ) -> Outcome:
     """Call ``func`` and pack its result. Raises: whatever ``func`` raises, untouched.
 
@@ -49,6 +50,7 @@ def run_body(
         value = func(*args, **kwargs)
     finally:
         inside_body.reset(token)
+    value = registry.postprocess(value, eval_hash=eval_hash)
     ended = time.time_ns() // 1000
     try:
         if not registry.is_valid(watched):

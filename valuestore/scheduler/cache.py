@@ -19,6 +19,7 @@ from valuestore.tasks.expression import Call, evaluate
 from valuestore.tasks.task import Task
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE
+from valuestore.values.value import hooks_in_use
 
 _ATOMS = (int, float, bool, str, bytes, type(None))
 
@@ -54,7 +55,8 @@ class Cache:
         Raises: NotHashableError; Lost; whatever an operator on a result raises.
         """
         job.arguments = [
-            self._argument(name, argument, job_of) for name, argument in job.call._arguments.items()
+            self._argument(name, argument, job_of, job.position)
+            for name, argument in job.call._arguments.items()
         ]
         pairs = [(argument.name, argument.value_hash) for argument in job.arguments]
         job.args_hash = hash_struct(pairs, "arguments", algorithm=self._algorithm)
@@ -109,16 +111,19 @@ class Cache:
             argument.ref = self.archive.store(argument.encoded)
         return argument.ref
 
-    def _argument(self, name: str, argument: object, job_of: Callable[[Call], Job]) -> Argument:
+    def _argument(
+        self, name: str, argument: object, job_of: Callable[[Call], Job], position: int
+    ) -> Argument:
         if isinstance(argument, Call):
             source = job_of(argument)
             if source.result is None:
                 raise Lost(source)
             ref = source.result.ref
-            if ref is not None:
+            if ref is not None and not ("preprocess" in hooks_in_use and ref.codec in MAY_GO_STALE):
                 return Argument(name, source.result.value, ref.value_hash, None, ref, source)
         try:
             value = evaluate(argument, lambda call: self.value(job_of(call)))
+            value = self.archive.registry.preprocess(value, position=position)
             encoded = self.archive.registry.encode(value)
         except RecursionError:
             raise NotHashableError(f"argument {name}", "it is nested too deeply") from None

@@ -127,7 +127,8 @@ class Run:
     def _job(self, call: Call, parent: Job | None, made: deque[Job]) -> Job:
         job = self.jobs.get(id(call))
         if job is None:
-            job = self.jobs[id(call)] = Job(call, parent)
+            position = len(self.jobs) if parent is None else len(parent.children)
+            job = self.jobs[id(call)] = Job(call, parent, position)
             self.counts.waiting += 1
             made.append(job)
             if parent is not None:
@@ -209,7 +210,7 @@ class Run:
         self.counts.waiting -= 1
         self.counts.running += 1
         executor = self.executor_of(job.task.executor)
-        future = executor.submit(run_body, job.task.func, args, kwargs, self.archive, watched)
+        future = executor.submit(run_body, job.task.func, args, kwargs, self.archive, watched, job.eval_hash)
         self.running[future] = job
         future.add_done_callback(lambda done: self.outcomes.put((job, done)))
 

@@ -64,6 +64,7 @@ class Job:
         "job_id",
         "needed",
         "parent",
+        "position",
         "result",
         "started",
         "status",
@@ -74,10 +75,11 @@ class Job:
         "waiters",
     )
 
-    def __init__(self, call: Call, parent: Job | None) -> None:
+    def __init__(self, call: Call, parent: Job | None, position: int = 0) -> None:
         self.call = call
         self.task: Task[..., Any] = call._task
         self.parent = parent
+        self.position = position  # among the calls that the parent makes
         self.job_id = new_id()
         self.started = now()
         self.status = "waiting"

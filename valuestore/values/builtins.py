@@ -1,4 +1,4 @@
-"""Rules for the types of Python and its standard library, and for whole families of classes.
+"""Rules for the types of Python and its standard library; families of classes are in families.py.
 
 The type names are a fixed table, not ``__module__``: the standard library moves classes between minor
 versions (``pathlib`` in 3.13), and an identity must not. States are chosen to read well in a preview.
@@ -6,12 +6,16 @@ versions (``pathlib`` in 3.13), and an identity must not. States are chosen to r
 
 from __future__ import annotations
 
-import dataclasses
+import array
+import collections
 import datetime
 import decimal
-import enum
 import fractions
+import ipaddress
 import pathlib
+import re
+import sys
+import types
 import uuid
 import zoneinfo
 from collections.abc import Callable
@@ -19,7 +23,7 @@ from typing import Any
 
 from valuestore.errors import DecodeError
 from valuestore.values.canonical import Refused, TypeRule
-from valuestore.values.value import Plain, Value, instance_attributes, type_name_of
+from valuestore.values.value import Plain
 
 PLAIN_TYPE_NAMES: dict[type, str] = {
     type(None): "builtins.NoneType",
@@ -70,6 +74,37 @@ def _path_rule(cls: type[pathlib.PurePath]) -> TypeRule:
     return TypeRule(cls, f"pathlib.{cls.__name__}", str, cls)
 
 
+def _array_state(numbers: array.array[Any]) -> Plain:
+    """Little-endian bytes, so that machines agree, and the size of an item, which for ``l`` they do not."""
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return [numbers.typecode, numbers.itemsize, numbers.tobytes()]
+
+
+def _array(state: Plain) -> array.array[Any]:
+    typecode, itemsize, data = state
+    numbers: array.array[Any] = array.array(typecode)
+    if numbers.itemsize != itemsize:
+        raise DecodeError("array.array", f"items of code {typecode!r} have {numbers.itemsize} bytes here")
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def _deque_state(items: collections.deque[Any]) -> Plain:
+    return [list(items), items.maxlen]
+
+
+def _default_dict_state(mapping: collections.defaultdict[Any, Any]) -> Plain:
+    return [mapping.default_factory, dict(mapping)]
+
+
+def _text_rule(cls: Callable[[str], Any], type_name: str) -> TypeRule:
+    return TypeRule(cls, type_name, str, cls)  # type: ignore[arg-type]  # a class, made from its text
+
+
 BUILTIN_RULES = [
     TypeRule(complex, "builtins.complex", lambda z: [z.real, z.imag], lambda parts: complex(*parts)),
     TypeRule(bytearray, "builtins.bytearray", bytes, bytearray),
@@ -97,6 +132,53 @@ BUILTIN_RULES = [
         lambda parts: fractions.Fraction(*parts),
     ),
     TypeRule(uuid.UUID, "uuid.UUID", str, uuid.UUID),
+    TypeRule(
+        collections.OrderedDict,
+        "collections.OrderedDict",
+        lambda mapping: dict(mapping),
+        lambda mapping: collections.OrderedDict(mapping),
+    ),
+    TypeRule(
+        collections.defaultdict,
+        "collections.defaultdict",
+        _default_dict_state,
+        lambda parts: collections.defaultdict(*parts),
+    ),
+    TypeRule(collections.Counter, "collections.Counter", dict, collections.Counter),
+    TypeRule(
+        collections.deque,
+        "collections.deque",
+        _deque_state,
+        lambda parts: collections.deque(*parts),
+    ),
+    TypeRule(
+        collections.ChainMap,
+        "collections.ChainMap",
+        lambda chain: chain.maps,
+        lambda maps: collections.ChainMap(*maps),
+    ),
+    TypeRule(array.array, "array.array", _array_state, _array),
+    TypeRule(
+        types.SimpleNamespace, "types.SimpleNamespace", vars, lambda state: types.SimpleNamespace(**state)
+    ),
+    TypeRule(types.MappingProxyType, "types.MappingProxyType", dict, types.MappingProxyType),
+    TypeRule(
+        re.Pattern,
+        "re.Pattern",
+        lambda pattern: [pattern.pattern, pattern.flags],
+        lambda parts: re.compile(parts[0], parts[1] & ~re.DEBUG),
+    ),
+    *[
+        _text_rule(cls, f"ipaddress.{cls.__name__}")
+        for cls in (
+            ipaddress.IPv4Address,
+            ipaddress.IPv6Address,
+            ipaddress.IPv4Interface,
+            ipaddress.IPv6Interface,
+            ipaddress.IPv4Network,
+            ipaddress.IPv6Network,
+        )
+    ],
     *[
         _path_rule(cls)
         for cls in (
@@ -109,101 +191,3 @@ BUILTIN_RULES = [
         )
     ],
 ]
-
-
-# --- class families -----------------------------------------------------------------------------
-
-
-def family_rule(cls: type) -> TypeRule | None:
-    """The rule of a class that is one of its family: Value, Enum, dataclass or named tuple; else None.
-
-    Raises: Refused for such a class that cannot be found again by its name.
-    """
-    if issubclass(cls, Value):
-        if "<locals>" in cls.type_name:
-            raise Refused(f"{cls.__qualname__} is defined inside a function; give it a type_name of its own")
-        if cls.identity is Value.identity and not _is_bare(cls):
-            raise Refused(f"{cls.__qualname__} holds more than attributes; give it an identity of its own")
-        return _value_rule(cls)
-    family: Callable[[Any], TypeRule]
-    if issubclass(cls, enum.Enum):
-        family = _enum_rule
-    elif dataclasses.is_dataclass(cls) and _is_bare(cls):
-        family = _dataclass_rule
-    elif issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__mro__[1] is tuple:
-        family = _namedtuple_rule
-    else:
-        return None
-    if "<locals>" in cls.__qualname__:
-        raise Refused(f"{cls.__qualname__} is defined inside a function; move it to the top of its module")
-    return family(cls)
-
-
-def _value_rule(cls: type[Value]) -> TypeRule:
-    state = None if cls.state is Value.state else cls.state
-    return TypeRule(cls, cls.type_name, cls.identity, cls.from_state, state)
-
-
-def _enum_rule(cls: Any) -> TypeRule:
-    def state(member: enum.Enum) -> Plain:
-        return {"name": member.name, "value": member.value}
-
-    def member(state: Plain) -> Any:
-        name, value = state["name"], state["value"]
-        found = cls.__members__.get(name)
-        if found is None and issubclass(cls, enum.Flag):
-            found = cls(value)  # a combination of members has no name of its own
-        if found is None or type(found.value) is not type(value) or found.value != value:
-            raise DecodeError(type_name_of(cls), f"its member {name} is gone or has another value")
-        return found
-
-    return TypeRule(cls, type_name_of(cls), state, member)
-
-
-_HEAP_TYPE = 1 << 9
-"""Py_TPFLAGS_HEAPTYPE: set on classes made by a class statement."""
-
-
-def _is_bare(cls: type) -> bool:
-    """Whether instances hold their attributes and nothing else: no list, dict or exception underneath."""
-    return all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__)
-
-
-def _dataclass_rule(cls: Any) -> TypeRule:
-    """Fields in their order, then whatever else the instance carries, by name: a later read may need it."""
-    fields = dataclasses.fields(cls)
-    names = [field.name for field in fields]
-    required = {field.name for field in fields if field.init}
-
-    def state(obj: Any) -> Plain:
-        found = instance_attributes(obj)
-        found.pop("__orig_class__", None)
-        own = {name: found.pop(name) for name in names if name in found}
-        return own | {name: found[name] for name in sorted(found)}
-
-    def instance(state: Plain) -> Any:
-        if not required <= state.keys():
-            missing = ", ".join(sorted(required - state.keys()))
-            raise DecodeError(type_name_of(cls), f"it was stored before it had {missing}")
-        obj = object.__new__(cls)
-        for name, value in state.items():
-            object.__setattr__(obj, name, value)
-        return obj
-
-    return TypeRule(cls, type_name_of(cls), state, instance)
-
-
-def _namedtuple_rule(cls: Any) -> TypeRule:
-    fields = cls._fields
-
-    def state(obj: Any) -> Plain:
-        if getattr(obj, "__dict__", None):
-            raise Refused("a named tuple with attributes beside its fields; make it a dataclass")
-        return dict(zip(fields, obj, strict=True))
-
-    def instance(state: Plain) -> Any:
-        if tuple(state) != fields:
-            raise DecodeError(type_name_of(cls), f"it was stored with the fields {', '.join(state)}")
-        return tuple.__new__(cls, state.values())
-
-    return TypeRule(cls, type_name_of(cls), state, instance)

@@ -21,7 +21,7 @@ from valuestore.hashing import (
     get_algorithm,
 )
 from valuestore.plugins import find, names
-from valuestore.values.builtins import BUILTIN_RULES, PLAIN_TYPE_NAMES, family_rule
+from valuestore.values.builtins import BUILTIN_RULES, PLAIN_TYPE_NAMES
 from valuestore.values.canonical import Codec, Part, Refused, TypeRule, encode, explain_depth, lower
 from valuestore.values.codecs.pickled import PICKLED, Signer, dump_leaf, load_leaf
 from valuestore.values.codecs.plain import (
@@ -34,13 +34,15 @@ from valuestore.values.codecs.plain import (
     decode_lowered,
     encode_text,
 )
+from valuestore.values.families import content_rule, family_rule
+from valuestore.values.nested import iter_asked, map_values
 from valuestore.values.preview import preview, preview_bytes, preview_text
 from valuestore.values.reduction import reduction, why_not_reducible
 from valuestore.values.value import (
     Plain,
     Value,
     find_class,
-    instance_attributes,
+    hooks_in_use,
     type_name_of,
     value_types,
 )
@@ -158,6 +160,15 @@ class TypeRegistry:
 
     def encode(self, obj: object) -> Encoded:
         """Hash and serialise in one pass. Raises: NotHashableError naming the path, never guesses."""
+        return self._encode_as_is(obj) or self._encode_lowered(obj)
+
+    def hash(self, obj: object) -> Digest:
+        """The value hash: digest of domain, type name and canonical bytes. Raises: NotHashableError."""
+        as_is = self._encode_as_is(obj)
+        return as_is.value_hash if as_is is not None else self._hash_lowered(obj)
+
+    def _encode_as_is(self, obj: object) -> Encoded | None:
+        """What plain data gives; None for what has to be lowered."""
         kind = type(obj)
         if kind is str:
             data = encode_text(obj)  # type: ignore[arg-type]
@@ -170,11 +181,7 @@ class TypeRegistry:
             plain = self._encode_plain(obj)
             if plain is not None:
                 return Encoded(self._digest(type_name, PLAIN, plain), type_name, PLAIN, plain, obj)
-        return self._encode_lowered(obj, type_name)
-
-    def hash(self, obj: object) -> Digest:
-        """The value hash: digest of domain, type name and canonical bytes. Raises: NotHashableError."""
-        return self.encode(obj).value_hash
+        return None
 
     def dump(self, obj: object) -> Payload:
         """The payload that ``load`` gives an equal object back from. Raises: NotHashableError."""
@@ -236,7 +243,16 @@ class TypeRegistry:
         except RuntimeError as error:
             raise NotHashableError("the value", f"it changed while it was read ({error})") from error
 
-    def _encode_lowered(self, obj: object, type_name: str | None) -> Encoded:
+    def _hash_lowered(self, obj: object) -> Digest:
+        type_name = PLAIN_TYPE_NAMES.get(type(obj)) or self.rule_of(obj).type_name
+        token = active_algorithm.set(self.algorithm.name)
+        try:
+            return self._digest(type_name, TAGGED, encode_plain(lower(obj, self, stored=False).hashed))
+        finally:
+            active_algorithm.reset(token)
+
+    def _encode_lowered(self, obj: object) -> Encoded:
+        type_name = PLAIN_TYPE_NAMES.get(type(obj))
         rule = self.rule_of(obj) if type_name is None else None
         codec = rule.codec_of(obj) if rule is not None else None
         token = active_algorithm.set(self.algorithm.name)
@@ -295,13 +311,13 @@ class TypeRegistry:
             raise NotHashableError("value", str(refusal)) from None
 
     def rule_for(self, cls: type, /) -> TypeRule:
-        """The rule of this class: its own, its family's, a plug-in's, a parent's, or one by its reduction.
+        """The rule of this class: its own, its family's, a plug-in's, a parent's, by content or reduction.
 
         Raises: Refused, saying how to add one.
         """
         rule = self._rules.get(cls)
         if rule is None:
-            rule = family_rule(cls) or self._foreign_rule(cls) or self._reduced_rule(cls)
+            rule = family_rule(cls) or self._foreign_rule(cls) or content_rule(cls) or self._reduced_rule(cls)
             self._rules[cls] = rule
         return rule
 
@@ -362,15 +378,22 @@ class TypeRegistry:
             raise Refused(reason)
         return TypeRule(cls, type_name_of(cls), reduction, PICKLED.decode, codec=PICKLED)
 
-    # --- values that stand for outside state --------------------------------------------------
+    def known_rule(self, cls: type, /) -> TypeRule | None:
+        """The rule of this class, or None if it has none."""
+        try:
+            return self.rule_for(cls)
+        except Refused:
+            return None
+
+    # --- the Values inside an object ------------------------------------------------------------
 
     def iter_values(self, obj: object) -> Iterator[Value]:
-        """Every ``Value`` in the object, however deep, and the values inside each."""
-        return (found for found in self._iter_asked(obj) if isinstance(found, Value))
+        """Every ``Value`` in the object, however deep, and the values inside each; each once."""
+        return (found for found in iter_asked(obj, self) if isinstance(found, Value))
 
     def is_valid(self, obj: object) -> bool:
         """Whether everything inside that stands for outside state is still true of it."""
-        for found in self._iter_asked(obj):
+        for found in iter_asked(obj, self):
             if isinstance(found, Value):
                 if not found.is_valid():
                     return False
@@ -378,28 +401,24 @@ class TypeRegistry:
                 return False
         return True
 
-    def _iter_asked(self, obj: object) -> Iterator[object]:
-        """The Values in an object and whatever else may go stale, outermost first."""
-        stack = [obj]
-        while stack:
-            current = stack.pop()
-            kind = type(current)
-            if isinstance(current, Value):
-                yield current
-                stack.extend(current.iter_subvalues())
-                if type(current).identity is Value.identity:
-                    stack.extend(instance_attributes(current).values())
-            elif kind in (list, tuple, set, frozenset):
-                stack.extend(current)  # type: ignore[arg-type]
-            elif kind is dict:
-                stack.extend(current.keys())  # type: ignore[attr-defined]
-                stack.extend(current.values())  # type: ignore[attr-defined]
-            elif kind not in PLAIN_TYPE_NAMES and (rule := self._rules.get(kind)) is not None:
-                if rule.is_valid is not None:
-                    yield current
-                codec = rule.codec_of(current)
-                if codec is None or codec is PICKLED:
-                    stack.append(rule.identity(current))
+    def map_values(self, obj: Any, function: Callable[[Value], Any]) -> Any:
+        """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.
+
+        See nested.py for where it looks. Raises: NotHashableError for cycles; what ``function`` raises.
+        """
+        return map_values(obj, function)
+
+    def preprocess(self, obj: Any, *, position: int) -> Any:
+        """What a task is given in place of ``obj``: each Value in it as its ``preprocess`` says."""
+        if "preprocess" not in hooks_in_use:
+            return obj
+        return map_values(obj, lambda value: value.preprocess(position=position))
+
+    def postprocess(self, obj: Any, *, eval_hash: str) -> Any:
+        """What is kept in place of ``obj`` that a task returned: each Value as its ``postprocess`` says."""
+        if "postprocess" not in hooks_in_use:
+            return obj
+        return map_values(obj, lambda value: value.postprocess(eval_hash=eval_hash))
 
 
 _registry = TypeRegistry()

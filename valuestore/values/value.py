@@ -19,6 +19,9 @@ anything that has an identity of its own, which is lowered in turn."""
 value_types: dict[str, type[Value]] = {}
 """Type name -> class, filled by subclassing. Read by the registry alone."""
 
+hooks_in_use: set[str] = set()
+"""Which of ``preprocess`` and ``postprocess`` some class of this program overrides."""
+
 
 class Value:
     """An object with its own identity. Subclasses set ``type_name`` (default: module and qualified name).
@@ -35,6 +38,9 @@ class Value:
         super().__init_subclass__(**kwargs)
         if "type_name" not in cls.__dict__:
             cls.type_name = type_name_of(cls)
+        for hook in ("preprocess", "postprocess"):
+            if getattr(cls, hook) is not getattr(Value, hook):
+                hooks_in_use.add(hook)
         if register:
             value_types[cls.type_name] = cls
             for alias in cls.__dict__.get("aliases", ()):
@@ -97,7 +103,8 @@ def instance_attributes(obj: object) -> dict[str, Any]:
     for base in reversed(type(obj).__mro__):
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            private = f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") else name
+            mangled = name.startswith("__") and not name.endswith("__")
+            private = f"_{base.__name__.lstrip('_')}{name}" if mangled else name
             if name not in ("__dict__", "__weakref__") and hasattr(obj, private):
                 found[private] = getattr(obj, private)
         cached.update(name for name, member in vars(base).items() if isinstance(member, cached_property))

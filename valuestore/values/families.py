@@ -1,0 +1,390 @@
+"""Rules for whole families of classes, found by what a class is, without registration.
+
+Values, enums, dataclasses, named tuples, attrs, pydantic and msgspec classes; exceptions; classes over one
+of Python's own containers or scalars; and classes whose objects are their attributes. All are stored by
+state and rebuilt without running their code, so that a payload executes nothing. The libraries are not
+imported: who has an object of theirs has imported them.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import dataclasses
+import enum
+import functools
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from valuestore.errors import DecodeError
+from valuestore.values.canonical import Refused, TypeRule
+from valuestore.values.value import Plain, Value, instance_attributes, type_name_of
+
+_HEAP_TYPE = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: set on classes made by a class statement."""
+
+_WORD_BYTES = struct.calcsize("P")
+
+_OWN_PICKLING = (
+    "__getnewargs__",
+    "__getnewargs_ex__",
+    "__getstate__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__setstate__",
+)
+
+
+def family_rule(cls: type) -> TypeRule | None:
+    """The rule of a class that is one of a family which says what its objects are; else None.
+
+    Raises: Refused for such a class that cannot be found again by its name.
+    """
+    if issubclass(cls, Value):
+        return _value_rule(cls)
+    family: Callable[[Any], TypeRule]
+    if issubclass(cls, enum.Enum):
+        family = _enum_rule
+    elif _is_pydantic(cls):
+        family = _pydantic_rule
+    elif _is_msgspec(cls):
+        family = _msgspec_rule
+    elif "__attrs_attrs__" in vars(cls) and is_bare(cls):
+        family = _attrs_rule
+    elif dataclasses.is_dataclass(cls) and is_bare(cls):
+        family = _dataclass_rule
+    elif _is_namedtuple(cls):
+        family = _namedtuple_rule
+    else:
+        return None
+    _check_name(cls)
+    return family(cls)
+
+
+def content_rule(cls: type) -> TypeRule | None:
+    """The rule of any other class that is known by what it holds, if it leaves its pickling to Python.
+
+    Asked after plug-ins, which know better what counts in the classes of their library. Raises: Refused.
+    """
+    family: Callable[[Any], TypeRule]
+    if _has_own_pickling(cls):
+        return None
+    if issubclass(cls, BaseException):
+        family = _exception_rule
+    elif _content_base(cls) is not None:
+        family = _subclass_rule
+    elif cls is not object and is_bare(cls):
+        family = _attributes_rule
+    else:
+        return None
+    _check_name(cls)
+    return family(cls)
+
+
+def has_fields_alone(cls: type) -> bool:
+    """Whether objects of this class are their attributes, which ``with_attributes`` can replace."""
+    fielded = dataclasses.is_dataclass(cls) or "__attrs_attrs__" in vars(cls) or _is_pydantic(cls)
+    return fielded and is_bare(cls)
+
+
+def with_attributes(cls: Any, attributes: dict[str, Any]) -> Any:
+    """An object of that class with these attributes, none of its code run."""
+    obj = object.__new__(cls)
+    for name, value in attributes.items():
+        object.__setattr__(obj, name, value)
+    return obj
+
+
+def is_bare(cls: type) -> bool:
+    """Whether instances hold their attributes and nothing else: no list, dict, exception or C struct."""
+    if cls.__itemsize__ or any(base.__flags__ & _HEAP_TYPE == 0 for base in cls.__mro__[:-1]):
+        return False
+    words = sum(len(_slots(base) - {"__dict__", "__weakref__"}) for base in cls.__mro__)
+    words += (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+    return cls.__basicsize__ <= object.__basicsize__ + words * _WORD_BYTES
+
+
+def _check_name(cls: type) -> None:
+    if "<locals>" in cls.__qualname__:
+        raise Refused(f"{cls.__qualname__} is defined inside a function; move it to the top of its module")
+
+
+def _has_own_pickling(cls: type) -> bool:
+    if cls in copyreg.dispatch_table:
+        return True
+    return any(
+        name in vars(base) for base in cls.__mro__ if base.__flags__ & _HEAP_TYPE for name in _OWN_PICKLING
+    )
+
+
+def _required(cls: type, state: dict[str, Any], names: set[str]) -> None:
+    if not names <= state.keys():
+        missing = ", ".join(sorted(names - state.keys()))
+        raise DecodeError(type_name_of(cls), f"it was stored before it had {missing}")
+
+
+# --- by themselves -------------------------------------------------------------------------------
+
+
+def _value_rule(cls: type[Value]) -> TypeRule:
+    if "<locals>" in cls.type_name:
+        raise Refused(f"{cls.__qualname__} is defined inside a function; give it a type_name of its own")
+    if cls.identity is Value.identity and not is_bare(cls):
+        raise Refused(f"{cls.__qualname__} holds more than attributes; give it an identity of its own")
+    state = None if cls.state is Value.state else cls.state
+    return TypeRule(cls, cls.type_name, cls.identity, cls.from_state, state)
+
+
+def _enum_rule(cls: Any) -> TypeRule:
+    def state(member: enum.Enum) -> Plain:
+        return {"name": member.name, "value": member.value}
+
+    def member(state: Plain) -> Any:
+        name, value = state["name"], state["value"]
+        found = cls.__members__.get(name)
+        if found is None and issubclass(cls, enum.Flag):
+            found = cls(value)  # a combination of members has no name of its own
+        if found is None or type(found.value) is not type(value) or found.value != value:
+            raise DecodeError(type_name_of(cls), f"its member {name} is gone or has another value")
+        return found
+
+    return TypeRule(cls, type_name_of(cls), state, member)
+
+
+# --- by fields -----------------------------------------------------------------------------------
+
+
+def _fields_first(obj: Any, names: list[str]) -> dict[str, Any]:
+    """Fields in their order, then whatever else the instance carries, by name: a later read may need it."""
+    found = instance_attributes(obj)
+    found.pop("__orig_class__", None)
+    own = {name: found.pop(name) for name in names if name in found}
+    return own | {name: found[name] for name in sorted(found)}
+
+
+def _dataclass_rule(cls: Any) -> TypeRule:
+    fields = dataclasses.fields(cls)
+    names = [field.name for field in fields]
+    required = {field.name for field in fields if field.init}
+
+    def instance(state: Plain) -> Any:
+        _required(cls, state, required)
+        return with_attributes(cls, state)
+
+    return TypeRule(cls, type_name_of(cls), lambda obj: _fields_first(obj, names), instance)
+
+
+def _attrs_rule(cls: Any) -> TypeRule:
+    """As dataclasses; without what attrs keeps to save time: cached properties and the cached hash.
+
+    The latter depends on the process.
+    """
+    fields = cls.__attrs_attrs__
+    names = [field.name for field in fields]
+    required = {field.name for field in fields if field.init}
+    saved = {"_attrs_cached_hash"}
+    for base in cls.__mro__:
+        own_fields = {field.name for field in vars(base).get("__attrs_attrs__", ())}
+        if "__attrs_attrs__" in vars(base):
+            saved.update(_slots(base) - own_fields)
+
+    def state(obj: Any) -> Plain:
+        return {name: value for name, value in _fields_first(obj, names).items() if name not in saved}
+
+    def instance(state: Plain) -> Any:
+        _required(cls, state, required)
+        return with_attributes(cls, state)
+
+    return TypeRule(cls, type_name_of(cls), state, instance)
+
+
+def _slots(cls: type) -> set[str]:
+    slots = vars(cls).get("__slots__", ())
+    return {slots} if isinstance(slots, str) else set(slots)
+
+
+def _is_pydantic(cls: type) -> bool:
+    module = sys.modules.get("pydantic")
+    return module is not None and hasattr(cls, "__pydantic_fields__") and issubclass(cls, module.BaseModel)
+
+
+def _pydantic_rule(cls: Any) -> TypeRule:
+    """Fields, extra ones, private attributes and which fields were set; validators do not run at load.
+
+    ``Box[int]`` is stored as ``Box`` with its parameters.
+    """
+    generic = cls.__pydantic_generic_metadata__
+    origin, parameters = generic["origin"] or cls, list(generic["args"])
+
+    def state(model: Any) -> Plain:
+        found = instance_attributes(model)
+        state = {
+            "fields": {name: found[name] for name in model.__dict__ if name in found},
+            "set": set(model.__pydantic_fields_set__),
+        }
+        more = {
+            "extra": model.__pydantic_extra__,
+            "private": model.__pydantic_private__,
+            "parameters": parameters,
+        }
+        return state | {name: value for name, value in more.items() if value}
+
+    def instance(state: Plain) -> Any:
+        made = origin[tuple(state["parameters"])] if "parameters" in state else origin
+        _required(made, state["fields"], set(made.__pydantic_fields__))
+        private = state.get("private")
+        attributes = {
+            "__dict__": state["fields"],
+            "__pydantic_fields_set__": state["set"],
+            "__pydantic_extra__": state.get(
+                "extra", {} if made.model_config.get("extra") == "allow" else None
+            ),
+            "__pydantic_private__": {} if private is None and made.__private_attributes__ else private,
+        }
+        return with_attributes(made, attributes)
+
+    return TypeRule(cls, type_name_of(origin), state, instance)
+
+
+def _is_msgspec(cls: type) -> bool:
+    module = sys.modules.get("msgspec")
+    return module is not None and issubclass(cls, module.Struct)
+
+
+def _msgspec_rule(cls: Any) -> TypeRule:
+    names = list(cls.__struct_fields__)
+
+    def state(obj: Any) -> Plain:
+        own = {name: getattr(obj, name) for name in names if hasattr(obj, name)}
+        return own | dict(sorted(getattr(obj, "__dict__", {}).items()))
+
+    def instance(state: Plain) -> Any:
+        _required(cls, state, set(names))
+        obj = _silent(cls)(**{name: state[name] for name in names})
+        obj.__class__ = cls
+        for name in state.keys() - set(names):
+            setattr(obj, name, state[name])
+        return obj
+
+    return TypeRule(cls, type_name_of(cls), state, instance)
+
+
+@functools.cache
+def _silent(cls: Any) -> Any:
+    """The same Struct without ``__post_init__``: there is no other way to make one and not run it."""
+    return type(cls)(
+        cls.__name__, (cls,), {"__post_init__": lambda _self: None, "__module__": cls.__module__}
+    )
+
+
+def _is_namedtuple(cls: type) -> bool:
+    return issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__mro__[1] is tuple
+
+
+def _namedtuple_rule(cls: Any) -> TypeRule:
+    fields = cls._fields
+
+    def state(obj: Any) -> Plain:
+        if getattr(obj, "__dict__", None):
+            raise Refused("a named tuple with attributes beside its fields; make it a dataclass")
+        return dict(zip(fields, tuple.__iter__(obj), strict=True))
+
+    def instance(state: Plain) -> Any:
+        if tuple(state) != fields:
+            raise DecodeError(type_name_of(cls), f"it was stored with the fields {', '.join(state)}")
+        return tuple.__new__(cls, state.values())
+
+    return TypeRule(cls, type_name_of(cls), state, instance)
+
+
+# --- by content ----------------------------------------------------------------------------------
+
+
+def _attributes_rule(cls: Any) -> TypeRule:
+    return TypeRule(
+        cls, type_name_of(cls), instance_attributes, lambda attributes: with_attributes(cls, attributes)
+    )
+
+
+_CONTENT: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int.__index__,
+    float: float.__float__,
+    complex: complex.__complex__,
+    bytes: bytes.__bytes__,
+    bytearray: lambda obj: bytes(memoryview(obj)),
+    list: lambda obj: list(list.__iter__(obj)),
+    tuple: lambda obj: tuple(tuple.__iter__(obj)),
+    dict: lambda obj: dict(dict.items(obj)),
+    set: lambda obj: set(set.__iter__(obj)),
+    frozenset: lambda obj: frozenset(frozenset.__iter__(obj)),
+}
+"""What an object of a subclass holds, as an object of the base; methods that it overrides are not asked."""
+
+_FILLED: dict[type, Callable[[Any, Any], Any]] = {
+    list: list.extend,
+    dict: dict.update,
+    set: set.update,
+    bytearray: bytearray.extend,
+}
+
+
+def _content_base(cls: type) -> type | None:
+    """The one class of Python's own that this class extends, if it can hold content."""
+    builtin = [base for base in cls.__mro__[:-1] if not base.__flags__ & _HEAP_TYPE]
+    if len(builtin) != 1 or builtin[0] not in _CONTENT or cls is builtin[0]:
+        return None
+    words = sum(len(_slots(base) - {"__dict__", "__weakref__"}) for base in cls.__mro__)
+    words += (cls.__dictoffset__ != 0) + (cls.__weakrefoffset__ != 0)
+    return builtin[0] if cls.__basicsize__ <= builtin[0].__basicsize__ + words * _WORD_BYTES else None
+
+
+def _subclass_rule(cls: Any) -> TypeRule:
+    """Its type name, content and attributes: never equal to an object of the base."""
+    base: Any = _content_base(cls)
+    content_of, fill = _CONTENT[base], _FILLED.get(base)
+
+    def state(obj: Any) -> Plain:
+        content, attributes = content_of(obj), instance_attributes(obj)
+        return {"content": content, "attributes": attributes} if attributes else {"content": content}
+
+    def instance(state: Plain) -> Any:
+        obj = base.__new__(cls) if fill else base.__new__(cls, state["content"])
+        if fill:
+            fill(obj, state["content"])
+        for name, value in state.get("attributes", {}).items():
+            object.__setattr__(obj, name, value)
+        return obj
+
+    return TypeRule(cls, type_name_of(cls), state, instance)
+
+
+_ALSO = {ImportError: ("name", "path"), AttributeError: ("name",), NameError: ("name",)}
+"""What some exceptions keep beside their arguments; not the same in every Python version if pickled."""
+
+
+def _exception_rule(cls: Any) -> TypeRule:
+    """Arguments and attributes; not traceback, cause and context, which are no part of its pickle either."""
+    builtin = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
+    extra = [name for base, names in _ALSO.items() if issubclass(cls, base) for name in names]
+
+    def state(error: Any) -> Plain:
+        given = (
+            BaseException.__reduce__(error)[1]
+            if not isinstance(error, OSError)
+            else OSError.__reduce__(error)[1]
+        )
+        attributes = {name: getattr(error, name) for name in extra if getattr(error, name, None) is not None}
+        attributes |= instance_attributes(error)
+        return {"args": list(given), "attributes": attributes} if attributes else {"args": list(given)}
+
+    def instance(state: Plain) -> Any:
+        error = builtin.__new__(cls, *state["args"])
+        if cls is builtin or builtin not in (BaseException, Exception):
+            builtin.__init__(error, *state["args"])
+        for name, value in state.get("attributes", {}).items():
+            object.__setattr__(error, name, value)
+        return error
+
+    return TypeRule(cls, type_name_of(cls), state, instance)
