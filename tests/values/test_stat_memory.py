@@ -223,3 +223,10 @@ def test_cache_folder_follows_the_convention(monkeypatch):
     assert cache_folder() == "/mine"
     monkeypatch.setenv("VALUESTORE_CACHE", "off")
     assert cache_folder() is None
+
+
+def test_table_that_is_made_later_by_this_process_is_read(tmp_path):
+    record = StatRecord(str(tmp_path / "cache"))
+    assert record.find(XXH3, STATUS) is None
+    record.keep([(XXH3, STATUS, DIGEST)])
+    assert record.find(XXH3, STATUS) == DIGEST

@@ -100,9 +100,9 @@ class StatRecord:
             descriptor = None
             with suppress(OSError):
                 descriptor = self._open(writing)
+            if descriptor is not None and self._descriptors.get(False) is None:
+                self._descriptors.pop(False, None)  # it is made now
             self._descriptors[writing] = descriptor
-            if writing and self._descriptors.get(False, descriptor) is None:
-                del self._descriptors[False]  # it is made now
         return self._descriptors[writing]
 
     def _open(self, writing: bool) -> int | None:
