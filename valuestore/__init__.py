@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from valuestore.values.dir import Dir as Dir
     from valuestore.values.file import File as File
     from valuestore.values.fileset import FileSet as FileSet
+    from valuestore.values.handle import Handle as Handle
     from valuestore.values.registry import TypeRegistry as TypeRegistry
     from valuestore.values.registry import get_type_registry as get_type_registry
     from valuestore.values.value import Value as Value
@@ -29,6 +30,7 @@ _HOMES = {
     "Dir": "values.dir",
     "File": "values.file",
     "FileSet": "values.fileset",
+    "Handle": "values.handle",
     "Repository": "repository",
     "Scheduler": "scheduler.scheduler",
     "TypeRegistry": "values.registry",
@@ -43,6 +45,7 @@ __all__ = [  # the table above, which a test compares with the imports above
     "Dir",
     "File",
     "FileSet",
+    "Handle",
     "Repository",
     "Scheduler",
     "TypeRegistry",

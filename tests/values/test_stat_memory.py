@@ -164,13 +164,12 @@ for turn in range(30):
     record.keep([("xxh3-128", (1, inode, 0, turn, me), digest) for inode, digest in enumerate(digests)])
 """
     writers = [subprocess.Popen([sys.executable, "-c", program, folder, str(n)]) for n in range(3)]
-    record = StatRecord(folder)
     try:
         while any(writer.poll() is None for writer in writers):
-            check(record)
+            check(StatRecord(folder))
     finally:
         assert [writer.wait() for writer in writers] == [0, 0, 0]
-    assert check(record) == 50
+    assert check(StatRecord(folder)) == 50
 
 
 def check(record):

@@ -97,7 +97,7 @@ class StatRecord:
 
     def _opened(self, *, writing: bool) -> int | None:
         if writing not in self._descriptors:
-            descriptor = None
+            descriptor = None  # and stays so: asking in vain costs each file a system call
             with suppress(OSError):
                 descriptor = self._open(writing)
             if descriptor is not None and self._descriptors.get(False) is None:
