@@ -33,7 +33,11 @@ _LOCK_SECONDS = 10.0
 _MOST_BYTES = 1 << 16
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-_is_key_id = re.compile(r"[0-9a-f]{8}").fullmatch
+
+
+def is_key_id(text: str) -> bool:
+    """Whether this has the form of a key's id; ids from payloads may be anything."""
+    return re.fullmatch(r"[0-9a-f]{8}", text) is not None
 
 
 class Key:
@@ -96,7 +100,7 @@ class KeyRing:
         """The key of that id, whoever wrote the id; None if it is not on the ring. Raises: KeyUnusable."""
         if key_id in self._known:
             return self._known[key_id]
-        if not _is_key_id(key_id):
+        if not is_key_id(key_id):
             return None
         if self.file is not None:
             self._known.update((key.key_id, key) for key in self._read_file())
@@ -109,7 +113,7 @@ class KeyRing:
         """Every key on the ring, by id; none is made. Raises: KeyUnusable for one that is damaged or open."""
         found = {key.key_id: key for key in self._read_file()} if self.file else {}
         for name in _names_in(self.folder):
-            if name.endswith(_SUFFIX) and _is_key_id(name.removesuffix(_SUFFIX)):
+            if name.endswith(_SUFFIX) and is_key_id(name.removesuffix(_SUFFIX)):
                 key = self._read_key(name.removesuffix(_SUFFIX))
                 if key is not None:
                     found[key.key_id] = key
@@ -157,7 +161,7 @@ class KeyRing:
             key_id = _read(pointer).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
-        key = self._read_key(key_id) if _is_key_id(key_id) else None
+        key = self._read_key(key_id) if is_key_id(key_id) else None
         if key is None:
             raise KeyUnusable(str(pointer), "it names no key that is here; run `valuestore keys rotate`")
         return key

@@ -19,7 +19,7 @@ import blake3
 
 from valuestore.errors import DecodeError, KeyUnusable, UntrustedPayload
 from valuestore.hashing import Bytes
-from valuestore.values.keys import KeyRing
+from valuestore.values.keys import KeyRing, is_key_id
 from valuestore.values.opcodes import check_plain
 from valuestore.values.pickling import dump_signed
 
@@ -79,7 +79,8 @@ def verify(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRing) ->
     except KeyUnusable as error:
         raise UntrustedPayload(claim.value_hash, claim.codec, str(error)) from error
     if key is None:
-        fix = f"it was signed by key {key_id}: `valuestore keys add FILE` with that key, or {_RECOMPUTE}"
+        signer = f"key {key_id}" if is_key_id(key_id) else "no key"
+        fix = f"it was signed by {signer}: `valuestore keys add FILE` with a key you trust, or {_RECOMPUTE}"
         raise UntrustedPayload(claim.value_hash, claim.codec, fix)
     if not hmac.compare_digest(mac, key.mac(_signed_bytes(data, claim, key_id))):
         fix = f"its signature by key {key_id} is wrong, so it is not what was stored: {_RECOMPUTE}"

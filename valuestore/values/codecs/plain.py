@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from valuestore.errors import DecodeError
+from valuestore.errors import DecodeError, PayloadError
 from valuestore.values.canonical import Rules, lift
 from valuestore.values.trust import decode_plain
 
@@ -35,6 +35,10 @@ def decode(codec: str, data: bytes, rules: Rules) -> Any:
             return lift(decode_plain(data), rules)
         except RecursionError:
             raise DecodeError(codec, "it is nested too deeply") from None
+        except PayloadError:
+            raise
+        except Exception as error:  # a node of no form that was ever written
+            raise DecodeError(codec, f"damaged ({type(error).__name__})") from error
     if codec == TEXT:
         try:
             return data.decode("utf-8", "surrogatepass")
