@@ -32,7 +32,11 @@
     `- TaskError
        |- TaskNotFound              (LookupError) no task of that name
        |- ArgumentError             (TypeError, ValueError) arguments that do not fit the task
-       `- LazyValueError            (TypeError) a call's result was used before it ran
+       |- LazyValueError            (TypeError) a call's result was used before it ran
+       |- CredentialsInArgument     (ValueError) a handle was given what must not be recorded
+       |- HandleNotOpened           its constructor failed where it was used
+       |- StaleHandle               a state that was rolled back is passed to a task
+       `- ScriptFailed              a shell command ended badly; nothing of it was kept
 
 Facts go to ``super().__init__``; the sentence is made in ``__str__``, so errors survive pickling to
 and from workers. Each sentence says what happened, to what, and what to do next.
@@ -343,3 +347,64 @@ class LazyValueError(TaskError, TypeError):
             f"{self.args[0]} has not run yet, so it has no {self.args[1]}; "
             "pass it to another task, which gets the finished value"
         )
+
+
+class CredentialsInArgument(TaskError, ValueError):
+    """A handle's arguments are recorded, and one looks like a secret. Facts: class, parameter."""
+
+    def __init__(self, handle_class: str, parameter: str) -> None:
+        super().__init__(handle_class, parameter)
+
+    def __str__(self) -> str:
+        handle_class, parameter = self.args
+        return (
+            f"{handle_class} was given a credential as {parameter!r}, which would be recorded; "
+            "pass the name of an environment variable and read it in __init__"
+        )
+
+
+class HandleNotOpened(TaskError):
+    """The constructor of a handle failed where it was used. Facts: handle, what it raised."""
+
+    def __init__(self, handle: str, problem: str) -> None:
+        super().__init__(handle, problem)
+
+    def __str__(self) -> str:
+        return f"handle {self.args[0]} cannot be opened: its __init__ raised {self.args[1]}"
+
+
+class StaleHandle(TaskError):
+    """A state of a handle that was rolled back cannot be worked on. Facts: handle, task."""
+
+    def __init__(self, handle: str, task: str) -> None:
+        super().__init__(handle, task)
+
+    def __str__(self) -> str:
+        handle, task = self.args
+        return (
+            f"task {task} was given a state of handle {handle} that is no more, since a task was given an "
+            "earlier one; pass the call that returns the handle, not its old result, and let calls that "
+            "change one state follow each other or fork it"
+        )
+
+
+class ScriptFailed(TaskError):
+    """A shell command ended badly; its outputs are as they were. Facts: command, problem, end of stderr."""
+
+    def __init__(self, command: str, problem: str, stderr: str = "", exit_code: int | None = None) -> None:
+        super().__init__(command, problem, stderr, exit_code)
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the command ended with, negative for a signal; None if it was stopped or gave no output."""
+        code: int | None = self.args[3]
+        return code
+
+    @property
+    def stderr(self) -> str:
+        """The end of what it wrote to stderr."""
+        return str(self.args[2])
+
+    def __str__(self) -> str:
+        command, problem, stderr, _ = self.args
+        return f"script {command!r}: {problem}" + (f"; stderr ends with:\n{stderr}" if stderr else "")

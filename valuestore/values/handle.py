@@ -1,0 +1,211 @@
+"""Handle: outside state that a pipeline changes as it runs, such as a database.
+
+What is kept of a handle is what its constructor was given and which calls it has been through; the thing
+itself, its ``instance``, is made again where it is used. Each call that returns a handle returns the next
+state of it. Which states are still current is recorded elsewhere (db/handles.py) and asked through a
+``HandleJournal``, so that workers need no database.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self, TypeVar
+
+from valuestore.errors import ArgumentError, HandleNotOpened
+from valuestore.hashing import hash_struct
+from valuestore.values.handle_arguments import bound_arguments, given_again
+from valuestore.values.handle_journal import KEY_ALGORITHM, HandleInfo, Journaled, journal
+from valuestore.values.value import Plain
+
+H = TypeVar("H", bound="Handle")
+
+
+class Handle(Journaled):
+    """Outside state by name: subclass it, and set ``self.instance`` in ``__init__(self, name, ...)``.
+
+    Attributes that the handle has not are the instance's. ``__init__`` runs again, with the same arguments,
+    in each task that uses the handle; its arguments are recorded, so credentials are refused: pass the name
+    of an environment variable. ``__handle__`` tells which handle and state it is.
+
+    Raises: ArgumentError, CredentialsInArgument, NotHashableError.
+    """
+
+    type_name = "valuestore.Handle"
+    namespace: ClassVar[str] = ""
+    """First part of the full name, for all handles of a class; the argument ``namespace`` overrides it."""
+
+    _handle_opened: bool
+    _handle_lock: threading.RLock
+
+    def __new__(cls, name: str, *args: Any, **kwargs: Any) -> Self:
+        if not _is_name(name):
+            raise ArgumentError(cls.__qualname__, "a handle's name is a non-empty str without NUL")
+        arguments = bound_arguments(cls, (name, *args), kwargs)
+        given = kwargs.get("namespace")
+        info = HandleInfo(name, cls.namespace if given is None else given, arguments)
+        return cls._made(info, opened=True)  # __init__ is about to run
+
+    def __init__(self, name: str, *args: Any, namespace: str | None = None, **kwargs: Any) -> None:
+        """A handle of this very class has a name and a history, and no instance."""
+
+    def at(self, key: str) -> Self:
+        """Another state of this handle, of which no more than the key is known."""
+        return self._made(self.__handle__.at(key))
+
+    @classmethod
+    def _made(cls, info: HandleInfo, *, opened: bool = False) -> Self:
+        handle = object.__new__(cls)
+        handle.__dict__.update(
+            {"__handle__": info, "_handle_opened": opened, "_handle_lock": threading.RLock()}
+        )
+        return handle
+
+    # --- history ----------------------------------------------------------------------------------
+
+    def fork(self, key: str) -> Self:
+        """A branch of its own, by name: what is done to it does not count as done to the others."""
+        return self._made(self.__handle__.next("fork", str(key)))
+
+    def apply_call(self, eval_hash: str) -> Self:
+        """The state after the call of that hash."""
+        return self._made(self.__handle__.next("call", eval_hash))
+
+    def preprocess(self, *, position: int) -> Self:
+        """Calls of one job get branches by their position, or by the name of the fork they are given."""
+        name = self.__handle__.fork_name
+        return self._made(self.__handle__.next("enter", position if name is None else name))
+
+    def postprocess(self, *, eval_hash: str) -> Self:
+        """Whatever a task returns, it may have changed."""
+        return self.apply_call(eval_hash)
+
+    # --- as a value -------------------------------------------------------------------------------
+
+    def identity(self) -> Plain:
+        """Full name, arguments and history; nothing of the instance."""
+        info = self.__handle__
+        return {"name": info.fullname, "arguments": info.arguments, "key": info.key}
+
+    def state(self) -> Plain:
+        """What rebuilds it, with the steps that led here."""
+        info = self.__handle__
+        return {
+            "name": info.name,
+            "namespace": info.namespace,
+            "arguments": info.arguments,
+            "key": info.key,
+            "kind": info.kind,
+            "fork": info.fork_name,
+            "anchors": list(info.anchors),
+            "trail": [list(step) for step in info.trail],
+        }
+
+    @classmethod
+    def from_state(cls, state: Plain) -> Self:
+        """The handle as it was recorded; ``__init__`` runs when something of it is first used."""
+        anchors = tuple(state["anchors"])
+        trail = tuple((before, after) for before, after in state["trail"])
+        texts = (state["name"], state["namespace"], state["key"], state["kind"], *anchors, *sum(trail, ()))
+        if not all(isinstance(text, str) for text in texts) or not isinstance(state["arguments"], dict):
+            raise ValueError("a handle's state is made of text")
+        return cls._made(
+            HandleInfo(
+                state["name"],
+                state["namespace"],
+                state["arguments"],
+                state["key"],
+                state["kind"],
+                state["fork"],
+                anchors,
+                trail,
+            )
+        )
+
+    def is_valid(self) -> bool:
+        """Whether no task has been given an earlier state since; False where there is nobody to ask."""
+        return not self.__handle__.anchors or journal().is_valid(self)
+
+    def external(self) -> str:
+        """Its full name."""
+        return self.__handle__.fullname
+
+    @classmethod
+    def parse_arg(cls, text: str) -> Self:
+        """The handle of that name, if its class needs no more. Raises: ValueError."""
+        try:
+            return cls(text)
+        except ArgumentError as error:
+            raise ValueError(f"{cls.__qualname__} takes more than a name: {error.args[1]}") from None
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.identity() == self.identity()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.__handle__.fullname, self.__handle__.key))
+
+    def __repr__(self) -> str:
+        info = self.__dict__.get("__handle__")
+        if info is None:
+            return f"<{type(self).__name__}, half made>"
+        return f"<{type(self).__name__} {info.fullname} at {info.key[:8] or 'its beginning'}>"
+
+    # --- instance ---------------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute of the instance, which is made if it is not there yet. Special methods are not."""
+        own = self.__dict__
+        if (name.startswith("__") and name.endswith("__")) or "__handle__" not in own:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._open()
+        if name in own:
+            return own[name]
+        if "instance" not in own:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}, and no instance")
+        return getattr(own["instance"], name)
+
+    def _open(self) -> None:
+        """Run ``__init__`` once; threads wait for it, and while it runs it sees what it has set so far."""
+        with self.__dict__["_handle_lock"]:
+            if self.__dict__["_handle_opened"]:
+                return
+            self.__dict__["_handle_opened"] = True
+            try:
+                args, kwargs = given_again(type(self), self.__handle__.arguments)
+                type(self).__init__(self, *args, **kwargs)
+            except BaseException as error:
+                self.__dict__["_handle_opened"] = False
+                if isinstance(error, AttributeError):  # would pass for a missing attribute
+                    raise HandleNotOpened(self.__handle__.fullname, repr(error)) from error
+                raise
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name) and "\0" not in name
+
+
+def merged(handles: Iterable[H]) -> H:
+    """The state after all of these states of one handle; their order does not count.
+
+    Raises: ArgumentError if there are none, or if they are of different handles.
+    """
+    states = list(handles)
+    if not states or not all(isinstance(state, Handle) for state in states):
+        raise ArgumentError("merge_handles", "it takes a list of handles, and at least one")
+    infos = [state.__handle__ for state in states]
+    first = infos[0]
+    for state, info in zip(states, infos, strict=True):
+        if type(state) is not type(states[0]) or info.fullname != first.fullname:
+            raise ArgumentError("merge_handles", f"{states[0]!r} and {state!r} are different handles")
+        if info.arguments != first.arguments:
+            raise ArgumentError("merge_handles", f"the arguments of {info.fullname} differ")
+    keys = sorted({info.key for info in infos})
+    if len(keys) == 1:
+        return states[0]
+    key = hash_struct([keys, "merge"], "handle", algorithm=KEY_ALGORITHM)
+    steps = [step for info in infos for step in info.steps] + [(before, key) for before in keys]
+    anchors = tuple(sorted({anchor for info in infos for anchor in info.anchors}))
+    made = HandleInfo(
+        first.name, first.namespace, first.arguments, key, "merge", None, anchors, tuple(dict.fromkeys(steps))
+    )
+    return states[0]._made(made)
