@@ -21,6 +21,7 @@
     |  |- PayloadMissing            (KeyError) the bytes are gone
     |  |- PayloadCorrupt            the bytes do not hash to their address
     |  |- DecodeError               (ValueError) the bytes are whole, but not a value of this program
+    |  |- MissingFunctionError      (LookupError) a stored function is called that is gone or has changed
     |  `- UntrustedPayload          reading it would execute data nobody vouched for
     |- NotHashableError             (TypeError) no certain identity; names the path inside the object
     |- DatabaseError                the metadata database
@@ -235,6 +236,16 @@ class DecodeError(PayloadError, ValueError):
 
     def __str__(self) -> str:
         return f"cannot decode a value of type {self.args[0]}: {self.args[1]}"
+
+
+class MissingFunctionError(PayloadError, LookupError):
+    """A stored function was called that is gone, or other than it was. Facts: its name, reason."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+
+    def __str__(self) -> str:
+        return f"cannot call {self.args[0]}: {self.args[1]}; import its module, or run the pipeline again"
 
 
 class UntrustedPayload(PayloadError):

@@ -38,7 +38,11 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "s3": "valuestore.stores.s3:S3Store",
         "unix": "valuestore.stores.redis:RedisStore",
     },
-    "types": {},
+    "types": {
+        "builtins": "valuestore.values.callables:BUILTINS_RULES",
+        "functools": "valuestore.values.callables:FUNCTOOLS_RULES",
+        "operator": "valuestore.values.callables:OPERATOR_RULES",
+    },
     "executors": {"threads": "valuestore.executors.threads:open_threads"},
     "codecs": {},
 }

@@ -14,14 +14,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from valuestore.errors import ArgumentError, TaskError
-from valuestore.hashing import Digest
+from valuestore.hashing import Digest, active_algorithm
 from valuestore.tasks.expression import Call
-from valuestore.tasks.registry import register_task
+from valuestore.tasks.registry import find_task, register_task
 from valuestore.tasks.stored import CALL_RULES
+from valuestore.values.callables import MissingFunction, algorithm_of
+from valuestore.values.canonical import Refused, TypeRule
 from valuestore.values.function import code_identity
 from valuestore.values.registry import TypeRegistry, get_type_registry
 from valuestore.values.source import source_of
-from valuestore.values.value import module_name_of
+from valuestore.values.value import Plain, module_name_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,6 +34,25 @@ _EMPTY_CELL = types.CellType()
 
 for _rule in CALL_RULES:
     get_type_registry().register(_rule)
+
+
+def _task_state(task: Task[..., Any]) -> Plain:
+    """Name and hash, so that who is given a task runs again when its code has changed."""
+    registry = get_type_registry().with_algorithm(active_algorithm.get())
+    if "<" in getattr(task.func, "__qualname__", "<"):
+        raise Refused(f"{task.name} is defined inside a function, so its name does not say which it is")
+    return [task.name, task.hash(registry)]
+
+
+def _stored_task(state: Plain) -> Any:
+    name, task_hash = state
+    task = find_task(name)
+    if task is None:
+        return MissingFunction(name, "this program has not defined the task")
+    registry = get_type_registry().with_algorithm(algorithm_of(task_hash))
+    if task.hash(registry) != task_hash:
+        return MissingFunction(name, "the task's code has changed since it was stored")
+    return task
 
 
 class Task(Generic[P, R]):
@@ -166,3 +187,6 @@ def task(func: Callable[P, R] | None = None, /, **options: Any) -> Any:
     if func is not None:
         return Task(func)
     return lambda function: Task(function, **options)
+
+
+get_type_registry().register(TypeRule(Task, "valuestore.Task", _task_state, _stored_task))

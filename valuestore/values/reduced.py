@@ -52,7 +52,7 @@ class Reducing:
             rule = self.registry.rule_for(cls)
         except Refused:
             rule = None
-        if rule is None or rule.identity is reduction:
+        if rule is None or rule.identity is reduction or rule.type_name == "valuestore.Task":
             return TypeRule(cls, f"reduced:{type_name_of(cls)}", reduction, _never)
         return rule
 

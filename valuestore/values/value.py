@@ -134,7 +134,13 @@ def module_name_of(module_name: str) -> str:
 
 def find_class(type_name: str) -> type | None:
     """The class of that type name if this program has imported it already; nothing is imported here."""
-    module_name, _, qualname = type_name.rpartition(".")
+    found = find_object(type_name)
+    return found if isinstance(found, type) else None
+
+
+def find_object(name: str) -> Any:
+    """What is called so in a module that this program has imported, or None; no code is run to find it."""
+    module_name, _, qualname = name.rpartition(".")
     while module_name:
         is_main = module_name == module_name_of("__main__")
         module = sys.modules.get("__main__" if is_main else module_name)
@@ -142,7 +148,7 @@ def find_class(type_name: str) -> type | None:
             found: Any = module
             for part in qualname.split("."):
                 found = vars(found).get(part) if hasattr(found, "__dict__") else None
-            return found if isinstance(found, type) else None
+            return found
         module_name, _, head = module_name.rpartition(".")
         qualname = f"{head}.{qualname}"
     return None
