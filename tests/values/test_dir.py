@@ -556,6 +556,26 @@ def test_forged_state_is_refused(here, registry, state):
         )
 
 
+def test_recorded_folder_is_not_read_beyond_what_was_recorded(here, registry, reads):
+    tree(a="1", sub__b="2")
+    again = loaded(registry, Dir("d"))
+    reads.clear()
+    File("d/sub/more").write("3")
+    File("d/more/c").write("4")
+    assert not again.is_valid()
+    assert not Dir.from_state({"path": "/", "algorithm": "xxh3-128", "manifest": b"D\0"}).is_valid()
+    assert not {"c", "more"} & set(reads)
+
+
+def test_state_is_of_one_look_with_identity(here):
+    folder = tree(a="1")
+    said = folder.identity()
+    File("d/a").write("2")
+    assert folder.state() == said
+    assert folder.state_recorded() != said
+    assert folder.changes_since(said).changed == ("a",)
+
+
 def test_forged_manifest_is_compared_and_leads_nowhere(here, registry):
     tree(a="1")
     forged = Dir.from_state(

@@ -387,6 +387,13 @@ def test_read_error_is_typed(registry):
         registry.hash(File("/proc/self/mem"))
 
 
+def test_file_without_end_is_not_begun(here, registry):
+    with open("endless", "wb") as stream:
+        stream.truncate(2 << 40)
+    with pytest.raises(StoreUnavailable, match="size"):
+        registry.hash(File("endless"))
+
+
 def test_pipe_that_takes_a_file_s_place_is_not_waited_for(here, registry, monkeypatch):
     (here / "a").write_text("x")
     real = os.open

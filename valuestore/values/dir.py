@@ -55,7 +55,7 @@ class Dir(External):
         return self._filesystem.manifest(self.path, "stat" if self.identity_kind == "stat" else "content")
 
     def changes_since(self, earlier: Dir | Plain) -> Changes:
-        """What is not as it was in ``earlier``: a Dir from a store, or what its ``state()`` said.
+        """What is not as it was in ``earlier``: a Dir from a store, or what ``state_recorded()`` said.
 
         Raises: ValueError if that was of another kind of identity; DecodeError if it is damaged.
         """
@@ -68,14 +68,17 @@ class Dir(External):
         finally:
             active_algorithm.reset(token)
 
-    def state_recorded(self) -> Plain:
-        """The state that this Dir came out of a store with; without one, that of now."""
-        return self._recorded if self._recorded is not None else self.state()
-
     def _mark(self) -> dict[str, Plain]:
         if self.identity_kind == "path":
             return {"exists": self.exists()}
         return {"manifest": self.manifest(), "algorithm": active_algorithm.get()}
+
+    def _mark_unlike(self, recorded: dict[str, Plain]) -> dict[str, Plain] | None:
+        if self.identity_kind == "path" or recorded.get("manifest") is None:
+            return self._mark()
+        kind = "stat" if self.identity_kind == "stat" else "content"
+        manifest = self._filesystem.manifest(self.path, kind, recorded["manifest"])
+        return {"manifest": manifest, "algorithm": active_algorithm.get()}
 
     def _is_there(self) -> bool:
         return self.exists()

@@ -64,6 +64,13 @@ class External(Value, register=False):
     def _mark(self) -> dict[str, Plain]:
         """What counts besides the path, as it is now, by ``identity_kind``."""
 
+    def _mark_unlike(self, recorded: dict[str, Plain]) -> dict[str, Plain] | None:
+        """As ``_mark``, or None as soon as it is clear that it is not what was recorded.
+
+        What is recorded may be forged: looking must not cost more than it lists.
+        """
+        return self._mark()
+
     @abstractmethod
     def _is_missing(self, mark: dict[str, Plain]) -> bool:
         """Whether a mark says that nothing is there."""
@@ -83,11 +90,18 @@ class External(Value, register=False):
         return state if self.identity_kind != "content" else self._without_place(state)
 
     def state(self) -> Plain:
-        """What is stored: what identifies it, and always its path. Follows ``identity`` in one look."""
-        described, self._described = self._described, None
+        """What is stored: what identifies it, and always its path.
+
+        After ``identity`` in the same thread it is what that said, so that both are of one look.
+        """
+        described = self._described
         if described is not None and described[0] == threading.get_ident():
             return described[1]
         return self._state_now()
+
+    def state_recorded(self) -> Plain:
+        """The state that this came out of a store with; without one, that of now."""
+        return self._recorded if self._recorded is not None else self._state_now()
 
     @classmethod
     def from_state(cls, state: Plain) -> Self:
@@ -113,12 +127,12 @@ class External(Value, register=False):
         try:
             if self._recorded is None:
                 return self._is_there()
-            mark = self._mark()
+            mark = self._mark_unlike(self._recorded)
         except NotHashableError:
             return False
         finally:
             active_algorithm.reset(token)
-        return not self._is_missing(mark) and self._recorded == self._state_of(mark)
+        return mark is not None and not self._is_missing(mark) and self._recorded == self._state_of(mark)
 
     def external(self) -> str | None:
         """The place, without credentials."""

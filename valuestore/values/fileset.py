@@ -75,6 +75,9 @@ class FileSet(External):
         algorithm = active_algorithm.get()
         return {"files": [state for state in files if not _vanished(state)], "algorithm": algorithm}
 
+    def _mark_unlike(self, recorded: dict[str, Plain]) -> dict[str, Plain] | None:
+        return self._mark() if self.paths() == [file["path"] for file in recorded["files"]] else None
+
     def _is_there(self) -> bool:
         return True
 

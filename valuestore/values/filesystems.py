@@ -79,10 +79,11 @@ class Filesystem(ABC):
         """Delete a folder; one that is not there is fine. Raises: OSError if it is not empty."""
 
     @abstractmethod
-    def manifest(self, folder: str, kind: str) -> bytes | None:
+    def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
         """The manifest (manifest.py) of a folder; None if it is not there.
 
-        ``kind``: files are marked by ``content``, by ``stat``, or in any way by ``list``.
+        ``kind``: files are marked by ``content``, by ``stat``, or in any way by ``list``. With ``like``, None
+        too as soon as something turns up that this manifest does not have.
         """
 
     @abstractmethod

@@ -88,8 +88,8 @@ class LocalFiles(Filesystem):
             else:
                 os.rmdir(path)
 
-    def manifest(self, folder: str, kind: str) -> bytes | None:
-        return folder_manifest(folder, kind)
+    def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
+        return folder_manifest(folder, kind, like)
 
     def list_folder(self, folder: str) -> Iterator[tuple[str, str]]:
         try:

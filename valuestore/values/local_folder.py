@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
 
 from valuestore.errors import NotHashableError, StoreUnavailable
@@ -27,7 +26,7 @@ Status = tuple[int, int, int, int, int, int]
 
 _SPECIAL = {stat.S_IFIFO: "p", stat.S_IFSOCK: "s", stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
 _LOOKS_TRIED = 3
-_REMEMBERED_ENTRIES = 500_000
+_REMEMBERED_ENTRIES = 200_000
 _LARGE_BYTES = 1 << 17
 """A digest of this many bytes outweighs what handing it to another thread costs."""
 _THREADS = min(8, 2 + (os.cpu_count() or 1))
@@ -42,26 +41,31 @@ class _Remembered:
 
 @dataclass
 class _Memory:
-    """Listings by algorithm and folder; bounded by the number of entries. Used under its lock."""
+    """Listings by algorithm and folder; bounded by the number of entries.
+
+    Without locks, which a fork would copy as they are: at worst a listing is kept that need not be.
+    """
 
     folders: dict[tuple[str, bytes], _Remembered] = field(default_factory=dict)
     entries: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def keep(self, key: tuple[str, bytes], what: _Remembered) -> None:
-        with self.lock:
-            if self.entries > _REMEMBERED_ENTRIES:
-                self.folders.clear()
-                self.entries = 0
-            self.folders[key] = what
-            self.entries += len(what.statuses)
+        if self.entries > _REMEMBERED_ENTRIES:
+            self.folders.clear()
+            self.entries = 0
+        self.folders[key] = what
+        self.entries += len(what.statuses)
 
 
 _memory = _Memory()
 
 
-def folder_manifest(path: str, kind: str) -> bytes | None:
-    """The manifest; None if no folder is there. See ``Filesystem.manifest``.
+class _Unlike(Exception):
+    """Something is there that the manifest to compare with does not have."""
+
+
+def folder_manifest(path: str, kind: str, like: bytes | None = None) -> bytes | None:
+    """The manifest; None if no folder is there, or it is not ``like`` the other. See ``Filesystem.manifest``.
 
     Raises: StoreUnavailable if something in it cannot be read; NotHashableError if it is no folder, or
     keeps changing.
@@ -69,7 +73,9 @@ def folder_manifest(path: str, kind: str) -> bytes | None:
     try:
         for _ in range(_LOOKS_TRIED):
             try:
-                return _walked(os.fsencode(path), kind)
+                return _walked(os.fsencode(path), kind, like)
+            except _Unlike:
+                return None
             except (FileNotFoundError, NotADirectoryError):
                 if not os.path.lexists(path):
                     return None
@@ -85,8 +91,8 @@ def folder_manifest(path: str, kind: str) -> bytes | None:
     raise NotHashableError(f"Dir({path!r})", "its content keeps changing while it is read")
 
 
-def _walked(root: bytes, kind: str) -> bytes:
-    walk = _Walk(root, kind)
+def _walked(root: bytes, kind: str, like: bytes | None) -> bytes:
+    walk = _Walk(root, kind, like)
     listings: dict[bytes, bytes] = {}
     pending = [b""]
     while pending:
@@ -99,12 +105,13 @@ def _walked(root: bytes, kind: str) -> bytes:
 class _Walk:
     """One look at a tree."""
 
-    def __init__(self, root: bytes, kind: str) -> None:
+    def __init__(self, root: bytes, kind: str, like: bytes | None) -> None:
         self.root = root
         self.kind = kind
         self.algorithm = active_algorithm.get()
         self.memory = stat_memory()
         self.started = 0
+        self.like = like
 
     def listing(self, relative: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         """Records of one folder and the names of the folders in it. Raises: OSError; Changing."""
@@ -130,6 +137,10 @@ class _Walk:
 
     def _look(self, folder: bytes, statuses: dict[bytes, Status]) -> tuple[bytes, tuple[bytes, ...], bool]:
         """As ``_listing``, and whether all of it may be remembered."""
+        if self.like is not None and not self._expected.issuperset(
+            b"f" + name for name, status in statuses.items() if stat.S_ISREG(status[0])
+        ):
+            raise _Unlike
         marked: list[Entry] = []
         files: list[tuple[bytes, Status]] = []
         subfolders = []
@@ -139,6 +150,8 @@ class _Walk:
             if form == stat.S_IFREG:
                 files.append((name, status))
             elif form == stat.S_IFDIR:
+                if self.like is not None and self._path_below(folder, name) not in self._expected:
+                    raise _Unlike
                 subfolders.append(name)
             elif form == stat.S_IFLNK:
                 marked.append(("l", name, os.readlink(os.path.join(folder, name))))
@@ -151,6 +164,14 @@ class _Walk:
         else:
             found = [("f", name, self._cheap_mark(status)) for name, status in files]
         return folder_listing([*marked, *found]), tuple(subfolders), settled
+
+    @cached_property
+    def _expected(self) -> frozenset[bytes]:
+        """The fields of the other manifest: kinds with names, and marks, which do no harm here."""
+        return frozenset((self.like or b"").split(b"\0"))
+
+    def _path_below(self, folder: bytes, name: bytes) -> bytes:
+        return b"D" + os.path.relpath(os.path.join(folder, name), self.root)
 
     @staticmethod
     def _cheap_mark(status: Status) -> bytes:

@@ -11,7 +11,6 @@ import errno
 import io
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -61,7 +60,6 @@ class RemoteFiles(Filesystem):
         self._shown = f"{protocol}://{address.rpartition('@')[2]}"
         self._filesystem = FsspecFilesystem(f"{protocol}://{address}", self._shown, {})
         self._digests: dict[tuple[str, str, str], Digest] = {}
-        self._lock = threading.Lock()
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -82,10 +80,9 @@ class RemoteFiles(Filesystem):
             return known
         digest = self._read_digest(path, info, algorithm)
         if digest is not None and key is not None:
-            with self._lock:
-                if len(self._digests) >= _REMEMBERED:
-                    self._digests.clear()
-                self._digests[key] = digest
+            if len(self._digests) >= _REMEMBERED:
+                self._digests.clear()
+            self._digests[key] = digest
         return digest
 
     def content_mark(self, path: str) -> dict[str, Plain] | None:
@@ -162,13 +159,15 @@ class RemoteFiles(Filesystem):
 
     # --- folders --------------------------------------------------------------------------------
 
-    def manifest(self, folder: str, kind: str) -> bytes | None:
+    def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
         """One listing; contents are read, in parallel threads, only where the server vouches for none."""
         below = self._below(folder)
         if not below and not self._is_folder(folder):
             return None
         root = self._place(folder).rstrip("/") + "/"
         algorithm = active_algorithm.get()
+        if like is not None and len(below) > like.count(b"\0"):
+            return None
 
         def marked(place: str) -> tuple[str, str, bytes]:
             path, info = place[len(root) :], below[place]

@@ -5,9 +5,9 @@ In this process, and across processes through a ``StatRecord``. Called by local_
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-import threading
 import time
 from functools import cache
 from operator import attrgetter
@@ -25,6 +25,7 @@ _fingerprint = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctim
 _READS_TRIED = 3
 _REMEMBERED = 200_000
 _KEPT_AT_ONCE = 1_000
+_BELIEVABLE_BYTES = 1 << 40
 _BLOCK_BYTES = 1 << 18
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -34,13 +35,16 @@ class Changing(Exception):
 
 
 class StatMemory:
-    """Digests by algorithm and (device, inode, size, mtime_ns, ctime_ns). Thread-safe, bounded."""
+    """Digests by algorithm and (device, inode, size, mtime_ns, ctime_ns). Thread-safe, bounded.
+
+    Without locks, which a fork would copy as they are: each step is atomic by itself, and at worst a digest
+    is forgotten.
+    """
 
     def __init__(self, record: StatRecord | None = None) -> None:
         self._digests: dict[tuple[str, Fingerprint], Digest] = {}
         self._record = record
         self._learned: list[tuple[str, Fingerprint, Digest]] = []
-        self._lock = threading.Lock()
 
     def digest(self, path: str) -> Digest | None:
         """Digest of the file's content, or None if there is no regular file.
@@ -92,8 +96,7 @@ class StatMemory:
 
     def keep(self) -> None:
         """Write down what was learned, for other processes."""
-        with self._lock:
-            learned, self._learned = self._learned, []
+        learned, self._learned = self._learned, []
         if learned and self._record is not None:
             self._record.keep(learned)
 
@@ -103,10 +106,9 @@ class StatMemory:
         return digest
 
     def _remember(self, key: tuple[str, Fingerprint], digest: Digest) -> None:
-        with self._lock:
-            if len(self._digests) >= _REMEMBERED:
-                self._digests.clear()
-            self._digests[key] = digest
+        if len(self._digests) >= _REMEMBERED:
+            self._digests.clear()
+        self._digests[key] = digest
 
 
 @cache
@@ -132,6 +134,8 @@ def _read_once(path: str, algorithm: str) -> tuple[Digest | None, Fingerprint, F
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Changing(path)
+        if status.st_size > _BELIEVABLE_BYTES and not status.st_blocks:
+            raise OSError(errno.EFBIG, "It claims a size that no disk has", path)  # /proc/kcore
         before = fingerprint_of(status)
         digest, size = _digest_of(descriptor, before[2], algorithm)
         after = fingerprint_of(os.fstat(descriptor))
