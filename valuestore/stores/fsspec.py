@@ -7,6 +7,7 @@ and ``s3`` have stores of their own, which do more at less cost.
 from __future__ import annotations
 
 import io
+import time
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -48,6 +49,7 @@ from valuestore.stores.fsspec_paths import FsspecPaths
 from valuestore.stores.fsspec_secrets import without_password, without_secrets
 from valuestore.stores.fsspec_trailer import FOOT_BYTES, MAGIC, make_trailer, read_trailer, trailer_length
 
+_LOOKS_TRIED = 40
 _SPOOL_BYTES = 8 << 20
 _TIMES = ("modified", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -96,7 +98,8 @@ class FsspecStore(Store):
         return io.BufferedReader(Body(self._filesystem, key, stream, size))
 
     def stat(self, key: str) -> Stat:
-        for _ in range(5):
+        for attempt in range(_LOOKS_TRIED):
+            time.sleep(attempt / 1000)  # whoever writes in a loop needs a moment to be done
             size, info, etag, attrs = self._look(key)
             if not etag:
                 hasher = get_algorithm().new()
