@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from valuestore.errors import ConfigError
 
@@ -32,6 +32,8 @@ class Settings:
     ``digest``                algorithm of a new repository; an existing one keeps its own
     ``inline_max_bytes``      payloads up to this size are kept in the database
     ``busy_timeout_seconds``  how long to wait for a locked database
+    ``statement_timeout_seconds``  how long one statement may take on Postgres, its answer included
+    ``database_password_file``  file with the password of the database; or set VALUESTORE_DATABASE_PASSWORD
     ``durability``            ``fast``: safe against killed processes; ``full``: also against power loss
     """
 
@@ -40,6 +42,8 @@ class Settings:
     digest: str = "xxh3-128"
     inline_max_bytes: int = 8192
     busy_timeout_seconds: float = 60.0
+    statement_timeout_seconds: float = 60.0
+    database_password_file: str = ""
     durability: str = "fast"
 
     def __post_init__(self) -> None:
@@ -63,6 +67,12 @@ def load_settings(folder: Path, arguments: Mapping[str, Any]) -> Settings:
             if name not in known:
                 raise ConfigError(name, f"{source} sets it, but there is no such setting")
             merged[name] = _converted(name, value, known[name])
+            if name == "database" and source == str(file) and _has_password(merged[name]):
+                raise ConfigError(
+                    "database",
+                    f"a password is not kept in {file}; set VALUESTORE_DATABASE_PASSWORD, "
+                    "or database_password_file",
+                )
     return Settings(**merged)
 
 
@@ -77,6 +87,21 @@ def write_setting(folder: Path, name: str, value: str) -> None:
     temporary = file.with_name(f".{FILE_NAME}.{os.getpid()}")
     temporary.write_text(text, "utf-8")
     temporary.replace(file)
+
+
+def database_password(settings: Settings) -> str | None:
+    """The password of the database: ``VALUESTORE_DATABASE_PASSWORD``, else the first line of its file.
+
+    Raises: ConfigError if there is to be a file, and it cannot be read.
+    """
+    given = environment("database_password")
+    if given is not None or not settings.database_password_file:
+        return given
+    path = Path(settings.database_password_file).expanduser()
+    try:
+        return path.read_text("utf-8").partition("\n")[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("database_password_file", f"{path} cannot be read: {error}") from error
 
 
 def payloads_setting(url: str) -> str:
@@ -134,6 +159,14 @@ def cache_folder() -> str | None:
             return None
         base = os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
     return os.path.join(base, "valuestore")
+
+
+def _has_password(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.password) or "password" in parse_qs(parts.query)
 
 
 def _from_environment(known: Mapping[str, type]) -> dict[str, str]:

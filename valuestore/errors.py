@@ -26,10 +26,15 @@
     |- NotHashableError             (TypeError) no certain identity; names the path inside the object
     |- DatabaseError                the metadata database
     |  |- DatabaseBusy              locked by somebody for longer than the timeout
+    |  |- DatabaseUnavailable       (ConnectionError) no answer from its server
     |  |- DatabaseDamaged           not readable as a database
     |  |- NotARepository            a database or folder of somebody else
     |  |- SchemaTooNew              written by a newer valuestore; nothing was changed
     |  `- SchemaTooOld              needs ``valuestore db upgrade``
+    |- QueryError                   (ValueError) a question to the history that cannot be asked like this
+    |  |- RecordNotFound            (LookupError) no record is meant by that id, name or path
+    |  `- AmbiguousId               (LookupError) more than one record is; lists them
+    |- TagError                     (TypeError, ValueError) a tag that is malformed or over a limit
     `- TaskError
        |- TaskNotFound              (LookupError) no task of that name
        |- ArgumentError             (TypeError, ValueError) arguments that do not fit the task
@@ -283,7 +288,25 @@ class DatabaseError(ValuestoreError):
 
 
 class DatabaseBusy(DatabaseError):
-    """Locked by another process for longer than the timeout. Facts: database, reason."""
+    """In use by others for longer than the timeout. Facts: database, reason, seconds waited, process ids."""
+
+    def __init__(
+        self, database: str, reason: str, waited_seconds: float = 0.0, pids: tuple[int, ...] = ()
+    ) -> None:
+        super(DatabaseError, self).__init__(database, reason, waited_seconds, tuple(pids))
+
+    def __str__(self) -> str:
+        database, reason, waited, pids = self.args
+        by = f" by process {', '.join(map(str, pids))}" if pids else ""
+        after = f" for over {waited:g} s" if waited else ""
+        return f"{database}: {reason}{by}{after}; wait for it to end, or raise busy_timeout_seconds"
+
+
+class DatabaseUnavailable(DatabaseError, ConnectionError):
+    """The server gave no answer, hung up or asked for another try. Facts: database, reason."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is unavailable: {self.args[1]}; what was not written is kept and tried again"
 
 
 class DatabaseDamaged(DatabaseError):
@@ -315,6 +338,50 @@ class SchemaTooOld(DatabaseError):
 
     def __str__(self) -> str:
         return f"{self.args[0]} has schema revision {self.args[1]}; run `valuestore db upgrade`"
+
+
+# --- history ------------------------------------------------------------------------------------
+
+
+class QueryError(ValuestoreError, ValueError):
+    """A question to the history that cannot be asked like this. Facts: filter or name, problem."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
+
+
+class RecordNotFound(QueryError, LookupError):
+    """No record is meant by that name. Facts: name, what was looked for."""
+
+    def __str__(self) -> str:
+        name, looked_for = self.args
+        return f"{name!r} stands for no {looked_for}; `valuestore log` shows some ids"
+
+
+class AmbiguousId(QueryError, LookupError):
+    """More than one record is meant. Facts: name, pairs of kind and id (the first of them)."""
+
+    def __init__(self, name: str, matches: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(name, matches)  # type: ignore[arg-type]  # the facts differ from the parent's
+
+    def __str__(self) -> str:
+        name, matches = self.args
+        listed = ", ".join(f"{kind} {record_id}" for kind, record_id in matches)
+        return f"{name!r} is the beginning of {len(matches)} ids or more; give more digits of one: {listed}"
+
+
+class TagError(ValuestoreError, TypeError, ValueError):
+    """A tag that is malformed or over a limit; nothing was changed. Facts: key, problem."""
+
+    def __init__(self, key: object, problem: str) -> None:
+        super().__init__(key, problem)
+
+    def __str__(self) -> str:
+        shown = repr(self.args[0])
+        return f"tag {shown if len(shown) <= 80 else shown[:77] + '...'}: {self.args[1]}"
 
 
 # --- tasks --------------------------------------------------------------------------------------

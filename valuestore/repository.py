@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from valuestore.config import Settings, environment, load_settings
+from valuestore.config import Settings, database_password, environment, load_settings
 from valuestore.db import migrate
 from valuestore.db.engine import Database
 from valuestore.db.history import History
@@ -154,7 +154,12 @@ def open_database(folder: Path, settings: Settings) -> Database:
     """The metadata database of the repository in ``folder``, its schema unchecked."""
     seconds = settings.busy_timeout_seconds
     if settings.database:
-        return Database(settings.database, busy_timeout_seconds=seconds)
+        return Database(
+            settings.database,
+            password=database_password(settings),
+            busy_timeout_seconds=seconds,
+            statement_timeout_seconds=settings.statement_timeout_seconds,
+        )
     return Database.at(folder / _DATABASE, busy_timeout_seconds=seconds)
 
 

@@ -15,6 +15,7 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+_number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _path = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _CURRENT = sa.text("ended IS NULL")
 _DONE = sa.text("status = 'done'")
@@ -28,6 +29,7 @@ def upgrade() -> None:
     _upgrade_evaluations()
     _upgrade_executions()
     _upgrade_calls()
+    _upgrade_edges()
     _upgrade_jobs()
     _upgrade_tags()
 
@@ -35,6 +37,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     _downgrade_tags()
     _downgrade_jobs()
+    _downgrade_edges()
     _downgrade_calls()
     _downgrade_executions()
     _downgrade_evaluations()
@@ -59,9 +62,10 @@ _NEW_TABLES = (
     "subvalue",
 )
 _NEW_INDEXES = (
-    ("argument_source_by_call", "argument_source"),
+    ("argument_source_by_source", "argument_source"),
     ("file_by_path", "file"),
     ("handle_by_name", "handle"),
+    ("handle_edge_by_child", "handle_edge"),
     ("subvalue_by_child", "subvalue"),
 )
 
@@ -103,6 +107,7 @@ def _create_new_tables() -> None:
         sa.PrimaryKeyConstraint("parent_hash", "child_hash"),
         sqlite_with_rowid=False,
     )
+    op.create_index("handle_edge_by_child", "handle_edge", ["child_hash"])
     op.create_table(
         "dependency",
         sa.Column("task_hash", sa.String(64), nullable=False),
@@ -114,13 +119,13 @@ def _create_new_tables() -> None:
     )
     op.create_table(
         "argument_source",
-        sa.Column("args_hash", sa.String(64), nullable=False),
+        sa.Column("call_no", _number, autoincrement=False, nullable=False),
         sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("call_hash", sa.String(64), nullable=False),
-        sa.PrimaryKeyConstraint("args_hash", "position", "call_hash"),
+        sa.Column("source_no", _number, autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("call_no", "position", "source_no"),
         sqlite_with_rowid=False,
     )
-    op.create_index("argument_source_by_call", "argument_source", ["call_hash"])
+    op.create_index("argument_source_by_source", "argument_source", ["source_no"])
     op.create_table(
         "set_member",
         sa.Column("set_hash", sa.String(64), nullable=False),
@@ -216,7 +221,7 @@ def _upgrade_tasks() -> None:
     _set_aside("task")
     op.create_table(
         "task",
-        sa.Column("task_no", sa.Integer(), nullable=False),
+        sa.Column("task_no", _number, nullable=False),
         sa.Column("task_hash", sa.String(64), nullable=False),
         sa.Column("task_name", sa.Text(), nullable=False),
         sa.Column("version", sa.Text(), nullable=True),
@@ -290,7 +295,7 @@ def _upgrade_executions() -> None:
     _set_aside("execution")
     op.create_table(
         "execution",
-        sa.Column("execution_no", sa.Integer(), nullable=False),
+        sa.Column("execution_no", _number, nullable=False),
         sa.Column("execution_id", sa.String(32), nullable=False),
         sa.Column("label", sa.Text(), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
@@ -336,14 +341,16 @@ def _upgrade_calls() -> None:
     _set_aside("call_node", "call_node_by_value")
     op.create_table(
         "call_node",
+        sa.Column("call_no", _number, nullable=False),
         sa.Column("call_hash", sa.String(64), nullable=False),
-        sa.Column("task_no", sa.Integer(), nullable=False),
+        sa.Column("task_no", _number, nullable=False),
         sa.Column("args_hash", sa.String(64), nullable=False),
         sa.Column("value_hash", sa.String(64), nullable=False),
         sa.Column("task_set_hash", sa.String(64), nullable=True),
         sa.Column("external_set_hash", sa.String(64), nullable=True),
         sa.Column("replayable", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("call_hash"),
+        sa.PrimaryKeyConstraint("call_no"),
+        sqlite_autoincrement=True,
     )
     _fill(
         "call_node",
@@ -351,13 +358,51 @@ def _upgrade_calls() -> None:
         "SELECT c.call_hash, t.task_no, c.args_hash, c.value_hash, false "
         "FROM old_call_node c JOIN task t ON t.task_hash = c.task_hash",
     )
+    op.create_index("call_node_by_hash", "call_node", ["call_hash"], unique=True)
     op.create_index("call_node_by_value", "call_node", ["value_hash"])
     op.create_index("call_node_by_args", "call_node", ["args_hash"])
     op.create_index("call_node_by_task", "call_node", ["task_no"])
 
 
+def _upgrade_edges() -> None:
+    _set_aside("call_edge")
+    op.create_table(
+        "call_edge",
+        sa.Column("parent_no", _number, autoincrement=False, nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("child_no", _number, nullable=False),
+        sa.PrimaryKeyConstraint("parent_no", "position"),
+        sqlite_with_rowid=False,
+    )
+    _fill(
+        "call_edge",
+        "parent_no, position, child_no",
+        "SELECT p.call_no, o.position, c.call_no FROM old_call_edge o "
+        "JOIN call_node p ON p.call_hash = o.parent_hash JOIN call_node c ON c.call_hash = o.child_hash",
+    )
+    op.create_index("call_edge_by_child", "call_edge", ["child_no"])
+
+
+def _downgrade_edges() -> None:
+    _set_aside("call_edge", "call_edge_by_child")
+    op.create_table(
+        "call_edge",
+        sa.Column("parent_hash", sa.String(length=64), nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("child_hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("parent_hash", "position"),
+        sqlite_with_rowid=False,
+    )
+    _fill(
+        "call_edge",
+        "parent_hash, position, child_hash",
+        "SELECT p.call_hash, o.position, c.call_hash FROM old_call_edge o "
+        "JOIN call_node p ON p.call_no = o.parent_no JOIN call_node c ON c.call_no = o.child_no",
+    )
+
+
 def _downgrade_calls() -> None:
-    _set_aside("call_node", "call_node_by_value", "call_node_by_args", "call_node_by_task")
+    _set_aside("call_node", *_CALL_INDEXES)
     op.create_table(
         "call_node",
         sa.Column("call_hash", sa.String(length=64), nullable=False),
@@ -376,6 +421,8 @@ def _downgrade_calls() -> None:
     op.create_index("call_node_by_value", "call_node", ["value_hash"], unique=False)
 
 
+_CALL_INDEXES = ("call_node_by_hash", "call_node_by_value", "call_node_by_args", "call_node_by_task")
+
 _JOB = "parent_id, call_hash, args_hash, status, started, ended, error, traceback"
 _JOB_OF = ", ".join(f"j.{name}" for name in _JOB.split(", "))
 
@@ -385,9 +432,9 @@ def _upgrade_jobs() -> None:
     op.create_table(
         "job",
         sa.Column("job_id", sa.String(32), nullable=False),
-        sa.Column("execution_no", sa.Integer(), nullable=False),
+        sa.Column("execution_no", _number, nullable=False),
         sa.Column("parent_id", sa.String(32), nullable=True),
-        sa.Column("task_no", sa.Integer(), nullable=False),
+        sa.Column("task_no", _number, nullable=False),
         sa.Column("call_hash", sa.String(64), nullable=True),
         sa.Column("args_hash", sa.String(64), nullable=True),
         sa.Column("status", sa.String(16), nullable=False),

@@ -146,7 +146,7 @@ def test_a_value_is_shown_without_loading_its_class(cli: Cli, here: Path) -> Non
     cli("run", "classes.py", "row")
     (here / "classes.py").write_text("raise SystemExit('loaded')\n")
     value = json.loads(cli("sql", "select value_hash from jobs", "--json").out)[0]["value_hash"]
-    assert 'preview         {"name":"a"}' in cli("show", value).out
+    assert 'preview    {"name":"a"}' in cli("show", value).out
 
 
 def test_an_ambiguous_prefix_lists_the_candidates(cli: Cli) -> None:

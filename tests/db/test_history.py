@@ -41,7 +41,10 @@ def test_call_knows_its_arguments_and_children(history):
     assert history.arguments(fan["args_hash"]).dicts()[0]["preview"] == "3"
     children = [job["task"].rpartition(".")[2] for job in jobs if job["parent_id"] == fan["job_id"]]
     assert sorted(children) == ["double", "double", "double", "total"] or children == ["total"]
-    edges = history.query(f"select child_hash from call_edge where parent_hash = '{fan['call_hash']}'").rows
+    edges = history.query(
+        "select child_no from call_edge join call_node on call_no = parent_no "
+        f"where call_hash = '{fan['call_hash']}'"
+    ).rows
     assert len(edges) == len(children)
 
 

@@ -72,7 +72,7 @@ def test_rows_are_written_within_a_moment_without_a_flush(repository):
 def test_the_same_value_twice_is_one_row(repository):
     assert repository.put([1, 2]) == repository.put([1, 2])
     repository.flush()
-    repository.recorder._known_values.clear()
+    repository.recorder._seen.hashes.clear()
     repository.put([1, 2])
     repository.flush()
     assert count(repository, "value") == 1

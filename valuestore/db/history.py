@@ -10,7 +10,8 @@ from urllib.parse import quote
 from sqlalchemy import ColumnElement, and_, func, literal, select, text, union_all
 
 from valuestore.db import schema
-from valuestore.db.engine import Database, typed_error
+from valuestore.db.engine import Database
+from valuestore.db.failure import typed_error
 from valuestore.errors import DatabaseError, NotSupported
 from valuestore.hashing import Digest
 
@@ -176,7 +177,7 @@ class History:
                 raise KeyboardInterrupt from error
             if "readonly" in str(error) or "not authorized" in str(error):
                 raise DatabaseError(self.database.name, "this command only reads") from error
-            raise typed_error(self.database.name, str(error)) from error
+            raise typed_error(self.database.name, error) from error
 
     def _rows(self, sql: str, parameters: dict[str, Any]) -> Rows:
         with self.database.read() as connection:

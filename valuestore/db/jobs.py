@@ -10,6 +10,7 @@ import threading
 import time
 from typing import NamedTuple
 
+from valuestore.db.subtree import EMPTY, SubtreeSet
 from valuestore.hashing import DEFAULT_ALGORITHM, Digest, hash_struct
 
 _lock = threading.Lock()
@@ -30,6 +31,8 @@ def new_id() -> str:
 
 def clean_text(text: str, longest: int = 20_000) -> str:
     """Text that any database takes: lone surrogates and NUL escaped, what is too long cut in the middle."""
+    if len(text) <= longest and text.isascii() and "\0" not in text:
+        return text
     if len(text) > longest:
         text = f"{text[: longest // 2]} ... {text[-longest // 3 :]}"
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
@@ -77,16 +80,36 @@ class JobRow(NamedTuple):
     traceback: str | None
 
 
+class DependencyRow(NamedTuple):
+    """A row of ``dependency``."""
+
+    task_hash: Digest
+    name: str
+    digest: Digest
+    source: str | None
+
+
+class Source(NamedTuple):
+    """Where an argument came from: its position in the signature, and a call whose result is in it."""
+
+    position: int
+    call_hash: Digest
+
+
 class CallRow(NamedTuple):
-    """A row of ``call_node`` with its children (call hashes, in the order they were called)."""
+    """A finished call with its children (call hashes, in the order they were called).
+
+    ``tasks`` and ``externals`` are what its subtree depends on; they say all if it is ``replayable``.
+    """
 
     call_hash: Digest
     task_hash: Digest
     args_hash: Digest
     value_hash: Digest
     children: tuple[Digest, ...]
-    task_set_hash: Digest | None = None
-    external_set_hash: Digest | None = None
+    sources: tuple[Source, ...] = ()
+    tasks: SubtreeSet = EMPTY
+    externals: SubtreeSet = EMPTY
     replayable: bool = False
 
 

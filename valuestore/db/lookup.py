@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from valuestore.db.engine import Database
+from valuestore.db.numbers import task_numbers
 from valuestore.db.schema import evaluation, value
+from valuestore.db.values import ref_of
 from valuestore.hashing import Digest
 from valuestore.values.archive import ValueRef
 
@@ -27,15 +29,8 @@ class Miss:
 
 MISS: Final = Miss()
 
-_columns = (
-    value.c.value_hash,
-    value.c.type_name,
-    value.c.codec,
-    value.c.payload_digest,
-    value.c.size,
-    value.c.inline,
-    value.c.preview,
-)
+_columns = tuple(value.columns)
+_ONE = f"SELECT {', '.join(column.name for column in _columns)} FROM value WHERE value_hash = ?"  # noqa: S608
 _by_evaluation = (
     select(evaluation.c.eval_hash, *_columns)
     .join_from(evaluation, value, evaluation.c.value_hash == value.c.value_hash)
@@ -62,18 +57,25 @@ class Lookup:
 
     def value(self, value_hash: Digest) -> ValueRef | Miss:
         """The ref of one value, or ``MISS``."""
-        return self.values([value_hash]).get(value_hash, MISS)
+        if not self.database.is_sqlite:
+            return self.values([value_hash]).get(value_hash, MISS)
+        rows = self.database.rows(_ONE, (value_hash,))
+        return ref_of(rows[0]) if rows else MISS
+
+    def has_task(self, task_hash: Digest) -> bool:
+        """Whether this version of a task was recorded before."""
+        return self.database.fetch(lambda connection: bool(task_numbers(connection, [task_hash])))
 
     def _refs(self, statement: Select[Any], keys: Collection[Digest]) -> Iterator[tuple[Digest, ValueRef]]:
         wanted = list(keys)
         if not wanted:
             return
-        with self.database.read() as connection:
+
+        def read(connection: Connection) -> list[Any]:
+            found: list[Any] = []
             for start in range(0, len(wanted), _BATCH):
-                for row in connection.execute(statement, {"wanted": wanted[start : start + _BATCH]}):
-                    yield _keyed_ref(row)
+                found += connection.execute(statement, {"wanted": wanted[start : start + _BATCH]})
+            return found
 
-
-def _keyed_ref(row: Any) -> tuple[Digest, ValueRef]:
-    key, value_hash, type_name, codec, payload_digest, size, inline, preview = row
-    return key, ValueRef(value_hash, type_name, codec, payload_digest, size, inline, preview)
+        for row in self.database.fetch(read):
+            yield row[0], ref_of(row[1:])

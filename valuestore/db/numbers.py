@@ -27,6 +27,11 @@ def execution_numbers(connection: Connection, execution_ids: Collection[str]) ->
     )
 
 
+def call_numbers(connection: Connection, call_hashes: Collection[str]) -> dict[str, int]:
+    """The numbers of these calls; unknown ones are absent."""
+    return _numbers(connection, schema.call_node.c.call_hash, schema.call_node.c.call_no, call_hashes)
+
+
 def _numbers(
     connection: Connection, key: Column[str], number: Column[int], wanted: Collection[str]
 ) -> dict[str, int]:

@@ -27,6 +27,8 @@ metadata = MetaData()
 
 _digest = String(64)
 _id = String(32)
+_number = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers the rows of INTEGER primary keys alone."""
 _path = Text().with_variant(Text(collation="C"), "postgresql")
 """Sorted by its bytes on every database, so that one index serves equality, prefixes and ranges."""
 
@@ -106,6 +108,7 @@ handle_edge = Table(
     metadata,
     Column("parent_hash", _digest, primary_key=True, comment="value_hash of the state before"),
     Column("child_hash", _digest, primary_key=True, comment="value_hash of the state after"),
+    Index("handle_edge_by_child", "child_hash"),  # what a state came from
     comment="Which state of a handle came from which.",
     sqlite_with_rowid=False,
 )
@@ -115,7 +118,7 @@ handle_edge = Table(
 task = Table(
     "task",
     metadata,
-    Column("task_no", Integer, primary_key=True, comment="short number for rows in this database"),
+    Column("task_no", _number, primary_key=True, comment="short number for rows in this database"),
     Column("task_hash", _digest, nullable=False, comment="name and code, or name and version"),
     Column("task_name", Text, nullable=False, comment="namespace and name"),
     Column("version", Text, comment="explicit version; NULL: identified by its code"),
@@ -151,19 +154,21 @@ evaluation = Table(
 call_node = Table(
     "call_node",
     metadata,
-    Column("call_hash", _digest, primary_key=True, comment="digest of task, arguments, result, children"),
-    Column("task_no", Integer, nullable=False, comment="the version of the task: task.task_no"),
+    Column("call_no", _number, primary_key=True, comment="short number for rows in this database"),
+    Column("call_hash", _digest, nullable=False, comment="digest of task, arguments, result, children"),
+    Column("task_no", _number, nullable=False, comment="the version of the task: task.task_no"),
     Column("args_hash", _digest, nullable=False, comment="its arguments: argument.args_hash"),
     Column("value_hash", _digest, nullable=False, comment="final result"),
     Column(
         "task_set_hash",
         _digest,
-        comment="set_member.set_hash of the task hashes in its subtree; NULL: its own task alone",
+        comment="set of the task hashes in its subtree (set_member); NULL: its own task alone",
     ),
     Column(
         "external_set_hash",
         _digest,
-        comment="set_member.set_hash of the files and other externals in its subtree; NULL: none",
+        comment="set of the files and other externals in its subtree (set_member), or the value_hash of the "
+        "only one; NULL: none",
     ),
     Column(
         "replayable",
@@ -172,18 +177,21 @@ call_node = Table(
         comment="whether the sets tell all that its subtree depends on: "
         "false below uncached tasks and caught errors",
     ),
+    Index("call_node_by_hash", "call_hash", unique=True),  # its number, when what points to it is recorded
     Index("call_node_by_value", "value_hash"),  # what made this value: upstream lineage
     Index("call_node_by_args", "args_hash"),  # which calls were given this: downstream lineage
     Index("call_node_by_task", "task_no"),  # calls of a task
     comment="A finished call: provenance of its result.",
+    sqlite_autoincrement=True,
 )
 
 call_edge = Table(
     "call_edge",
     metadata,
-    Column("parent_hash", _digest, primary_key=True, comment="call_hash of the caller"),
+    Column("parent_no", _number, primary_key=True, autoincrement=False, comment="call_no of the caller"),
     Column("position", Integer, primary_key=True, autoincrement=False, comment="order of the calls, from 0"),
-    Column("child_hash", _digest, nullable=False, comment="call_hash of the called"),
+    Column("child_no", _number, nullable=False, comment="call_no of the called"),
+    Index("call_edge_by_child", "child_no"),  # into whose result did this call's go: lineage
     comment="Which calls a call made.",
     sqlite_with_rowid=False,
 )
@@ -205,10 +213,16 @@ argument = Table(
 argument_source = Table(
     "argument_source",
     metadata,
-    Column("args_hash", _digest, primary_key=True, comment="the arguments"),
-    Column("position", Integer, primary_key=True, autoincrement=False, comment="which of them, from 0"),
-    Column("call_hash", _digest, primary_key=True, comment="a call whose result is the argument or in it"),
-    Index("argument_source_by_call", "call_hash"),  # where a call's result went: downstream lineage
+    Column("call_no", _number, primary_key=True, autoincrement=False, comment="the call that was given it"),
+    Column("position", Integer, primary_key=True, autoincrement=False, comment="which argument, from 0"),
+    Column(
+        "source_no",
+        _number,
+        primary_key=True,
+        autoincrement=False,
+        comment="call_no of a call whose result is the argument, or in it",
+    ),
+    Index("argument_source_by_source", "source_no"),  # where a call's result went: downstream lineage
     comment="Which calls produced an argument: dataflow between calls.",
     sqlite_with_rowid=False,
 )
@@ -228,7 +242,7 @@ set_member = Table(
 execution = Table(
     "execution",
     metadata,
-    Column("execution_no", Integer, primary_key=True, comment="short number for rows in this database"),
+    Column("execution_no", _number, primary_key=True, comment="short number for rows in this database"),
     Column("execution_id", _id, nullable=False, comment="UUIDv7 in hex: sorts by time"),
     Column("label", Text, nullable=False, comment="the call that was run, as text"),
     Column("status", String(16), nullable=False, comment="running, done, failed or interrupted"),
@@ -245,9 +259,9 @@ job = Table(
     "job",
     metadata,
     Column("job_id", _id, primary_key=True, comment="UUIDv7 in hex: sorts by time"),
-    Column("execution_no", Integer, nullable=False, comment="its run: execution.execution_no"),
+    Column("execution_no", _number, nullable=False, comment="its run: execution.execution_no"),
     Column("parent_id", _id, comment="job that made the call; NULL at the top"),
-    Column("task_no", Integer, nullable=False, comment="the version of the task: task.task_no"),
+    Column("task_no", _number, nullable=False, comment="the version of the task: task.task_no"),
     Column("call_hash", _digest, comment="finished call; NULL if it failed or has no storable result"),
     Column("args_hash", _digest, comment="what it was given, if there is no call to say so"),
     Column("status", String(16), nullable=False, comment="done, cached or failed"),

@@ -5,9 +5,11 @@ They are dropped and made anew with each migration, so they hold no data and no 
 
 from __future__ import annotations
 
+from valuestore.db.heartbeat import status_sql
+
 VIEWS = {
     "executions": """
-        SELECT e.execution_id, e.label, e.status,
+        SELECT e.execution_id, e.label, {status} AS status,
                {started} AS started,
                CASE WHEN e.ended IS NOT NULL THEN (e.ended - e.started) / 1000000.0 END AS seconds,
                (SELECT count(*) FROM job j WHERE j.execution_no = e.execution_no) AS jobs,
@@ -32,7 +34,7 @@ VIEWS = {
           LEFT JOIN value v ON v.value_hash = c.value_hash
     """,
 }
-"""View name -> SELECT; ``{started}`` is filled in with the dialect's form of the time."""
+"""View name -> SELECT; ``{started}`` and ``{status}`` are filled in for the dialect."""
 
 _STARTED = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%S', {alias}.started / 1000000, 'unixepoch')",
@@ -45,7 +47,7 @@ def create_statements(dialect: str) -> list[str]:
     statements = []
     for name, select in VIEWS.items():
         alias = name[0]
-        body = select.format(started=_STARTED[dialect].format(alias=alias))
+        body = select.format(started=_STARTED[dialect].format(alias=alias), status=status_sql(dialect, alias))
         statements.append(f"CREATE VIEW {name} AS {body.strip()}")
     return statements
 

@@ -14,8 +14,9 @@ from valuestore.db import jobs as rows
 from valuestore.db.lookup import Lookup
 from valuestore.errors import NotHashableError, PayloadError, ValuestoreWarning
 from valuestore.hashing import Digest, hash_struct
+from valuestore.scheduler.externals import externals_of
 from valuestore.scheduler.job import UNLOADED, Argument, Job, Result
-from valuestore.tasks.expression import Call, evaluate
+from valuestore.tasks.expression import Call, calls_in, evaluate
 from valuestore.tasks.task import Task
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE
@@ -30,6 +31,17 @@ class Lost(Exception):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         self.job = job
+
+
+def sources_of(job: Job, job_of: Callable[[Call], Job]) -> tuple[tuple[int, Job], ...]:
+    """Whose results the job's arguments are made of, by the position of the argument."""
+    return tuple(
+        [
+            (position, job_of(call))
+            for position, argument in enumerate(job.call._arguments.values())
+            for call in calls_in(argument)
+        ]
+    )
 
 
 class Cache:
@@ -49,6 +61,14 @@ class Cache:
             known = self.task_hashes[id(task)] = task.hash(self.archive.registry)
         return known
 
+    def dependencies(self, task: Task) -> list[rows.DependencyRow]:  # type: ignore[type-arg]  # any task
+        """The code that a version of a task depends on; empty if the database knows that version."""
+        task_hash = self.task_hash(task)
+        if self.lookup.has_task(task_hash):
+            return []
+        found = task.dependencies(self.archive.registry)
+        return [rows.DependencyRow(task_hash, one.name, one.digest, one.source) for one in found]
+
     def identify(self, job: Job, job_of: Callable[[Call], Job]) -> None:
         """Give a job whose calls are all done, and whose task is known, its arguments and hashes.
 
@@ -58,6 +78,7 @@ class Cache:
             self._argument(name, argument, job_of, job.position)
             for name, argument in job.call._arguments.items()
         ]
+        job.sources = sources_of(job, job_of)
         pairs = [(argument.name, argument.value_hash) for argument in job.arguments]
         job.args_hash = hash_struct(pairs, "arguments", algorithm=self._algorithm)
         job.eval_hash = rows.eval_hash(job.task_hash, job.args_hash, self._algorithm)
@@ -143,7 +164,8 @@ class Cache:
             return None
         if ref.codec in MAY_GO_STALE and not self.archive.registry.is_valid(value):
             return None
-        return Result(value, ref)
+        externals = externals_of(value, self.archive.registry) if ref.codec in MAY_GO_STALE else ()
+        return Result(value, ref, externals)
 
     def _warn(self, problem: str) -> None:
         if not self._warned:

@@ -23,9 +23,11 @@ from valuestore.executors.worker import Outcome, run_body
 from valuestore.repository import Repository
 from valuestore.scheduler.cache import Cache, Lost
 from valuestore.scheduler.execution import Execution
+from valuestore.scheduler.externals import externals_in
 from valuestore.scheduler.failure import describe_error
 from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result
 from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
+from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED
 
 TURN_JOBS = 1000
@@ -222,12 +224,13 @@ class Run:
         else:
             self.recorder.record_arguments(job.args_hash, refs)
 
-    def _record_task(self, job: Job) -> None:
+    def _record_task(self, job: Job, *, identified: bool = True) -> None:
         if id(job.task) in self.known_tasks:
             return
         self.known_tasks.add(id(job.task))
         task = job.task
-        self.recorder.record_task(rows.TaskRow(job.task_hash, task.name, task.version, task.source))
+        row = rows.TaskRow(job.task_hash, task.name, task.version, task.source)
+        self.recorder.record_task(row, self.cache.dependencies(task) if identified else ())
         self.recorder.record_tags(tag_rows("task", job.task_hash, task.tags))
 
     # --- ran ---------------------------------------------------------------------------------
@@ -253,8 +256,8 @@ class Run:
         if outcome.ref is None:
             self._warn_not_cached(job, outcome.refused)
         elif job.task.cache:
-            self.recorder.record_evaluation(job.eval_hash, job.task_hash, job.args_hash, outcome.ref)
-        self._step(job, Result(outcome.value, outcome.ref), "done", outcome.ended)
+            job.evaluated = outcome.ref
+        self._step(job, _result(outcome.value, outcome.ref), "done", outcome.ended)
 
     def _step(self, job: Job, result: Result, status: str, ended: int) -> None:
         """One step of a call is done: finish it, or first run the calls that it returned."""
@@ -264,6 +267,9 @@ class Run:
             self._finish(job, result, ended)
             return
         job.step = result.value
+        if job.evaluated is not None:
+            self.recorder.record_evaluation(job.eval_hash, job.evaluated)
+            job.evaluated = None
         for child in self._schedule(job.step, job):
             self._await(job, child)
         if not job.needed:
@@ -285,19 +291,21 @@ class Run:
         except (NotHashableError, StoreError) as error:
             ref = None
             self._warn_not_cached(job, str(error))
-        self._finish(job, Result(value, ref), rows.now())
+        self._finish(job, _result(value, ref), rows.now())
 
     # --- finished ----------------------------------------------------------------------------
 
     def _finish(self, job: Job, result: Result, ended: int) -> None:
         job.result = result
+        job.gather(result, self.algorithm)
         call = job.call_row(result.ref, self.algorithm)
-        if job.status == "cached" and not job.children:  # recorded when it ran
-            self.recorder.record_job(job.row(self.execution.execution_id, ended), None)
-        else:
-            self.recorder.record_job(job.row(self.execution.execution_id, ended), call, result.ref)
+        evaluation = (job.eval_hash, job.evaluated) if job.evaluated is not None else None
+        is_known = job.status == "cached" and not job.children
+        self.recorder.record_job(
+            job.row(self.execution.execution_id, ended), call, None if is_known else result.ref, evaluation
+        )
         self._count(job)
-        job.arguments = []
+        job.arguments, job.sources, job.evaluated = [], (), None
         if result.ref is not None and result.ref.inline is None and not job.forced:
             result.value = UNLOADED  # large results are kept in the store, not in memory
         twins, job.twins = job.twins, []
@@ -308,8 +316,7 @@ class Run:
     def _finish_twin(self, twin: Job, first: Job) -> None:
         """An equal call of the same run: it shares the result and is recorded as cached."""
         self.counts.waiting -= 1
-        twin.status, twin.result, twin.call_hash = "cached", first.result, first.call_hash
-        twin.arguments = []
+        twin.share(first)
         self.recorder.record_job(twin.row(self.execution.execution_id, rows.now()), None)
         self._count(twin)
         self._notify(twin)
@@ -340,7 +347,7 @@ class Run:
         """Record the failure and raise the error as it is."""
         if not job.task_hash:  # the task itself has no identity
             job.task_hash = self.archive.registry.hash(["task", job.task.name, "unidentified"])
-            self._record_task(job)
+            self._record_task(job, identified=False)
         message, described = describe_error(error)
         trace: str | None = described
         failed: Job | None = job
@@ -377,7 +384,11 @@ class Run:
             return
         outcome = future.result()
         if outcome.ref is not None and job.task.cache:
-            self.recorder.record_evaluation(job.eval_hash, job.task_hash, job.args_hash, outcome.ref)
+            self.recorder.record_evaluation(job.eval_hash, outcome.ref)
             if next(expressions_in(outcome.value), None) is None:
                 job.status, job.started = "done", outcome.started
-                self._finish(job, Result(outcome.value, outcome.ref), outcome.ended)
+                self._finish(job, _result(outcome.value, outcome.ref), outcome.ended)
+
+
+def _result(value: Any, ref: ValueRef | None) -> Result:
+    return Result(value, ref, externals_in(ref) if ref is not None else ())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from valuestore.db.jobs import CallRow, JobRow, new_id, now
+from valuestore.db.jobs import CallRow, JobRow, Source, new_id, now
 from valuestore.db.jobs import call_hash as hash_call
+from valuestore.db.subtree import EMPTY, FLAT_EXTERNALS, FLAT_TASKS, union
 from valuestore.hashing import Digest
+from valuestore.scheduler.externals import Externals, externals_in
 from valuestore.tasks.expression import Call
 from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
@@ -23,10 +25,14 @@ NO_STEP = object()
 
 @dataclass(slots=True)
 class Result:
-    """What a job gave. ``ref`` is None if it cannot be stored; ``value`` may be ``UNLOADED`` if it is."""
+    """What a job gave. ``ref`` is None if it cannot be stored; ``value`` may be ``UNLOADED`` if it is.
+
+    ``externals`` are the values in it that can go stale.
+    """
 
     value: Any
     ref: ValueRef | None
+    externals: Externals = ()
 
 
 @dataclass(slots=True)
@@ -42,6 +48,14 @@ class Argument:
     encoded: Encoded | None
     ref: ValueRef | None
     source: Job | None
+
+    @property
+    def externals(self) -> Externals:
+        """The values in it that can go stale."""
+        if self.encoded is not None:
+            return externals_in(self.encoded)
+        assert self.source is not None
+        return self.source.result.externals if self.source.result is not None else ()
 
     @property
     def may_go_stale(self) -> bool:
@@ -60,17 +74,22 @@ class Job:
         "call_hash",
         "children",
         "eval_hash",
+        "evaluated",
+        "externals",
         "forced",
         "job_id",
         "needed",
         "parent",
         "position",
+        "replayable",
         "result",
+        "sources",
         "started",
         "status",
         "step",
         "task",
         "task_hash",
+        "tasks",
         "twins",
         "waiters",
     )
@@ -93,8 +112,13 @@ class Job:
         self.eval_hash = Digest("")
         self.arguments: list[Argument] = []
         self.step: Any = NO_STEP  # what the body returned, while its calls are still to run
+        self.evaluated: ValueRef | None = None  # what the body gave, to be recorded with the job
         self.result: Result | None = None
         self.call_hash: Digest | None = None
+        self.sources: tuple[tuple[int, Job], ...] = ()  # whose results the arguments are made of
+        self.tasks = EMPTY  # what the calls below depend on, itself included
+        self.externals = EMPTY
+        self.replayable = self.task.cache
 
     def call_row(self, ref: ValueRef | None, algorithm: str) -> CallRow | None:
         """The finished call, whose address the job keeps; None if its result cannot be stored."""
@@ -103,7 +127,34 @@ class Job:
         children = tuple([child.call_hash for child in self.children if child.call_hash is not None])
         identity = (self.task_hash, self.args_hash, ref.value_hash)
         self.call_hash = hash_call(*identity, children, algorithm)
-        return CallRow(self.call_hash, *identity, children)
+        sources = tuple(
+            [Source(position, job.call_hash) for position, job in self.sources if job.call_hash is not None]
+        )
+        return CallRow(
+            self.call_hash, *identity, children, sources, self.tasks, self.externals, self.replayable
+        )
+
+    def gather(self, result: Result, algorithm: str) -> None:
+        """Take together what its subtree depends on, now that it and all its children are finished.
+
+        A call that cannot be looked up again is not replayable, nor is one above it.
+        """
+        children = self.children
+        self.tasks = union((self.task_hash,), [child.tasks for child in children], FLAT_TASKS, algorithm)
+        own = [digest for argument in self.arguments for digest in argument.externals]
+        below = [child.externals for child in children]
+        self.externals = union((*own, *result.externals), below, FLAT_EXTERNALS, algorithm)
+        self.replayable = (
+            self.replayable
+            and result.ref is not None
+            and all(child.replayable and child.call_hash is not None for child in children)
+        )
+
+    def share(self, first: Job) -> None:
+        """Take over what another job of an equal call gave."""
+        self.status, self.result, self.call_hash = "cached", first.result, first.call_hash
+        self.tasks, self.externals, self.replayable = first.tasks, first.externals, first.replayable
+        self.arguments, self.sources = [], ()
 
     def row(
         self, execution_id: str, ended: int, error: str | None = None, trace: str | None = None

@@ -20,7 +20,7 @@ from valuestore.tasks.registry import find_task, register_task
 from valuestore.tasks.stored import CALL_RULES
 from valuestore.values.callables import MissingFunction, algorithm_of
 from valuestore.values.canonical import Refused, TypeRule
-from valuestore.values.function import code_identity
+from valuestore.values.function import Dependency, code_dependencies, code_identity
 from valuestore.values.registry import TypeRegistry, get_type_registry
 from valuestore.values.source import source_of
 from valuestore.values.value import Plain, module_name_of
@@ -135,6 +135,12 @@ class Task(Generic[P, R]):
     def code(self, registry: TypeRegistry) -> dict[str, Digest]:
         """What its results depend on: name -> digest. Raises: NotHashableError (see values/function.py)."""
         return code_identity(self.func, registry)
+
+    def dependencies(self, registry: TypeRegistry) -> list[Dependency]:
+        """The parts of ``code`` with their source texts; the function alone if a version identifies it."""
+        if self.version is not None:
+            return []
+        return code_dependencies(self.func, registry)
 
     @property
     def source(self) -> str:

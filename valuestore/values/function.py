@@ -36,6 +36,7 @@ from valuestore.values.source import (
     form,
     global_names,
     imports,
+    source_of,
     tree_of,
     unwrap,
 )
@@ -51,6 +52,24 @@ def code_identity(function: Any, registry: TypeRegistry) -> dict[str, Digest]:
     walk = _Walk(registry)
     walk.visit(function, "")
     return walk.parts
+
+
+class Dependency(NamedTuple):
+    """One part of a function's code: its name, its digest and its source text, None where there is none."""
+
+    name: str
+    digest: Digest
+    source: str | None
+
+
+def code_dependencies(function: Any, registry: TypeRegistry) -> list[Dependency]:
+    """The parts of ``code_identity`` with their source texts, for people. Raises: as that."""
+    walk = _Walk(registry)
+    walk.visit(function, "")
+    texts = {
+        part: source_of(obj) for obj, part in walk.seen.values() if isinstance(obj, types.FunctionType | type)
+    }
+    return [Dependency(name, digest, texts.get(name) or None) for name, digest in walk.parts.items()]
 
 
 _SETTINGS = (bool, int, float, str, bytes, tuple, type(None))

@@ -164,8 +164,12 @@ def _is_generated(function: types.FunctionType) -> bool:
 
 
 def source_of(function: Any) -> str:
-    """Source text of a function for people to read; empty if there is none."""
+    """Source text of a function or class for people to read; empty if there is none."""
     function = unwrap(function)
+    if isinstance(function, type):
+        found = definition_of_class(function)
+        file = getattr(sys.modules.get(function.__module__), "__file__", None)
+        return (found is not None and file and ast.get_source_segment(_text_of(file), found)) or ""
     definition = definition_of_function(function) if isinstance(function, types.FunctionType) else None
     if definition is None:
         return ""

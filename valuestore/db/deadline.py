@@ -1,0 +1,92 @@
+"""Deadline: no statement waits for ever, not even for a server that has stopped answering.
+
+The server's own ``statement_timeout`` does not help when the server stands still, and TCP sees a healthy
+connection. So one thread watches the connections that wait, and hangs up on one that waits too long: its
+driver then reports a lost connection. Postgres only; SQLite has its busy timeout.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+_IDLE_SECONDS = 10.0
+
+
+class Watchdog:
+    """Hangs up on connections that wait for longer than ``seconds``. Thread-safe."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._waiting: dict[int, tuple[float, Any]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def arm(self, connection: Any) -> None:
+        """``connection``, the driver's, begins to wait for the server."""
+        self._waiting[id(connection)] = time.monotonic() + self.seconds, connection
+        if self._thread is None or self._pid != os.getpid():
+            self._start()
+
+    def disarm(self, connection: Any) -> None:
+        """The server has answered."""
+        self._waiting.pop(id(connection), None)
+
+    @contextmanager
+    def watching(self, connection: Any) -> Iterator[None]:
+        """Armed inside the block."""
+        self.arm(connection)
+        try:
+            yield
+        finally:
+            self.disarm(connection)
+
+    def hang_up_on_late(self) -> None:
+        """Shut down the sockets of connections whose time is up."""
+        now = time.monotonic()
+        for key, (due, connection) in list(self._waiting.items()):
+            if due <= now and self._waiting.pop(key, None) is not None:
+                _hang_up(connection)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid, self._thread = os.getpid(), None
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_watch, args=(weakref.ref(self),), name="valuestore-deadline", daemon=True
+                )
+                self._thread.start()
+
+
+def _hang_up(connection: Any) -> None:
+    with suppress(Exception):  # it may be closing at this very moment
+        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
+        with duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def _watch(reference: weakref.ref[Watchdog]) -> None:
+    idle_since = time.monotonic()
+    while True:
+        watchdog = reference()
+        if watchdog is None:
+            return
+        watchdog.hang_up_on_late()
+        if watchdog._waiting:
+            idle_since = time.monotonic()
+        elif time.monotonic() - idle_since > _IDLE_SECONDS:
+            with watchdog._lock:
+                if not watchdog._waiting:
+                    watchdog._thread = None
+                    return
+        pause = min(0.5, watchdog.seconds / 4)
+        del watchdog
+        time.sleep(pause)
