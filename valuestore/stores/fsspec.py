@@ -7,8 +7,8 @@ and ``s3`` have stores of their own, which do more at less cost.
 from __future__ import annotations
 
 import io
-import time
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
