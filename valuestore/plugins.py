@@ -39,6 +39,13 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "unix": "valuestore.stores.redis:RedisStore",
     },
     "types": {
+        "PIL": "valuestore.values.codecs.pillow:RULES",
+        "numpy": "valuestore.values.codecs.numpy:RULES",
+        "pandas": "valuestore.values.codecs.pandas:RULES",
+        "polars": "valuestore.values.codecs.polars:RULES",
+        "pyarrow": "valuestore.values.codecs.arrow:RULES",
+        "scipy": "valuestore.values.codecs.scipy:RULES",
+        "torch": "valuestore.values.codecs.torch:RULES",
         "builtins": "valuestore.values.callables:BUILTINS_RULES",
         "functools": "valuestore.values.callables:FUNCTOOLS_RULES",
         "operator": "valuestore.values.callables:OPERATOR_RULES",

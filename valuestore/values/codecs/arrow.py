@@ -1,0 +1,168 @@
+"""Rules for pyarrow: tables, record batches, arrays, scalars, schemas and types, by logical content.
+
+Chunks, slices and offsets do not count; types, nullability, metadata and the order of dictionaries do.
+What comes back has each column in one chunk per record batch that was written. Unions are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from valuestore.errors import DecodeError
+from valuestore.hashing import Bytes
+from valuestore.values.canonical import Codec, Refused, TypeRule
+from valuestore.values.codecs import ipc
+from valuestore.values.codecs.arrow_content import content, describe, describe_field, metadata_of
+from valuestore.values.value import Plain
+
+_ONLY = "value"
+"""The column that an array is stored as."""
+
+
+def _chunks(column: Any) -> list[Any]:
+    return list(column.chunks) if isinstance(column, pa.ChunkedArray) else [column]
+
+
+def column_content(column: Any) -> Plain:
+    """What an array or chunked array holds. Raises: Refused."""
+    return content(_chunks(column), column.type)
+
+
+def _table_identity(table: Any) -> Plain:
+    schema = _schema_identity(table.schema)
+    columns = []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        try:
+            columns.append(column_content(column))
+        except Refused as refusal:
+            refusal.parts.append(f"[{field.name!r}]")
+            raise
+    return {"schema": schema, "rows": table.num_rows, "columns": columns}
+
+
+def _schema_identity(schema: Any) -> Plain:
+    return {"fields": [_described(field) for field in schema], "metadata": metadata_of(schema)}
+
+
+def _described(field: Any) -> Plain:
+    try:
+        return describe_field(field)
+    except Refused as refusal:
+        refusal.parts.append(f"[{field.name!r}]")
+        raise
+
+
+def _array_identity(array: Any) -> Plain:
+    return {"type": describe(array.type), "content": column_content(array)}
+
+
+def _scalar_identity(scalar: Any) -> Plain:
+    return _array_identity(pa.array([scalar], scalar.type))
+
+
+# --- payloads -----------------------------------------------------------------------------------
+
+
+def _encode_batch(batch: Any) -> list[Bytes]:
+    return ipc.encode(pa.Table.from_batches([batch]))
+
+
+def _decode_batch(data: Bytes) -> Any:
+    table = ipc.decode(data).combine_chunks()
+    arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
+    if not arrays:
+        raise DecodeError("pyarrow.RecordBatch", "it has no columns")
+    return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
+
+
+def _encode_array(array: Any) -> list[Bytes]:
+    column = pa.chunked_array(_chunks(array), array.type)
+    return ipc.encode(pa.Table.from_arrays([column], schema=pa.schema([pa.field(_ONLY, array.type)])))
+
+
+def _decode_chunked(data: Bytes) -> Any:
+    table = ipc.decode(data)
+    if table.column_names != [_ONLY]:
+        raise DecodeError("pyarrow.Array", "it is a table")
+    return table.column(0)
+
+
+def _decode_array(data: Bytes) -> Any:
+    column = _decode_chunked(data)
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _encode_scalar(scalar: Any) -> list[Bytes]:
+    return _encode_array(pa.array([scalar], scalar.type))
+
+
+def _decode_scalar(data: Bytes) -> Any:
+    array = _decode_array(data)
+    if len(array) != 1:
+        raise DecodeError("pyarrow.Scalar", f"it holds {len(array)} values")
+    return array[0]
+
+
+def _encode_schema(schema: Any) -> list[Bytes]:
+    return ipc.encode(schema.empty_table())
+
+
+def _encode_field(field: Any) -> list[Bytes]:
+    return ipc.encode(pa.schema([field]).empty_table())
+
+
+def _encode_type(of: Any) -> list[Bytes]:
+    return _encode_field(pa.field(_ONLY, of))
+
+
+def _has_columns(batch: Any) -> bool:
+    return bool(batch.num_columns)
+
+
+def _keeps_rows(table: Any) -> bool:
+    return bool(table.num_columns or not table.num_rows)
+
+
+def _rule(
+    cls: Any,
+    name: str,
+    identity: Any,
+    encode: Any,
+    decode: Any,
+    fits: Any = lambda _: True,
+    *,
+    family: bool = False,
+) -> TypeRule:
+    """Stored as an IPC file; ``family`` says that the subclasses, one for each Arrow type, are served too."""
+
+    def unreadable(_state: Plain) -> Any:
+        raise DecodeError(f"pyarrow.{name}", "stored without its content")
+
+    def state(_obj: Any) -> Plain:
+        raise Refused(f"a {name} without columns cannot be stored")
+
+    codec = Codec(ipc.ARROW, encode, decode, fits)
+    return TypeRule(cls, f"pyarrow.{name}", identity, unreadable, state, codec=codec, subclasses=family)
+
+
+RULES = [
+    _rule(pa.Table, "Table", _table_identity, ipc.encode, ipc.decode, _keeps_rows),
+    _rule(pa.RecordBatch, "RecordBatch", _table_identity, _encode_batch, _decode_batch, _has_columns),
+    _rule(pa.ChunkedArray, "ChunkedArray", _array_identity, _encode_array, _decode_chunked),
+    _rule(pa.Array, "Array", _array_identity, _encode_array, _decode_array, family=True),
+    _rule(pa.Scalar, "Scalar", _scalar_identity, _encode_scalar, _decode_scalar, family=True),
+    _rule(pa.Schema, "Schema", _schema_identity, _encode_schema, lambda data: ipc.decode(data).schema),
+    _rule(pa.Field, "Field", describe_field, _encode_field, lambda data: ipc.decode(data).schema.field(0)),
+    _rule(
+        pa.DataType,
+        "DataType",
+        describe,
+        _encode_type,
+        lambda data: ipc.decode(data).schema.field(0).type,
+        family=True,
+    ),
+]

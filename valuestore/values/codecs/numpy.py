@@ -1,0 +1,305 @@
+"""Rules for numpy: arrays, scalars, dtypes and random generators.
+
+An array is its dtype, its shape and the bytes of its elements, digested where they lie. Not part of it:
+memory order (what comes back is in C order), strides, whether it was a view or a memory map, and bytes
+between the fields of a structure. Byte order is part of the dtype. Floats are compared by their bits: -0.0
+is not 0.0, and arrays that hold NaNs of other bits are other arrays. Arrays of Python objects are their
+elements.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from valuestore.errors import DecodeError
+from valuestore.hashing import active_algorithm, get_algorithm
+from valuestore.values.canonical import Codec, Refused, TypeRule
+from valuestore.values.codecs import npy
+from valuestore.values.codecs.dtypes import (
+    LONG_FORMAT,
+    count,
+    describe,
+    dtype_of,
+    has_gaps,
+    is_long,
+    long_bytes,
+    packed,
+)
+from valuestore.values.value import Plain
+
+_NPY = "npy"
+
+
+def digest_of(array: Any) -> str:
+    """Digest of what an array's elements say, in C order; nothing is copied that lies so already."""
+    hasher = get_algorithm(active_algorithm.get()).new()
+    for piece in npy.elements(array):
+        hasher.update(piece)
+    return hasher.hexdigest()
+
+
+# --- arrays -------------------------------------------------------------------------------------
+
+
+def array_identity(array: Any) -> Plain:
+    """Dtype, shape, and the digest of the elements or, if they are objects, the elements."""
+    array = np.asarray(array)
+    told = {"dtype": describe(array.dtype), "shape": list(array.shape)}
+    if array.dtype.names is not None and array.dtype.hasobject:
+        return told | {"fields": {name: array[name] for name in array.dtype.names}}
+    if array.dtype.hasobject or array.dtype.kind == "T":
+        return told | {"items": array.reshape(-1).tolist()}
+    if array.dtype.itemsize == 0 and array.size:
+        raise Refused(f"elements of {array.dtype} have no bytes to tell them by")
+    return told | {"digest": digest_of(array)}
+
+
+def array_state(array: Any) -> Plain:
+    """For arrays that the ``.npy`` format does not hold: the same with the bytes instead of their digest."""
+    state = array_identity(array)
+    if "digest" not in state:
+        return state
+    array = np.ascontiguousarray(array)
+    gaps = has_gaps(array.dtype) or is_long(array.dtype)
+    told = b"".join(npy.elements(array)) if gaps else array.tobytes()
+    return {"dtype": state["dtype"], "shape": state["shape"], "bytes": told}
+
+
+def array_from_state(state: Plain) -> Any:
+    """The array. Raises: DecodeError."""
+    dtype, shape = dtype_of(state["dtype"]), tuple(state["shape"])
+    size = count(shape)
+    if "fields" in state:
+        return _from_fields(dtype, shape, state["fields"])
+    if "items" in state:
+        items = state["items"]
+        if len(items) != size:
+            raise DecodeError("numpy.ndarray", f"{len(items)} elements for the shape {shape}")
+        array = np.empty(size, dtype)
+        for index, item in enumerate(items):
+            array[index] = item
+        return array.reshape(shape)
+    return _from_bytes(dtype, shape, state["bytes"])
+
+
+def _from_fields(dtype: Any, shape: tuple[int, ...], fields: dict[str, Any]) -> Any:
+    if any(field.shape[: len(shape)] != shape for field in fields.values()) or set(fields) != set(
+        dtype.names
+    ):
+        raise DecodeError("numpy.ndarray", "its fields have other shapes")
+    array = np.zeros(shape, dtype)
+    for name, field in fields.items():
+        array[name] = field
+    return array
+
+
+def _from_bytes(dtype: Any, shape: tuple[int, ...], told: bytes) -> Any:
+    if is_long(dtype):
+        said, width = long_bytes(dtype)
+        numbers = np.frombuffer(told, np.uint8).reshape(-1, said)
+        whole = np.zeros((len(numbers), width), np.uint8)
+        whole[:, :said] = numbers
+        return whole.reshape(-1).view(dtype).reshape(shape)
+    if dtype.itemsize == 0 and math.prod(shape):
+        raise DecodeError("numpy.ndarray", "elements without bytes")
+    if has_gaps(dtype):
+        clean = np.zeros(shape, dtype)
+        clean[...] = np.frombuffer(told, packed(dtype)).reshape(shape).astype(dtype)
+        return clean
+    return np.frombuffer(bytearray(told), dtype).reshape(shape) if told else np.empty(shape, dtype)
+
+
+def locate(array: Any, path: list[str]) -> None:
+    """Let ``.items[5]`` of an array of objects read as the place in its shape."""
+    if len(path) < 2 or path[-1] != ".items" or not path[-2][1:-1].isdigit():
+        return
+    place = np.unravel_index(int(path[-2][1:-1]), np.shape(array))
+    path[-2:] = [f"[{', '.join(str(int(index)) for index in place)}]"]
+
+
+def _as_matrix(array: Any) -> Any:
+    return array.view(np.matrix)
+
+
+def _as_recarray(array: Any) -> Any:
+    return array.view(np.recarray)
+
+
+def _plain_view(array: Any) -> Any:
+    """As an array of the base class; a record array's records become plain structures."""
+    plain = array.view(np.ndarray)
+    if plain.dtype.type is np.record:
+        plain = plain.view(np.dtype((np.void, plain.dtype)))
+    return plain
+
+
+def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
+    """Of a class whose objects are arrays and nothing more; ``back`` makes one from an array."""
+
+    def fits(array: Any) -> bool:
+        return array.dtype.type is not np.record and npy.fits(array)
+
+    if back is None:
+        codec = Codec(_NPY, lambda array: npy.encode(array.view(np.ndarray)), npy.decode, fits)
+        return TypeRule(
+            cls, type_name, array_identity, array_from_state, array_state, codec=codec, locate=locate
+        )
+    codec = Codec(
+        _NPY,
+        lambda array: npy.encode(_plain_view(array)),
+        lambda data: back(npy.decode(data)),
+        lambda array: npy.fits(_plain_view(array)),
+    )
+    return TypeRule(
+        cls,
+        type_name,
+        lambda array: array_identity(_plain_view(array)),
+        lambda state: back(array_from_state(state)),
+        lambda array: array_state(_plain_view(array)),
+        codec=codec,
+        locate=locate,
+    )
+
+
+def _masked_identity(array: Any) -> Plain:
+    """Data below the mask counts too: it can be looked at."""
+    told = {
+        "data": np.asarray(array.data),
+        "mask": None if array.mask is np.ma.nomask else np.asarray(array.mask),
+        "fill_value": np.asarray(array.fill_value),
+        "hard": bool(array.hardmask),
+    }
+    return told | {"info": array._optinfo} if array._optinfo else told
+
+
+def _masked(state: Plain) -> Any:
+    mask = np.ma.nomask if state["mask"] is None else state["mask"]
+    array: Any = np.ma.MaskedArray(
+        state["data"], mask, fill_value=state["fill_value"][()], hard_mask=state["hard"], copy=False
+    )
+    array._optinfo.update(state.get("info", {}))
+    return array
+
+
+# --- scalars ------------------------------------------------------------------------------------
+
+
+def _number(scalar: Any) -> Plain:
+    return scalar.item()
+
+
+def _moment(scalar: Any) -> Plain:
+    return {"dtype": scalar.dtype.str, "ticks": int(np.asarray(scalar).view(np.int64))}
+
+
+def _moment_from_state(state: Plain) -> Any:
+    return np.array(state["ticks"], np.int64).view(dtype_of(state["dtype"]))[()]
+
+
+def _scalar_state(scalar: Any) -> Plain:
+    return array_state(np.asarray(scalar))
+
+
+def _scalar(state: Plain) -> Any:
+    return array_from_state(state)[()]
+
+
+def _number_rules() -> list[TypeRule]:
+    """One rule for each number class; those of C types with one dtype (``longlong``) share its name."""
+    rules = []
+    for code in "?bhilqBHILQefdFD":
+        dtype = np.dtype(code)
+        name = "numpy.bool" if code == "?" else f"numpy.{np.dtype(dtype.str).name}"
+        rules.append(TypeRule(dtype.type, name, _number, np.dtype(dtype.str).type))
+    if LONG_FORMAT == "double":
+        return [
+            *rules,
+            TypeRule(np.longdouble, "numpy.float64", _number, np.float64),
+            TypeRule(np.clongdouble, "numpy.complex128", _number, np.complex128),
+        ][::-1]
+    return [
+        *rules,
+        TypeRule(np.longdouble, "numpy.longdouble", _scalar_state, _scalar),
+        TypeRule(np.clongdouble, "numpy.clongdouble", _scalar_state, _scalar),
+    ]
+
+
+_SCALAR_RULES = [
+    *_number_rules(),
+    TypeRule(np.str_, "numpy.str_", str, np.str_),
+    TypeRule(np.bytes_, "numpy.bytes_", bytes, np.bytes_),
+    TypeRule(np.datetime64, "numpy.datetime64", _moment, _moment_from_state),
+    TypeRule(np.timedelta64, "numpy.timedelta64", _moment, _moment_from_state),
+    TypeRule(np.void, "numpy.void", _scalar_state, _scalar),
+    TypeRule(np.record, "numpy.record", _scalar_state, _scalar),
+]
+
+
+# --- random generators --------------------------------------------------------------------------
+
+_KINDS: tuple[Any, ...] = (
+    np.random.MT19937,
+    np.random.PCG64,
+    np.random.PCG64DXSM,
+    np.random.Philox,
+    np.random.SFC64,
+)
+_BIT_GENERATORS = {cls.__name__: cls for cls in _KINDS}
+_SEED = ("entropy", "spawn_key", "pool_size", "n_children_spawned")
+
+
+def _bits_identity(bits: Any) -> Plain:
+    """Its state, and the seed sequence that ``spawn`` goes on from."""
+    seed = getattr(bits, "seed_seq", None)
+    if seed is not None and type(seed) is not np.random.SeedSequence:
+        seed = None
+    return {
+        "state": bits.state,
+        "seed": seed and {name: getattr(seed, name) for name in _SEED},
+    }
+
+
+def _bits(state: Plain) -> Any:
+    cls = _BIT_GENERATORS.get(state["state"]["bit_generator"])
+    if cls is None:
+        raise DecodeError("numpy.random.BitGenerator", f"no {state['state']['bit_generator']!r} here")
+    bits: Any = cls(np.random.SeedSequence(**state["seed"]) if state["seed"] else 0)
+    bits.state = state["state"]
+    return bits
+
+
+def _legacy_identity(generator: Any) -> Plain:
+    return generator.get_state(legacy=False)
+
+
+def _legacy(state: Plain) -> Any:
+    cls: Any = _BIT_GENERATORS[state["bit_generator"]]
+    generator = np.random.RandomState(cls(0))
+    generator.set_state(state)
+    return generator
+
+
+RULES = [
+    _array_rule(np.memmap, "numpy.ndarray"),
+    _array_rule(np.ndarray, "numpy.ndarray"),
+    _array_rule(np.matrix, "numpy.matrix", _as_matrix),
+    _array_rule(np.recarray, "numpy.recarray", _as_recarray),
+    TypeRule(np.ma.MaskedArray, "numpy.ma.MaskedArray", _masked_identity, _masked),
+    TypeRule(type(np.ma.masked), "numpy.ma.masked", lambda _: None, lambda _: np.ma.masked),
+    TypeRule(np.dtype, "numpy.dtype", describe, dtype_of, subclasses=True),
+    *_SCALAR_RULES,
+    *[
+        TypeRule(cls, f"numpy.random.{name}", _bits_identity, _bits)
+        for name, cls in sorted(_BIT_GENERATORS.items())
+    ],
+    TypeRule(
+        np.random.Generator,
+        "numpy.random.Generator",
+        lambda generator: generator.bit_generator,
+        np.random.Generator,
+    ),
+    TypeRule(np.random.RandomState, "numpy.random.RandomState", _legacy_identity, _legacy),
+]

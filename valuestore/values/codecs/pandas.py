@@ -1,0 +1,324 @@
+"""Rules for pandas: frames, series, indexes, their arrays, and the scalars that they hold.
+
+Each is lowered to its parts: labels, and columns as arrays. Where a column keeps its values (numpy or Arrow
+memory, blocks, chunks, Python or Arrow strings) does not count; its dtype does. Mixed columns are their
+elements. The payload is an Arrow file where that holds the frame exactly (pandas_arrow.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from valuestore.errors import DecodeError
+from valuestore.values.canonical import Codec, Refused, TypeRule
+from valuestore.values.codecs import pandas_arrow
+from valuestore.values.codecs.pandas_arrow import zone_name
+from valuestore.values.codecs.pandas_text import text_content
+from valuestore.values.value import Plain
+
+
+def values_of(owner: Any) -> Any:
+    """The array of a series or index: numpy's where pandas only wraps one."""
+    array = owner.array
+    return array.to_numpy() if type(array) is pd.arrays.NumpyExtensionArray else array
+
+
+# --- frames, series, indexes --------------------------------------------------------------------
+
+
+def _frame_identity(frame: Any) -> Plain:
+    told = {
+        "columns": frame.columns,
+        "index": frame.index,
+        "data": [values_of(frame.iloc[:, position]) for position in range(frame.shape[1])],
+    }
+    return told | _extras(frame)
+
+
+def _series_identity(series: Any) -> Plain:
+    return {"name": series.name, "index": series.index, "data": values_of(series)} | _extras(series)
+
+
+def _extras(owner: Any) -> dict[str, Any]:
+    extras: dict[str, Any] = {"attrs": dict(owner.attrs)} if owner.attrs else {}
+    return extras if owner.flags.allows_duplicate_labels else extras | {"unique_labels": True}
+
+
+def _with_extras(owner: Any, state: dict[str, Any]) -> Any:
+    owner.attrs.update(state.get("attrs", {}))
+    return owner.set_flags(allows_duplicate_labels=False) if state.get("unique_labels") else owner
+
+
+def _frame(state: Plain) -> Any:
+    columns, index, arrays = state["columns"], state["index"], state["data"]
+    if len(columns) != len(arrays) or any(len(array) != len(index) for array in arrays):
+        raise DecodeError("pandas.DataFrame", "its columns and its labels do not fit together")
+    return _with_extras(pandas_arrow.frame_of(arrays, columns, index), state)
+
+
+def _series(state: Plain) -> Any:
+    array, index = state["data"], state["index"]
+    if len(array) != len(index):
+        raise DecodeError("pandas.Series", "its values and its labels do not fit together")
+    series = pd.Series(array, index=index, name=state["name"], dtype=array.dtype, copy=False)
+    return _with_extras(series, state)
+
+
+def _locate_column(frame: Any, path: list[str]) -> None:
+    """Let ``.data[2]`` of a frame read as the column's label."""
+    if len(path) >= 2 and path[-1] == ".data" and path[-2][1:-1].isdigit():
+        path[-2:] = [f"[{frame.columns[int(path[-2][1:-1])]!r}]"]
+
+
+def _locate_element(_series: Any, path: list[str]) -> None:
+    if path and path[-1] == ".data":
+        path.pop()
+
+
+def _index_identity(index: Any) -> Plain:
+    told = {"name": index.name, "data": values_of(index)}
+    return told | {"freq": index.freq} if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex) else told
+
+
+def _index(state: Plain) -> Any:
+    array = state["data"]
+    index = pd.Index(array, dtype=array.dtype, name=state["name"], copy=False)
+    if state.get("freq") is not None:
+        index = type(index)(index, freq=state["freq"])
+    return index
+
+
+def _multi_identity(index: Any) -> Plain:
+    return {
+        "names": list(index.names),
+        "levels": [level.rename(None) for level in index.levels],
+        "codes": [np.asarray(codes) for codes in index.codes],
+    }
+
+
+def _multi(state: Plain) -> Any:
+    return pd.MultiIndex(state["levels"], state["codes"], names=state["names"])
+
+
+def _range_identity(index: Any) -> Plain:
+    return {"name": index.name, "start": index.start, "stop": index.stop, "step": index.step}
+
+
+def _range(state: Plain) -> Any:
+    return pd.RangeIndex(state["start"], state["stop"], state["step"], name=state["name"])
+
+
+# --- arrays -------------------------------------------------------------------------------------
+
+
+def _datetimes_identity(array: Any) -> Plain:
+    return {"unit": array.unit, "zone": zone_name(array.tz), "ticks": array.asi8}
+
+
+def _datetimes(state: Plain) -> Any:
+    return pandas_arrow.datetimes(state["ticks"], state["unit"], state["zone"])
+
+
+def _timedeltas_identity(array: Any) -> Plain:
+    return {"unit": array.unit, "ticks": array.asi8}
+
+
+def _timedeltas(state: Plain) -> Any:
+    return pd.array(state["ticks"].view(f"m8[{state['unit']}]"), copy=False)
+
+
+def _periods_identity(array: Any) -> Plain:
+    return {"freq": array.freq, "ordinals": array.asi8}
+
+
+def _periods(state: Plain) -> Any:
+    return pd.PeriodIndex.from_ordinals(state["ordinals"], freq=state["freq"]).array
+
+
+def _intervals_identity(array: Any) -> Plain:
+    return {"left": array.left.rename(None), "right": array.right.rename(None), "closed": array.closed}
+
+
+def _intervals(state: Plain) -> Any:
+    return pd.arrays.IntervalArray.from_arrays(state["left"], state["right"], state["closed"])
+
+
+def _categories_identity(array: Any) -> Plain:
+    return {
+        "codes": np.asarray(array.codes),
+        "categories": array.categories.rename(None),
+        "ordered": bool(array.ordered),
+    }
+
+
+def _categories(state: Plain) -> Any:
+    dtype = pd.CategoricalDtype(state["categories"], ordered=state["ordered"])
+    return pd.Categorical.from_codes(state["codes"], dtype=dtype)
+
+
+def _masked_identity(array: Any) -> Plain:
+    values, mask = pandas_arrow.masked_parts(array)
+    return {"values": values, "mask": mask}
+
+
+def _masked(state: Plain) -> Any:
+    return pandas_arrow.masked(state["values"], state["mask"])
+
+
+def _sparse_identity(array: Any) -> Plain:
+    return {
+        "length": len(array),
+        "fill_value": array.fill_value,
+        "values": array.sp_values,
+        "indices": array.sp_index.to_int_index().indices,
+    }
+
+
+def _sparse(state: Plain) -> Any:
+    from pandas.arrays import SparseArray
+
+    length, values, indices = state["length"], state["values"], state["indices"]
+    if len(values) != len(indices) or (len(indices) and not 0 <= indices.min() <= indices.max() < length):
+        raise DecodeError("pandas.arrays.SparseArray", "its values lie outside of it")
+    empty = SparseArray(np.zeros(0, values.dtype), fill_value=state["fill_value"])
+    index = type(empty.sp_index.to_int_index())(length, indices)
+    return SparseArray(
+        values,
+        sparse_index=index,
+        fill_value=state["fill_value"],
+        dtype=pd.SparseDtype(values.dtype, state["fill_value"]),
+    )
+
+
+def _text_identity(array: Any) -> Plain:
+    return {"na": pandas_arrow.na_name(array.dtype), "content": text_content(array)}
+
+
+def _text_state(array: Any) -> Plain:
+    items = array.to_numpy(dtype=object, na_value=None).tolist()
+    return {"na": pandas_arrow.na_name(array.dtype), "items": items}
+
+
+def _text(state: Plain) -> Any:
+    return pd.array(state["items"], dtype=pandas_arrow.text_dtype(state["na"]))
+
+
+def _arrow_identity(array: Any) -> Plain:
+    return array.__arrow_array__()
+
+
+# --- scalars ------------------------------------------------------------------------------------
+
+
+def _timestamp_identity(moment: Any) -> Plain:
+    return [moment.to_datetime64(), zone_name(moment.tzinfo)]
+
+
+def _timestamp(state: Plain) -> Any:
+    moment, zone = pd.Timestamp(state[0]), state[1]
+    return moment if zone is None else moment.tz_localize("UTC").tz_convert(zone)
+
+
+def _offset_identity(offset: Any) -> Plain:
+    """Class, multiple, and settings; a custom business calendar is in the settings that made it."""
+    settings = {name: value for name, value in offset.kwds.items() if name != "calendar"}
+    name = type(offset).__name__
+    if getattr(pd.offsets, name, None) is not type(offset) or name == "DateOffset":
+        raise Refused(f"no rule says what identifies a {name}")
+    return [name, int(offset.n), bool(offset.normalize), settings]
+
+
+def _offset(state: Plain) -> Any:
+    name, n, normalize, settings = state
+    cls = getattr(pd.offsets, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, pd.offsets.BaseOffset)):
+        raise DecodeError("pandas.offsets", f"no {name!r} here")
+    return cls(n, **({"normalize": True} if normalize else {}), **settings)
+
+
+def _interval(state: Plain) -> Any:
+    return pd.Interval(*state)
+
+
+def _array_rules() -> list[TypeRule]:
+    arrays = pd.arrays
+    rules = [
+        TypeRule(arrays.DatetimeArray, "pandas.arrays.DatetimeArray", _datetimes_identity, _datetimes),
+        TypeRule(arrays.TimedeltaArray, "pandas.arrays.TimedeltaArray", _timedeltas_identity, _timedeltas),
+        TypeRule(arrays.PeriodArray, "pandas.arrays.PeriodArray", _periods_identity, _periods),
+        TypeRule(arrays.IntervalArray, "pandas.arrays.IntervalArray", _intervals_identity, _intervals),
+        TypeRule(pd.Categorical, "pandas.Categorical", _categories_identity, _categories),
+        TypeRule(arrays.SparseArray, "pandas.arrays.SparseArray", _sparse_identity, _sparse),
+        TypeRule(
+            arrays.NumpyExtensionArray,
+            "pandas.arrays.NumpyExtensionArray",
+            lambda array: array.to_numpy(),
+            arrays.NumpyExtensionArray,
+        ),
+    ]
+    rules += [
+        TypeRule(cls, f"pandas.arrays.{cls.__name__}", _masked_identity, _masked)
+        for cls in (arrays.IntegerArray, arrays.FloatingArray, arrays.BooleanArray)
+    ]
+    texts = {type(pd.array(["a"], dtype=dtype)) for dtype in pandas_arrow.text_dtypes()}
+    rules += [TypeRule(cls, "pandas.arrays.StringArray", _text_identity, _text, _text_state) for cls in texts]
+    rules.append(
+        TypeRule(
+            arrays.ArrowExtensionArray,
+            "pandas.arrays.ArrowExtensionArray",
+            _arrow_identity,
+            arrays.ArrowExtensionArray,
+        )
+    )
+    return rules
+
+
+_FRAME_CODEC = Codec(
+    pandas_arrow.CODEC, pandas_arrow.encode_frame, pandas_arrow.decode_frame, pandas_arrow.fits_frame
+)
+_SERIES_CODEC = Codec(
+    pandas_arrow.CODEC, pandas_arrow.encode_series, pandas_arrow.decode_series, pandas_arrow.fits_series
+)
+
+RULES = [
+    TypeRule(
+        pd.DataFrame, "pandas.DataFrame", _frame_identity, _frame, codec=_FRAME_CODEC, locate=_locate_column
+    ),
+    TypeRule(
+        pd.Series, "pandas.Series", _series_identity, _series, codec=_SERIES_CODEC, locate=_locate_element
+    ),
+    *[
+        TypeRule(cls, f"pandas.{cls.__name__}", _index_identity, _index, locate=_locate_element)
+        for cls in (
+            pd.Index,
+            pd.DatetimeIndex,
+            pd.TimedeltaIndex,
+            pd.PeriodIndex,
+            pd.CategoricalIndex,
+            pd.IntervalIndex,
+        )
+    ],
+    TypeRule(pd.MultiIndex, "pandas.MultiIndex", _multi_identity, _multi),
+    TypeRule(pd.RangeIndex, "pandas.RangeIndex", _range_identity, _range),
+    *_array_rules(),
+    TypeRule(pd.Timestamp, "pandas.Timestamp", _timestamp_identity, _timestamp),
+    TypeRule(pd.Timedelta, "pandas.Timedelta", pd.Timedelta.to_timedelta64, pd.Timedelta),
+    TypeRule(
+        pd.Period,
+        "pandas.Period",
+        lambda period: [period.ordinal, period.freq],
+        lambda state: pd.Period(ordinal=state[0], freq=state[1]),
+    ),
+    TypeRule(
+        pd.Interval,
+        "pandas.Interval",
+        lambda interval: [interval.left, interval.right, interval.closed],
+        _interval,
+    ),
+    TypeRule(type(pd.NaT), "pandas.NaT", lambda _: None, lambda _: pd.NaT),
+    TypeRule(type(pd.NA), "pandas.NA", lambda _: None, lambda _: pd.NA),
+    TypeRule(pd.offsets.BaseOffset, "pandas.offsets", _offset_identity, _offset, subclasses=True),
+]

@@ -1,0 +1,117 @@
+"""Rules for scipy.sparse: matrices and arrays of every format, by the numpy arrays that they are made of.
+
+The format counts, and so do the order of the entries, duplicates and explicit zeros, where a format has
+such. Formats that keep entries in Python lists and dicts (lil, dok) count as what they hold. Stored by
+state: each array in ``.npy`` form inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from valuestore.errors import DecodeError
+from valuestore.values.canonical import TypeRule
+from valuestore.values.value import Plain
+
+
+def _shape(matrix: Any) -> list[int]:
+    return [int(length) for length in matrix.shape]
+
+
+def _compressed(matrix: Any) -> Plain:
+    return {
+        "shape": _shape(matrix),
+        "data": matrix.data,
+        "indices": matrix.indices,
+        "indptr": matrix.indptr,
+    }
+
+
+def _coordinates(matrix: Any) -> Plain:
+    coords = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)
+    return {"shape": _shape(matrix), "data": matrix.data, "coords": [np.asarray(axis) for axis in coords]}
+
+
+def _diagonals(matrix: Any) -> Plain:
+    return {"shape": _shape(matrix), "data": matrix.data, "offsets": matrix.offsets}
+
+
+def _lists(matrix: Any) -> Plain:
+    return _compressed(matrix.tocsr())
+
+
+def _keys(matrix: Any) -> Plain:
+    """Entries in the order of their places; the dict's order is how it was filled."""
+    coordinates = matrix.tocoo()
+    told = _coordinates(coordinates)
+    order = np.lexsort(tuple(reversed(told["coords"])))
+    return told | {"data": told["data"][order], "coords": [axis[order] for axis in told["coords"]]}
+
+
+def _from_compressed(cls: Any) -> Callable[[Plain], Any]:
+    def build(state: Plain) -> Any:
+        parts = (state["data"], state["indices"], state["indptr"])
+        matrix = cls(parts, shape=tuple(state["shape"]))
+        matrix.check_format(full_check=True)
+        # the constructor may have chosen another index type
+        matrix.indices, matrix.indptr = state["indices"], state["indptr"]
+        return matrix
+
+    return build
+
+
+def _from_coordinates(cls: Any) -> Callable[[Plain], Any]:
+    def build(state: Plain) -> Any:
+        matrix = cls((state["data"], tuple(state["coords"])), shape=tuple(state["shape"]))
+        if hasattr(matrix, "coords"):
+            matrix.coords = tuple(state["coords"])
+        return matrix
+
+    return build
+
+
+def _from_diagonals(cls: Any) -> Callable[[Plain], Any]:
+    return lambda state: cls((state["data"], state["offsets"]), shape=tuple(state["shape"]))
+
+
+def _through(other: Any, build: Any) -> Callable[[Any], Callable[[Plain], Any]]:
+    return lambda cls: lambda state: cls(build(other)(state))
+
+
+_FORMATS: dict[str, tuple[Callable[[Any], Plain], Callable[[Any], Callable[[Plain], Any]]]] = {
+    "csr": (_compressed, _from_compressed),
+    "csc": (_compressed, _from_compressed),
+    "bsr": (_compressed, _from_compressed),
+    "coo": (_coordinates, _from_coordinates),
+    "dia": (_diagonals, _from_diagonals),
+    "lil": (_lists, _through(sp.csr_array, _from_compressed)),
+    "dok": (_keys, _through(sp.coo_array, _from_coordinates)),
+}
+
+
+def _rules() -> list[TypeRule]:
+    rules = []
+    for name, (identity, build) in _FORMATS.items():
+        for kind in ("matrix", "array"):
+            cls = getattr(sp, f"{name}_{kind}")
+            type_name = f"scipy.sparse.{name}_{kind}"
+            rules.append(TypeRule(cls, type_name, identity, _checked(type_name, build(cls))))
+    return rules
+
+
+def _checked(type_name: str, build: Callable[[Plain], Any]) -> Callable[[Plain], Any]:
+    def checked(state: Plain) -> Any:
+        arrays: list[Any] = [part for name, part in state.items() if name not in ("shape", "coords")]
+        arrays += state.get("coords", [])
+        if not all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in arrays):
+            raise DecodeError(type_name, "it is not made of arrays")
+        return build(state)
+
+    return checked
+
+
+RULES = _rules()
