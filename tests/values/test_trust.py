@@ -36,10 +36,13 @@ ROOT = Path(__file__).parents[2]
 
 
 class Model:
-    """Of no family that has a codec."""
+    """Has a way of its own to be pickled, so it is stored as a pickle."""
 
     def __init__(self, weights):
         self.weights = weights
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
 
 
 class Stubborn:
