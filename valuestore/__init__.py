@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from valuestore.repository import Repository as Repository
     from valuestore.scheduler.scheduler import Scheduler as Scheduler
     from valuestore.stores.base import open_store as open_store
+    from valuestore.tasks.handles import merge_handles as merge_handles
     from valuestore.tasks.task import task as task
     from valuestore.values.dir import Dir as Dir
     from valuestore.values.file import File as File
@@ -37,6 +38,7 @@ _HOMES = {
     "Value": "values.value",
     "ValuestoreError": "errors",
     "get_type_registry": "values.registry",
+    "merge_handles": "tasks.handles",
     "open_store": "stores.base",
     "task": "tasks.task",
 }
@@ -52,6 +54,7 @@ __all__ = [  # the table above, which a test compares with the imports above
     "Value",
     "ValuestoreError",
     "get_type_registry",
+    "merge_handles",
     "open_store",
     "task",
 ]

@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from valuestore.errors import BadReference, DecodeError, NotHashableError, StoreUnavailable
@@ -349,6 +349,7 @@ def test_copy_is_another_file_of_the_same_content(here):
     assert sorted(os.listdir()) == ["a", "sub"]
 
 
+@settings(max_examples=30)  # each runs a shell
 @given(
     name=st.binary(min_size=1, max_size=60).filter(lambda name: not {0, 47} & set(name) and name.strip(b"."))
 )

@@ -15,6 +15,7 @@ import pytest
 
 from valuestore import Dir, File, FileSet
 from valuestore.errors import (
+    BadReference,
     CredentialsRejected,
     NotFound,
     NotHashableError,
@@ -207,6 +208,47 @@ def test_remote_dir_that_is_not_empty_is_not_deleted_by_accident(place):
     with pytest.raises(OSError, match="not empty"):
         Dir(f"{place}/data").rmdir()
     assert File(f"{place}/data/a").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a#b",
+        "a%20b",
+        "a b",
+        "a+b",
+        "ü",
+        "a?x=1",
+        "*",
+        "[x]",
+        "...",
+        "~",
+        "a&b=c",
+        "\\",
+        "a:b",
+    ],
+)
+def test_odd_names_of_objects(place, registry, name):
+    file = File(f"{place}/data/{name}")
+    file.write("x")
+    assert (file.read_text(), file.size) == ("x", 1)
+    assert [other.path for other in Dir(f"{place}/data")] == [file.path]
+    assert name in Dir(f"{place}/data")
+    assert [other.path for other in FileSet(f"{place}/data/**")] == [file.path] or name.startswith(".")
+    assert loaded(registry, file).is_valid()
+    file.remove()
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/a?versionId=x", "memory://a::b"])
+def test_name_that_fsspec_takes_for_another_is_refused(url):
+    with pytest.raises(BadReference):
+        File(url)
+
+
+def test_slash_at_the_end_is_no_part_of_an_object_s_name(place):
+    assert File(f"{place}/a/") == File(f"{place}/a")
+    assert File("http://127.0.0.1:9/a/").path == "http://127.0.0.1:9/a/"
 
 
 def test_missing_remote_dir_is_invalid(place, registry):

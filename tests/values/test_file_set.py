@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from valuestore import Dir, File, FileSet
-from valuestore.errors import DecodeError
+from valuestore.errors import BadReference, DecodeError
 from valuestore.hashing import encode_plain
 from valuestore.values.patterns import matches
 from valuestore.values.registry import Payload, TypeRegistry
@@ -155,6 +156,16 @@ def test_loops_of_links_end(here):
     os.symlink("../a.csv", "sub/link.csv")
     found = [file.path for file in FileSet("**/*.csv")]
     assert found == ["[1].csv", "a.csv", "b.csv", "sub/d.csv", "sub/deep/e.csv", "sub/link.csv"]
+
+
+def test_deep_trees_and_long_patterns(here):
+    deep = "/".join(["x"] * 1050)
+    subprocess.run(["mkdir", "-p", f"tree/{deep}"], check=True)  # makedirs recurses
+    File(f"tree/{deep}/end").touch()
+    assert FileSet("tree/**/end").paths() == [f"tree/{deep}/end"]
+    subprocess.run(["rm", "-rf", "tree"], check=True)  # rmtree recurses
+    with pytest.raises(BadReference, match="200"):
+        FileSet("*/" * 300 + "x")
 
 
 @pytest.mark.parametrize("files", [None, 5, [None], [{}], [{"path": 5}], [{"path": "a", "identity": "x"}]])

@@ -9,7 +9,7 @@ import tempfile
 import uuid
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from valuestore import Dir, File
@@ -108,6 +108,7 @@ names = st.text(
 ).filter(lambda name: name.strip("."))
 
 
+@settings(max_examples=30)  # each runs a shell
 @given(names, names)
 @example("-rf", "--help")
 @example("$(touch pwned)", "`touch pwned`; touch pwned")

@@ -39,10 +39,6 @@ class Dir(External):
             raise TypeError("a manifest is bytes")
         return super().from_state(state)
 
-    @staticmethod
-    def _normal(path: str) -> str:
-        return path.rstrip("/") if scheme_of(path) and not path.endswith("://") else path
-
     def digest(self) -> Digest | None:
         """Digest of all that is in the folder now; None if it is not there. Raises: as ``File.digest``."""
         manifest = self._filesystem.manifest(self.path, "content")

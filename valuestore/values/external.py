@@ -56,7 +56,10 @@ class External(Value, register=False):
 
     @staticmethod
     def _normal(path: str) -> str:
-        return path
+        """Without slashes at the end, where they mean nothing: fsspec ignores them, but for web pages."""
+        if scheme_of(path) in ("", "http", "https") or path.endswith("://"):
+            return path
+        return path.rstrip("/")
 
     # --- what identifies it ---------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Self
 
+from valuestore.errors import BadReference
 from valuestore.hashing import active_algorithm
 from valuestore.values.external import External
 from valuestore.values.file import File
-from valuestore.values.patterns import matches, matching_files
+from valuestore.values.patterns import MOST_NAMES, matches, matching_files
 from valuestore.values.value import Plain, Value
 
 
@@ -20,12 +21,20 @@ class FileSet(External):
 
     ``identity`` is that of the Files, too; ``content`` leaves the pattern and the paths out. Iterating gives
     the Files that there are now, sorted by path. None is a set as well, and a valid one.
+
+    Raises: BadReference, also for a pattern of more than 200 names.
     """
 
     type_name = "valuestore.FileSet"
 
     _place_key: ClassVar[str] = "pattern"
     _path_says_all: ClassVar[bool] = False
+
+    @staticmethod
+    def _normal(path: str) -> str:
+        if path.count("/") > MOST_NAMES:
+            raise BadReference(path[:100] + "...", f"a pattern has at most {MOST_NAMES} names")
+        return External._normal(path)
 
     @property
     def pattern(self) -> str:

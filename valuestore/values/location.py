@@ -93,6 +93,9 @@ def stored(text: str) -> str:
     scheme = scheme.lower()
     if scheme in _LOCAL:
         return lexical(rest)
+    if (scheme in ("s3", "s3a") and "?versionId=" in rest) or (scheme == "memory" and "::" in rest):
+        # s3fs would give the newest version instead, and fsspec's memory lose the file
+        raise BadReference(f"{scheme}://...", "fsspec cannot tell this name from another")
     return _without_secrets(scheme, rest.lstrip("/") if scheme == "memory" else rest)
 
 

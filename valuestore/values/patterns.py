@@ -15,6 +15,9 @@ from functools import lru_cache
 from valuestore.values.filesystems import Filesystem, filesystem_of
 from valuestore.values.location import joined, scheme_of
 
+MOST_NAMES = 200
+"""In one pattern, each of which may look at every folder."""
+
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -59,26 +62,32 @@ def _split_all(path: str) -> tuple[str, list[str]]:
 def _below(filesystem: Filesystem, folder: str, names: list[str]) -> Iterator[str]:
     name, rest = names[0], names[1:]
     if name == "**":
-        if rest:
-            yield from _below(filesystem, folder, rest)
+        yield from _anywhere_below(filesystem, folder, rest)
+    elif not _MAGIC.search(name):
+        yield from _literal(filesystem, _joined(folder, name), rest)
+    else:
         for entry, kind in filesystem.list_folder(folder or "."):
+            if _name_fits(name, entry):
+                if rest and kind in ("folder", "link to folder"):
+                    yield from _below(filesystem, _joined(folder, entry), rest)
+                elif not rest and kind == "file":
+                    yield _joined(folder, entry)
+
+
+def _anywhere_below(filesystem: Filesystem, folder: str, rest: list[str]) -> Iterator[str]:
+    """What ``rest`` names from each folder at any depth; all files, if there is no rest."""
+    pending = [folder]
+    while pending:
+        here = pending.pop()
+        if rest:
+            yield from _below(filesystem, here, rest)
+        for entry, kind in filesystem.list_folder(here or "."):
             if entry.startswith("."):
                 continue
             if kind == "folder":
-                yield from _below(filesystem, _joined(folder, entry), names)
+                pending.append(_joined(here, entry))
             elif kind == "file" and not rest:
-                yield _joined(folder, entry)
-        return
-    if not _MAGIC.search(name):
-        yield from _literal(filesystem, _joined(folder, name), rest)
-        return
-    for entry, kind in filesystem.list_folder(folder or "."):
-        if not _name_fits(name, entry):
-            continue
-        if rest and kind in ("folder", "link to folder"):
-            yield from _below(filesystem, _joined(folder, entry), rest)
-        elif not rest and kind == "file":
-            yield _joined(folder, entry)
+                yield _joined(here, entry)
 
 
 def _literal(filesystem: Filesystem, path: str, rest: list[str]) -> Iterator[str]:
