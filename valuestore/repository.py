@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import weakref
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from valuestore.config import Settings, database_password, environment, load_settings
 from valuestore.db import migrate
@@ -19,6 +20,7 @@ from valuestore.db.engine import Database
 from valuestore.db.history import History
 from valuestore.db.lookup import Lookup, Miss
 from valuestore.db.recorder import Recorder
+from valuestore.db.tags import Tags
 from valuestore.errors import BadKey, NotARepository, NotFound, StoreReadOnly
 from valuestore.hashing import Digest, get_algorithm, is_digest
 from valuestore.stores.base import open_store
@@ -28,9 +30,13 @@ from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.pickled import Signer
 from valuestore.values.registry import get_type_registry
 
+if TYPE_CHECKING:
+    from valuestore.values.keys import KeyRing
+
 FOLDER = ".valuestore"
 _DATABASE = "valuestore.db"
 _PAYLOADS = "payloads"
+_COMPARED_MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,12 @@ class Repository:
             else FileStore((folder / _PAYLOADS).resolve(), durability=settings.durability)
         )
         self.payloads = ContentStore(store, algorithm=self.algorithm)
-        registry = get_type_registry().bound(self.algorithm, Signer(self.repository_id, _keys))
+        registry = get_type_registry().bound(self.algorithm, Signer(self.repository_id, cache(_keys)))
         self.archive = Archive(registry, self.payloads, settings.inline_max_bytes)
         self.recorder = Recorder(self.database, self.payloads.flush)
         self.lookup = Lookup(self.database)
-        self.history = History(self.database)
+        self.history = History(self.database, registry, self.recorder.flush, self._form)
+        self.tags = Tags(self.database, self.recorder.flush)
         self._release = weakref.finalize(self, _release, self.recorder, self.database, self.payloads)
 
     @classmethod
@@ -110,6 +117,16 @@ class Repository:
         if isinstance(ref, Miss):
             raise NotFound(value_hash, str(self.folder))
         return ref
+
+    def _form(self, value_hash: str) -> Any:
+        """The canonical form of a value, for comparing; None if it is large, lost or not plain."""
+        ref = self.lookup.value(Digest(value_hash))
+        if isinstance(ref, Miss) or ref.size > _COMPARED_MAX_BYTES:
+            return None
+        try:
+            return decode_form(ref.codec, self.archive.read(ref))
+        except (PayloadError, StoreError):
+            return None
 
     def stats(self) -> Stats:
         """How much is kept. Loads no payload."""
@@ -172,7 +189,8 @@ def _make_folder(folder: Path) -> None:
         raise StoreReadOnly(str(folder), error.strerror or str(error)) from error
 
 
-def _keys() -> Any:
+def _keys() -> KeyRing:
+    """The user's keys; asked for only when something has to be signed or verified."""
     from valuestore.values.keys import KeyRing
 
     return KeyRing.open()

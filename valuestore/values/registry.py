@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from valuestore.errors import ConfigError, DecodeError, NotHashableError
+from valuestore.errors import ConfigError, DecodeError, NotHashableError, PayloadError
 from valuestore.hashing import (
     DEFAULT_ALGORITHM,
     Bytes,
@@ -220,7 +220,7 @@ class TypeRegistry:
             )
         try:
             return found.decode(bytearray(data) if copy and memoryview(data).readonly else data)
-        except DecodeError:
+        except PayloadError:
             raise
         except Exception as error:
             raise DecodeError(type_name, f"its {codec} bytes are damaged ({error!r})") from error
