@@ -452,18 +452,14 @@ class HandleNotOpened(TaskError):
 
 
 class StaleHandle(TaskError):
-    """A state of a handle that was rolled back cannot be worked on. Facts: handle, task."""
+    """A state of a handle is no more, or somebody is changing it. Facts: handle, task, problem."""
 
-    def __init__(self, handle: str, task: str) -> None:
-        super().__init__(handle, task)
+    def __init__(self, handle: str, task: str, problem: str) -> None:
+        super().__init__(handle, task, problem)
 
     def __str__(self) -> str:
-        handle, task = self.args
-        return (
-            f"task {task} was given a state of handle {handle} that is no more, since a task was given an "
-            "earlier one; pass the call that returns the handle, not its old result, and let calls that "
-            "change one state follow each other or fork it"
-        )
+        handle, task, problem = self.args
+        return f"task {task} cannot work on handle {handle}: {problem}"
 
 
 class ScriptFailed(TaskError):

@@ -10,6 +10,7 @@ from typing import Any
 
 from valuestore.errors import NotHashableError, StoreError
 from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.handle_journal import handles_taken_as_valid
 
 inside_body: ContextVar[bool] = ContextVar("inside_body", default=False)
 """Whether this code is called by a task's body."""
@@ -43,7 +44,8 @@ def run_body(
     nobody knows what the body saw, and the result is not kept. A missing file is one to be written.
     """
     registry = archive.registry
-    watched = [value for value in watched if registry.is_valid(value)]
+    with handles_taken_as_valid():
+        watched = [value for value in watched if registry.is_valid(value)]
     started = time.time_ns() // 1000
     token = inside_body.set(True)
     try:
@@ -53,7 +55,9 @@ def run_body(
     value = registry.postprocess(value, eval_hash=eval_hash)
     ended = time.time_ns() // 1000
     try:
-        if not registry.is_valid(watched):
+        with handles_taken_as_valid():
+            still_valid = registry.is_valid(watched)
+        if not still_valid:
             return Outcome(value, None, "a file among its arguments changed while it ran", started, ended)
         ref, refused = archive.pack(value), ""
     except (NotHashableError, StoreError) as error:

@@ -15,6 +15,7 @@ from valuestore.db.lookup import Lookup
 from valuestore.errors import NotHashableError, PayloadError, ValuestoreWarning
 from valuestore.hashing import Digest, hash_struct
 from valuestore.scheduler.externals import externals_of
+from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import UNLOADED, Argument, Job, Result
 from valuestore.tasks.expression import Call, calls_in, evaluate
 from valuestore.tasks.task import Task
@@ -47,9 +48,10 @@ def sources_of(job: Job, job_of: Callable[[Call], Job]) -> tuple[tuple[int, Job]
 class Cache:
     """Identities of one execution's calls, and lookups of what they gave before."""
 
-    def __init__(self, archive: Archive, lookup: Lookup) -> None:
+    def __init__(self, archive: Archive, lookup: Lookup, handles: Handles) -> None:
         self.archive = archive
         self.lookup = lookup
+        self.handles = handles
         self.task_hashes: dict[int, Digest] = {}
         self._algorithm = archive.registry.algorithm.name
         self._warned = False
@@ -88,12 +90,25 @@ class Cache:
         refs = self.lookup.evaluations([job.eval_hash for job in jobs if job.task.cache])
         lost = self.archive.missing(refs.values())
         found = {}
-        for eval_hash, ref in refs.items():
-            if ref.payload_digest in lost:
-                self._warn(f"payload {ref.payload_digest} of a cached {ref.type_name} is gone")
-            elif (result := self._usable(ref)) is not None:
-                found[eval_hash] = result
-        return found
+        with self.handles.asking() as questions:
+            for eval_hash, ref in refs.items():
+                if ref.payload_digest in lost:
+                    self._warn(f"payload {ref.payload_digest} of a cached {ref.type_name} is gone")
+                elif (result := self._usable(ref)) is not None:
+                    found[eval_hash] = result
+        return self._with_current_handles(found, questions) if questions else found
+
+    def _with_current_handles(
+        self, found: dict[Digest, Result], questions: set[Digest]
+    ) -> dict[Digest, Result]:
+        """Those results that hold no state of a handle which was rolled back; one query for all."""
+        is_valid = self.archive.registry.is_valid
+        with self.handles.answering(questions):
+            return {
+                eval_hash: result
+                for eval_hash, result in found.items()
+                if result.value is UNLOADED or is_valid(result.value)
+            }
 
     def value(self, job: Job) -> Any:
         """The value of a finished job. Raises: Lost."""

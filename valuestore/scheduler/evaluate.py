@@ -25,10 +25,12 @@ from valuestore.scheduler.cache import Cache, Lost
 from valuestore.scheduler.execution import Execution
 from valuestore.scheduler.externals import externals_in
 from valuestore.scheduler.failure import describe_error
+from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result
 from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED
+from valuestore.values.handle_journal import journal_kept_by
 
 TURN_JOBS = 1000
 """Ready jobs that are looked up together; bounds what their arguments keep in memory."""
@@ -50,7 +52,8 @@ class Run:
         self.execution = execution
         self.counts = execution.counts
         self.tags = tags
-        self.cache = Cache(repository.archive, repository.lookup)
+        self.handles = Handles(repository)
+        self.cache = Cache(repository.archive, repository.lookup, self.handles)
         self.algorithm = repository.algorithm
         self.jobs: dict[int, Job] = {}
         self.kept: list[Call] = []
@@ -71,7 +74,8 @@ class Run:
         self.recorder.record_execution(self.execution.row())
         self.recorder.record_tags(tags)
         try:
-            value = self._loop(expression)
+            with journal_kept_by(self.handles):
+                value = self._loop(expression)
         except KeyboardInterrupt:
             try:
                 self._keep_finished()
@@ -110,6 +114,7 @@ class Run:
         self.execution.ended = rows.now()
         self.counts.running = self.counts.waiting = 0
         self.recorder.record_execution(self.execution.row())
+        self.handles.flush()
         self.recorder.flush()
 
     # --- waiting -----------------------------------------------------------------------------
@@ -166,6 +171,7 @@ class Run:
         """Identify ready jobs, ask the cache for all of them at once, submit the misses."""
         asked = [job for job in jobs if self._identify(job)]
         found = self.cache.find([job for job in asked if not job.forced])
+        self._enter_handles([job for job in asked if job.forced or job.eval_hash not in found])
         for job in asked:
             result = None if job.forced else found.get(job.eval_hash)
             if result is not None:
@@ -196,6 +202,11 @@ class Run:
         else:
             self._finish_twin(job, first)
         return False
+
+    def _enter_handles(self, jobs: list[Job]) -> None:
+        stale = self.handles.enter(jobs)
+        if stale is not None:
+            self._fail(*stale)
 
     def _submit(self, job: Job) -> None:
         try:
@@ -253,6 +264,7 @@ class Run:
             self._fail(job, error)
         outcome = future.result()
         job.started = outcome.started
+        self.handles.leave(job, outcome)
         if outcome.ref is None:
             self._warn_not_cached(job, outcome.refused)
         elif job.task.cache:
@@ -383,6 +395,7 @@ class Run:
         if future.cancelled() or future.exception() is not None:
             return
         outcome = future.result()
+        self.handles.leave(job, outcome)
         if outcome.ref is not None and job.task.cache:
             self.recorder.record_evaluation(job.eval_hash, outcome.ref)
             if next(expressions_in(outcome.value), None) is None:

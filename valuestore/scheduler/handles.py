@@ -12,13 +12,23 @@ from contextlib import contextmanager
 
 from valuestore.db.handles import HandleEdge, HandleRow, HandleStates
 from valuestore.db.jobs import now
+from valuestore.errors import StaleHandle
+from valuestore.executors.worker import Outcome
 from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.scheduler.job import Job
+from valuestore.values.codecs.plain import MAY_GO_STALE
 from valuestore.values.handle_journal import Journaled
 from valuestore.values.value import hooks_in_use
 
 _MOST_PENDING = 1000
+_ROLLED_BACK = (
+    "the state that it is given was rolled back when a task was given an earlier one; "
+    "pass the call that returns the handle, not its old result, or fork the handle for each"
+)
+_IN_USE = (
+    "{} is at work on the same state; let one take what the other returns, or give each a fork of its own"
+)
 
 
 class Handles:
@@ -32,6 +42,7 @@ class Handles:
         self._reached: dict[Digest, HandleRow] = {}
         self._known: dict[Digest, HandleRow] = {}
         self._edges: dict[HandleEdge, None] = {}
+        self._inside: dict[Digest, Job] = {}
 
     # --- cached results ---------------------------------------------------------------------------
 
@@ -77,10 +88,10 @@ class Handles:
 
     # --- jobs -------------------------------------------------------------------------------------
 
-    def enter(self, jobs: Iterable[Job]) -> tuple[Job, Journaled] | None:
+    def enter(self, jobs: Iterable[Job]) -> tuple[Job, StaleHandle] | None:
         """Before these jobs run: roll back what came from the states that they are given.
 
-        Returns the first job that is given a state which is itself rolled back, if there is one.
+        Returns a job that cannot run and why, if there is one: its state is itself rolled back, or in use.
         """
         if "preprocess" not in hooks_in_use:
             return None
@@ -95,19 +106,25 @@ class Handles:
             return None
         needed: dict[Digest, tuple[Job, Journaled]] = {}
         for job, handle in given:
+            other = self._inside.setdefault(self._hash(handle, handle.__handle__.key), job)
+            if other is not job:
+                return job, _stale(job, handle, _IN_USE.format(other.task.name))
             self._note(handle)
             for key in handle.__handle__.anchors:
                 needed.setdefault(self._hash(handle, key), (job, handle))
-        entered = {self._hash(handle, handle.__handle__.key) for _, handle in given}
-        stale = self._write(entered, needed)
-        return next((given_to for anchor, given_to in needed.items() if anchor in stale), None)
+        stale = self._write({self._hash(handle, handle.__handle__.key) for _, handle in given}, needed)
+        refused = next((given_to for anchor, given_to in needed.items() if anchor in stale), None)
+        return None if refused is None else (refused[0], _stale(*refused, _ROLLED_BACK))
 
-    def leave(self, value: object) -> None:
-        """A body returned this: the states in it are current."""
+    def leave(self, job: Job, outcome: Outcome) -> None:
+        """A body has returned: the states in what it returned are current."""
         if "postprocess" not in hooks_in_use:
             return
-        for handle in self._handles_in(value):
-            self._note(handle)
+        if self._inside:
+            self._inside = {state: inside for state, inside in self._inside.items() if inside is not job}
+        if outcome.ref is None or outcome.ref.codec in MAY_GO_STALE:
+            for handle in self._handles_in(outcome.value):
+                self._note(handle)
         if len(self._reached) >= _MOST_PENDING:
             self.flush()
 
@@ -143,3 +160,7 @@ class Handles:
 
     def _hash(self, handle: Journaled, key: str) -> Digest:
         return self._registry.hash(handle.at(key))
+
+
+def _stale(job: Job, handle: Journaled, problem: str) -> StaleHandle:
+    return StaleHandle(handle.__handle__.fullname, job.task.name, problem)
