@@ -143,7 +143,6 @@ def test_lost_key_costs_a_run_and_no_wrong_result(shop):
     assert run(shop) == ["computed", "3"]
 
 
-@pytest.mark.xfail(reason="the row of a value is not replaced when the value is computed anew")
 def test_lost_key_costs_one_run_alone(shop):
     run(shop)
     shutil.rmtree(shop / "config")

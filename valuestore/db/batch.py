@@ -1,8 +1,9 @@
 """Batch: rows that are written together in one transaction, in an order that many processes can share.
 
-Rows that exist already are left alone, so a batch may be written twice, and by many processes: after a
-lost connection the same batch is simply written again. Tables come in one order, and rows by their keys,
-so that two writers never wait for each other in a circle. Filled and written by the recorder.
+Rows that exist already are left alone or get the same content, so a batch may be written twice, and by
+many processes: after a lost connection the same batch is simply written again. Tables come in one order,
+and rows by their keys, so that two writers never wait for each other in a circle. Filled and written by
+the recorder.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from importlib import import_module
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, and_, not_
 
 from valuestore.db import schema
 from valuestore.db.jobs import CallRow, DependencyRow, ExecutionRow, JobRow, TaskRow, clean_text, now
@@ -242,8 +243,9 @@ def insert(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]
 def _statement(table: Table, dialect_name: str) -> tuple[str, list[str] | None]:
     """An INSERT that leaves rows alone which are there, with parameter names if it has named ones.
 
-    Three tables differ: an execution's end replaces its start; a call's newest result the one before, which
-    may be stale; and a call that anybody found not replayable is not.
+    Four tables differ: an execution's end replaces its start; a value's newest payload the one before, which
+    may be damaged or signed by a foreign key; a call's newest result the one before, which may be stale; and
+    a call that anybody found not replayable is not.
     """
     dialect = import_module(f"sqlalchemy.dialects.{dialect_name}")  # the other is slow to import
     statement = dialect.insert(table)
@@ -251,6 +253,15 @@ def _statement(table: Table, dialect_name: str) -> tuple[str, list[str] | None]:
     if table is schema.execution:
         changed = {"status": new.status, "ended": new.ended, "updated": new.updated}
         statement = statement.on_conflict_do_update(index_elements=["execution_id"], set_=changed)
+    elif table is schema.value:
+        same = and_(
+            table.c.payload_digest.is_not_distinct_from(new.payload_digest),
+            table.c.inline.is_not_distinct_from(new.inline),
+        )
+        columns = ("codec", "payload_digest", "size", "inline", "preview")
+        statement = statement.on_conflict_do_update(
+            index_elements=["value_hash"], set_={name: new[name] for name in columns}, where=not_(same)
+        )
     elif table is schema.evaluation:
         statement = statement.on_conflict_do_update(
             index_elements=["eval_hash"],
