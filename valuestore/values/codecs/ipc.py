@@ -61,8 +61,18 @@ def encode(table: Any) -> list[Bytes]:
     sink = _Sink()
     options = pa.ipc.IpcWriteOptions(unify_dictionaries=True)
     with pa.ipc.new_file(pa.PythonFile(sink, "w"), table.schema, options=options) as writer:
-        writer.write_table(table)
+        if table.num_rows:
+            writer.write_table(table)
+        else:
+            writer.write_batch(_empty_batch(table))
     return sink.pieces
+
+
+def _empty_batch(table: Any) -> Any:
+    """A table without rows as a batch, since its dictionaries may have entries."""
+    columns = [column.unify_dictionaries() for column in table.columns]
+    arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
 
 
 def decode(data: Bytes) -> Any:

@@ -185,12 +185,8 @@ def _sparse(state: Plain) -> Any:
         raise DecodeError("pandas.arrays.SparseArray", "its values lie outside of it")
     empty = SparseArray(np.zeros(0, values.dtype), fill_value=state["fill_value"])
     index = type(empty.sp_index.to_int_index())(length, indices)
-    return SparseArray(
-        values,
-        sparse_index=index,
-        fill_value=state["fill_value"],
-        dtype=pd.SparseDtype(values.dtype, state["fill_value"]),
-    )
+    dtype = pd.SparseDtype(values.dtype, state["fill_value"])
+    return SparseArray._simple_new(values, index, dtype)  # the constructor no longer takes an index
 
 
 def _text_identity(array: Any) -> Plain:
