@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from valuestore.errors import DecodeError, NotHashableError, ValuestoreError
+from valuestore.errors import DecodeError, NotHashableError, PayloadError, ValuestoreError
 from valuestore.hashing import Bytes, NotPlain, encode_plain
+from valuestore.values.sharing import check_growth, may_grow
 from valuestore.values.value import Plain, Value
 
 NODE = "\0"
@@ -23,6 +24,7 @@ _DICT = "builtins.dict"
 _NAN = float("nan")
 _MAY_BE_NAN = re.compile(rb"G[\x7f\xff](?:[\xf1-\xff]|\xf0(?!\0{6}))").search
 _ATOMS = frozenset({type(None), bool, int, str, bytes})
+_CONTAINERS = frozenset({list, tuple, dict})
 _LONGEST_PATH = 200
 
 
@@ -96,6 +98,10 @@ class Part:
     parts: tuple[Part, ...]
 
 
+def _distinct(parts: list[Part]) -> list[Part]:
+    return list({id(part): part for part in parts}.values())
+
+
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """An object's canonical form, as hashed and as stored (the same object unless a rule keeps them apart).
@@ -127,6 +133,8 @@ def encode(obj: object) -> bytes | None:
     choice depends on the content alone.
     """
     try:
+        if type(obj) in _CONTAINERS and may_grow(obj):
+            check_growth(obj)
         data = encode_plain(obj)
     except NotPlain:
         return None
@@ -143,7 +151,11 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True) -> Lowered:
         form = hashing.lower(obj)
         differs = hashing.stored_differs
         storing = _Lowering(rules, stored=True)
+        if hashing.shares:
+            check_growth(form)
         form_stored = storing.lower(obj) if stored and differs else form
+        if storing.shares:
+            check_growth(form_stored)
         return Lowered(form, form_stored, hashing.found(obj), differs, storing.met_codec)
     except Refused as refusal:
         raise NotHashableError(_path(refusal.parts), str(refusal)) from None
@@ -161,12 +173,16 @@ class _Lowering:
         self.stored = stored
         self.stored_differs = False
         self.met_codec = False
-        self.parts: dict[int, Part] = {}
+        self.parts: list[Part] = []  # those met in what is being lowered, some more than once
+        self.known: dict[int, Plain] = {}
+        self.kept: list[Any] = []  # the objects whose ids are known, or others could get them
+        self.known_parts: dict[int, list[Part]] = {}
+        self.shares = False
 
     def found(self, obj: Any) -> tuple[Part, ...]:
         """The Values met inside ``obj`` once it is lowered."""
-        own = self.parts.get(id(obj))
-        return own.parts if own is not None else tuple(self.parts.values())
+        parts = _distinct(self.parts)
+        return parts[0].parts if parts and parts[0].value is obj else tuple(parts)
 
     def lower(self, obj: Any) -> Plain:
         kind = type(obj)
@@ -174,14 +190,28 @@ class _Lowering:
             return obj
         if kind is float:
             return obj if obj == obj else _NAN  # only NaN differs from itself
+        number = id(obj)
+        lowered: Plain = self.known.get(number)
+        if lowered is not None:
+            self.shares = True
+            self.parts += self.known_parts.get(number, ())
+            return lowered
+        parts_before = len(self.parts)
         if kind is list:
-            return self.items(obj)
-        if kind is tuple:
-            items = tuple(self.items(obj))
-            return (NODE, _TUPLE, items) if items and items[0] == NODE else items
-        if kind is dict:
-            return self.mapping(obj)
-        return self.node(obj, self.rules.rule_for(kind))
+            lowered = self.items(obj)
+        elif kind is tuple:
+            lowered = tuple(self.items(obj))
+            if lowered and lowered[0] == NODE:
+                lowered = (NODE, _TUPLE, lowered)
+        elif kind is dict:
+            lowered = self.mapping(obj)
+        else:
+            lowered = self.node(obj, self.rules.rule_for(kind))
+        self.known[number] = lowered
+        self.kept.append(obj)
+        if len(self.parts) > parts_before:
+            self.known_parts[number] = self.parts[parts_before:] = _distinct(self.parts[parts_before:])
+        return lowered
 
     def items(self, obj: Any) -> list[Plain]:
         lowered = []
@@ -233,15 +263,14 @@ class _Lowering:
     def value(self, obj: Value, rule: TypeRule) -> Plain:
         """A Value's node; the Values that are met on the way are its parts, not those of what holds it."""
         self.stored_differs |= rule.state is not None
-        outer, self.parts = self.parts, {}
+        parts_before = len(self.parts)
         state = _asked(rule, rule.identity, obj)
         lowered = self.attributes(state) if type(state) is dict else self.lower(state)
         if type(obj).iter_subvalues is not Value.iter_subvalues:
             for part in _asked(rule, lambda value: list(value.iter_subvalues()), obj):
                 self.lower(part)
         node = (NODE, rule.type_name, lowered)
-        outer[id(obj)] = Part(obj, node, tuple(self.parts.values()))
-        self.parts = outer
+        self.parts[parts_before:] = [Part(obj, node, tuple(_distinct(self.parts[parts_before:])))]
         return node
 
     def attributes(self, state: dict[Any, Any]) -> Plain:
@@ -289,7 +318,7 @@ def lift(lowered: Plain, rules: Rules) -> Any:
     rule = rules.rule_named(type_name)
     try:
         return rule.from_state(lift(state, rules))
-    except DecodeError:
+    except PayloadError:
         raise
     except Exception as error:
         raise DecodeError(type_name, f"its stored state no longer fits ({error!r})") from error
@@ -309,16 +338,20 @@ def _short(key: object) -> str:
 def explain_depth(obj: Any) -> tuple[str, str]:
     """Path and reason of endless or too deep nesting. Iterative; called on the error path alone."""
     on_path: set[int] = set()
+    done: set[int] = set()
     stack: list[tuple[Any, str, bool]] = [(obj, "", False)]
     trail: list[str] = []
     while stack:
         current, part, leaving = stack.pop()
         if leaving:
             on_path.discard(id(current))
+            done.add(id(current))
             trail.pop()
             continue
         if id(current) in on_path:
             return _path([part, *reversed(trail)]), "it contains itself"
+        if id(current) in done:
+            continue
         children = _children(current)
         if children:
             on_path.add(id(current))

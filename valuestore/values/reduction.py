@@ -46,8 +46,17 @@ def reduction(obj: Any) -> Plain:
         ) from error
     if isinstance(reduced, str):
         return ["global", reduced]
+    if not (isinstance(reduced, tuple) and len(reduced) >= 2 and isinstance(reduced[1], tuple)):
+        raise Refused(
+            f"the __reduce__ of {cls.__module__}.{cls.__qualname__} gives no callable and arguments"
+        )
     function, arguments, *rest = reduced
     state, list_items, dict_items = [*rest, None, None, None][:3]
+    if state is None and (forgotten := _forgotten(obj)):
+        raise Refused(
+            f"taking a {cls.__module__}.{cls.__qualname__} apart leaves out its attribute {forgotten}; "
+            "register a TypeRule for it"
+        )
     return [
         "reduced",
         name_of(function),
@@ -56,6 +65,24 @@ def reduction(obj: Any) -> Plain:
         None if list_items is None else list(list_items),
         None if dict_items is None else [list(item) for item in dict_items],
     ]
+
+
+def _forgotten(obj: Any) -> str | None:
+    """An attribute that a subclass added and the ``__reduce__`` of its base does not know of, or None."""
+    for base in type(obj).__mro__[:-1]:
+        if "__reduce__" in vars(base) or "__reduce_ex__" in vars(base):
+            own_dict = {} if base.__dictoffset__ else getattr(obj, "__dict__", {})
+            return next(iter(own_dict), None)
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if not name.startswith("__") and hasattr(obj, name) and not _is_default(type(obj)):
+                return name
+    return None
+
+
+def _is_default(cls: type) -> bool:
+    """Whether pickling is left to ``object``, which knows all attributes."""
+    return cls.__reduce__ is object.__reduce__ and cls.__reduce_ex__ is object.__reduce_ex__
 
 
 def name_of(obj: Any) -> Plain:
