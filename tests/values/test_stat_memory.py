@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from valuestore.config import cache_folder
 from valuestore.hashing import hash_bytes
 from valuestore.values import stat_memory as memory_module
+from valuestore.values import stat_record as record_module
 from valuestore.values.stat_memory import StatMemory, fingerprint_of
 from valuestore.values.stat_record import RECORD_BYTES, SLOTS, StatRecord
 
@@ -200,6 +203,34 @@ def test_threads_share_one_memory(tmp_path, later):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_fork_in_the_midst_of_a_look_leaves_a_child_that_can_look(tmp_path, monkeypatch):
+    """A lock that a thread of the parent holds would never be given up in the child."""
+    record, parent = StatRecord(str(tmp_path)), os.getpid()
+    within, go_on = threading.Event(), threading.Event()
+
+    def host_id():
+        if os.getpid() == parent:
+            within.set()
+            go_on.wait(20)
+        return "host"
+
+    monkeypatch.setattr(record_module, "_host_id", host_id)
+    thread = threading.Thread(target=record.find, args=(XXH3, STATUS))
+    thread.start()
+    assert within.wait(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of 3.12 on: this is what it warns of
+        child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        record.keep([(XXH3, STATUS, DIGEST)])
+        os._exit(0 if record.find(XXH3, STATUS) == DIGEST else 1)
+    status = os.waitpid(child, 0)[1]
+    go_on.set()
+    thread.join()
+    assert status == 0
 
 
 def test_memory_is_bounded(tmp_path, monkeypatch, later):

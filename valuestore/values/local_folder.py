@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from operator import attrgetter
 
 from valuestore.errors import NotHashableError, StoreUnavailable
@@ -112,6 +112,7 @@ class _Walk:
         self.memory = stat_memory()
         self.started = 0
         self.like = like
+        self.expected: frozenset[bytes] | None = None
 
     def listing(self, relative: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         """Records of one folder and the names of the folders in it. Raises: OSError; Changing."""
@@ -137,9 +138,7 @@ class _Walk:
 
     def _look(self, folder: bytes, statuses: dict[bytes, Status]) -> tuple[bytes, tuple[bytes, ...], bool]:
         """As ``_listing``, and whether all of it may be remembered."""
-        if self.like is not None and not self._expected.issuperset(
-            b"f" + name for name, status in statuses.items() if stat.S_ISREG(status[0])
-        ):
+        if not self._is_expected(b"f" + n for n, status in statuses.items() if stat.S_ISREG(status[0])):
             raise _Unlike
         marked: list[Entry] = []
         files: list[tuple[bytes, Status]] = []
@@ -150,7 +149,7 @@ class _Walk:
             if form == stat.S_IFREG:
                 files.append((name, status))
             elif form == stat.S_IFDIR:
-                if self.like is not None and self._path_below(folder, name) not in self._expected:
+                if not self._is_expected([self._path_below(folder, name)]):
                     raise _Unlike
                 subfolders.append(name)
             elif form == stat.S_IFLNK:
@@ -165,10 +164,13 @@ class _Walk:
             found = [("f", name, self._cheap_mark(status)) for name, status in files]
         return folder_listing([*marked, *found]), tuple(subfolders), settled
 
-    @cached_property
-    def _expected(self) -> frozenset[bytes]:
-        """The fields of the other manifest: kinds with names, and marks, which do no harm here."""
-        return frozenset((self.like or b"").split(b"\0"))
+    def _is_expected(self, names: Iterable[bytes]) -> bool:
+        """Whether the other manifest has these fields: kinds with names, and marks, which do no harm here."""
+        if self.like is None:
+            return True
+        if self.expected is None:
+            self.expected = frozenset(self.like.split(b"\0"))
+        return self.expected.issuperset(names)
 
     def _path_below(self, folder: bytes, name: bytes) -> bytes:
         return b"D" + os.path.relpath(os.path.join(folder, name), self.root)

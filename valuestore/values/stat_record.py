@@ -14,7 +14,6 @@ import stat
 import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import cached_property
 
 import xxhash
 
@@ -42,6 +41,7 @@ class StatRecord:
     def __init__(self, folder: str, host: str | None = None) -> None:
         self._folder = folder
         self._host = host
+        self._found_salt: bytes | None = None
         self._descriptors: dict[bool, int | None] = {}
 
     def __del__(self) -> None:
@@ -83,10 +83,13 @@ class StatRecord:
         """Where the table is; each host has its own, where alone device and inode numbers mean a thing."""
         return os.path.join(self._folder, f"stat-memory-{self._salt[:4].hex()}")
 
-    @cached_property
+    @property
     def _salt(self) -> bytes:
-        host = self._host if self._host is not None else _host_id()
-        return xxhash.xxh3_128_digest(_VERSION + host.encode(errors="surrogateescape"))
+        """Found once. Not by cached_property, whose lock a fork may copy while it is held (Python 3.11)."""
+        if self._found_salt is None:
+            host = self._host if self._host is not None else _host_id()
+            self._found_salt = xxhash.xxh3_128_digest(_VERSION + host.encode(errors="surrogateescape"))
+        return self._found_salt
 
     def _record(self, algorithm: str, fingerprint: Fingerprint, digest: Digest) -> bytes:
         body = _ALGORITHMS[algorithm] + _STATUS.pack(*fingerprint) + bytes.fromhex(digest).ljust(32, b"\0")
