@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from valuestore.scheduler.scheduler import Scheduler as Scheduler
     from valuestore.stores.base import open_store as open_store
     from valuestore.tasks.handles import merge_handles as merge_handles
+    from valuestore.tasks.script import script as script
     from valuestore.tasks.task import task as task
     from valuestore.values.dir import Dir as Dir
     from valuestore.values.file import File as File
@@ -40,6 +41,7 @@ _HOMES = {
     "get_type_registry": "values.registry",
     "merge_handles": "tasks.handles",
     "open_store": "stores.base",
+    "script": "tasks.script",
     "task": "tasks.task",
 }
 
@@ -56,6 +58,7 @@ __all__ = [  # the table above, which a test compares with the imports above
     "get_type_registry",
     "merge_handles",
     "open_store",
+    "script",
     "task",
 ]
 
