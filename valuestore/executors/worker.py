@@ -10,6 +10,7 @@ from typing import Any
 
 from valuestore.errors import NotHashableError, StoreError
 from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.capture import captured
 from valuestore.values.handle_journal import handles_taken_as_valid
 
 inside_body: ContextVar[bool] = ContextVar("inside_body", default=False)
@@ -37,11 +38,13 @@ def run_body(
     archive: Archive,
     watched: Sequence[Any] = (),
     eval_hash: str = "",
+    capture: bool = False,
 ) -> Outcome:
     """Call ``func`` and pack its result. Raises: whatever ``func`` raises, untouched.
 
     ``watched`` are the arguments that stand for outside state: if one that was true changes meanwhile,
     nobody knows what the body saw, and the result is not kept. A missing file is one to be written.
+    ``capture`` keeps the content of Files in the result as well.
     """
     registry = archive.registry
     with handles_taken_as_valid():
@@ -60,6 +63,8 @@ def run_body(
         if not still_valid:
             return Outcome(value, None, "a file among its arguments changed while it ran", started, ended)
         ref, refused = archive.pack(value), ""
+        if capture:
+            ref = captured(ref, value, archive)
     except (NotHashableError, StoreError) as error:
         ref, refused = None, str(error)
     return Outcome(value, ref, refused, started, ended)

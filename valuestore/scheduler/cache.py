@@ -18,8 +18,9 @@ from valuestore.scheduler.externals import externals_of
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import UNLOADED, Argument, Job, Result
 from valuestore.tasks.expression import Call, calls_in, evaluate
-from valuestore.tasks.task import Task
+from valuestore.tasks.task import Capture, Task
 from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.capture import restored
 from valuestore.values.codecs.plain import MAY_GO_STALE
 from valuestore.values.value import hooks_in_use
 
@@ -89,12 +90,13 @@ class Cache:
         """The usable cached results of these jobs, by ``eval_hash``."""
         refs = self.lookup.evaluations([job.eval_hash for job in jobs if job.task.cache])
         lost = self.archive.missing(refs.values())
+        capture = {job.eval_hash: job.task.capture for job in jobs if job.task.capture}
         found = {}
         with self.handles.asking() as questions:
             for eval_hash, ref in refs.items():
                 if ref.payload_digest in lost:
                     self._warn(f"payload {ref.payload_digest} of a cached {ref.type_name} is gone")
-                elif (result := self._usable(ref)) is not None:
+                elif (result := self._usable(ref, capture.get(eval_hash, False))) is not None:
                     found[eval_hash] = result
         return self._with_current_handles(found, questions) if questions else found
 
@@ -168,7 +170,7 @@ class Cache:
             raise NotHashableError(f"argument {name}{path.removeprefix('value')}", reason) from None
         return Argument(name, value, encoded.value_hash, encoded, None, None)
 
-    def _usable(self, ref: ValueRef) -> Result | None:
+    def _usable(self, ref: ValueRef, capture: Capture) -> Result | None:
         """The result behind a row, or None if it is damaged, of another program's types, or stale."""
         if ref.inline is None and ref.codec not in MAY_GO_STALE:
             return Result(UNLOADED, ref)  # plain data cannot go stale; loaded when somebody needs it
@@ -177,10 +179,18 @@ class Cache:
         except PayloadError as error:
             self._warn(str(error))
             return None
-        if ref.codec in MAY_GO_STALE and not self.archive.registry.is_valid(value):
+        if ref.codec in MAY_GO_STALE and not self._is_valid(value, capture):
             return None
         externals = externals_of(value, self.archive.registry) if ref.codec in MAY_GO_STALE else ()
         return Result(value, ref, externals)
+
+    def _is_valid(self, value: object, capture: Capture) -> bool:
+        """Whether it is still true of the outside world, if need be after captured files are put back."""
+        is_valid = self.archive.registry.is_valid
+        if is_valid(value):
+            return True
+        put_back = capture and restored(value, self.archive, overwrite=capture == "overwrite")
+        return bool(put_back) and is_valid(value)
 
     def _warn(self, problem: str) -> None:
         if not self._warned:

@@ -223,7 +223,10 @@ class Run:
         self.counts.waiting -= 1
         self.counts.running += 1
         executor = self.executor_of(job.task.executor)
-        future = executor.submit(run_body, job.task.func, args, kwargs, self.archive, watched, job.eval_hash)
+        capture = bool(job.task.capture)
+        future = executor.submit(
+            run_body, job.task.func, args, kwargs, self.archive, watched, job.eval_hash, capture
+        )
         self.running[future] = job
         future.add_done_callback(lambda done: self.outcomes.put((job, done)))
 

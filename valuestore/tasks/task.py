@@ -11,7 +11,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from valuestore.errors import ArgumentError, TaskError
 from valuestore.hashing import Digest, active_algorithm
@@ -25,6 +25,7 @@ from valuestore.values.registry import TypeRegistry, get_type_registry
 from valuestore.values.source import source_of
 from valuestore.values.value import Plain, module_name_of
 
+Capture = bool | Literal["overwrite"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -68,6 +69,7 @@ class Task(Generic[P, R]):
         cache: bool = True,
         tags: Mapping[str, Any] | None = None,
         executor: str | None = None,
+        capture: Capture = False,
     ) -> None:
         if not callable(func):
             raise TaskError(f"@task decorates a function, not a {type(func).__name__}")
@@ -82,6 +84,9 @@ class Task(Generic[P, R]):
         self.cache = cache
         self.tags = dict(tags or {})
         self.executor = executor
+        if capture not in (False, True, "overwrite"):
+            raise TaskError(f"capture={capture!r}: it is False, True or 'overwrite'")
+        self.capture = capture
         self.signature = inspect.signature(func)
         self.parameters = tuple(self.signature.parameters)
         self._simple = not any(
@@ -179,6 +184,7 @@ def task(
     cache: bool = True,
     tags: Mapping[str, Any] | None = None,
     executor: str | None = None,
+    capture: Capture = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(func: Callable[P, R] | None = None, /, **options: Any) -> Any:
     """Make a function a task: ``@task`` or ``@task(version="2")``.
@@ -189,6 +195,8 @@ def task(func: Callable[P, R] | None = None, /, **options: Any) -> Any:
     ``cache``      false: the body runs in every execution
     ``tags``       recorded with each of its jobs; values are JSON
     ``executor``   name of the scheduler's executor that runs it
+    ``capture``    true: the content of local Files in the result is kept in the payload store, and put back
+                   if a file is missing; "overwrite": also if it has other content by now
     """
     if func is not None:
         return Task(func)

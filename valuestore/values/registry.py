@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from valuestore.errors import ConfigError, DecodeError, NotHashableError, PayloadError
 from valuestore.hashing import (
@@ -48,6 +48,7 @@ from valuestore.values.value import (
 )
 
 _COPY_MAX_BYTES = 1 << 16
+_STREAM_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +300,14 @@ class TypeRegistry:
         hasher = self.algorithm.new()
         hasher.update(prefix)
         hasher.update(identity)
+        return Digest(hasher.hexdigest())
+
+    def hash_stream(self, type_name: str, codec: str, stream: BinaryIO) -> Digest:
+        """The value hash of what is left in a stream of canonical bytes: for text and bytes, the content."""
+        hasher = self.algorithm.new()
+        hasher.update(domain_tag("value") + f"{type_name}\0{codec}\0".encode())
+        while chunk := stream.read(_STREAM_BYTES):
+            hasher.update(chunk)
         return Digest(hasher.hexdigest())
 
     # --- rules ------------------------------------------------------------------------------

@@ -1,0 +1,131 @@
+"""Capture: a file's content kept in the payload store, and given back to its place.
+
+The address of the content is the digest that the File is identified by, so nothing more is needed to find
+it: a File out of a store says itself what belongs at its path. Local files alone, since those are identified
+by digest. Called in workers (``captured``) and by the scheduler (``restored``).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from valuestore.errors import NotHashableError, PayloadError, StoreUnavailable
+from valuestore.hashing import Digest, active_algorithm, is_digest
+from valuestore.stores.content import ContentStore
+from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.codecs.plain import BYTES
+from valuestore.values.file import File
+from valuestore.values.files.location import scheme_of
+from valuestore.values.preview import preview_bytes
+
+_COPY_BYTES = 1 << 20
+_PREVIEWED_BYTES = 100
+
+
+def captured(ref: ValueRef, value: object, archive: Archive) -> ValueRef:
+    """``ref``, with the content of each local File in ``value`` stored and a part of the File's ref.
+
+    What changes meanwhile is left out. Memory stays bounded. Raises: StoreError.
+    """
+    contents = {}
+    for file, digest in _identified_files(value, archive):
+        content = _content(file, digest, archive)
+        if content is not None:
+            contents[archive.registry.hash(file)] = content
+    return _with_contents(ref, contents) if contents else ref
+
+
+def restored(value: object, archive: Archive, *, overwrite: bool = False) -> bool:
+    """Put captured content back where Files in ``value`` are missing; whether that was done for any.
+
+    A file that is there is left alone, unless ``overwrite``: then one with other content is replaced.
+    Raises: StoreUnavailable; OSError if the place cannot be written.
+    """
+    lost = [
+        (file, digest)
+        for file, digest in _identified_files(value, archive)
+        if (overwrite or not os.path.lexists(file.path)) and not file.is_valid()
+    ]
+    stored = archive.payloads.has_many({digest for _, digest in lost}) if lost else set()
+    done = [
+        _put_back(file.path, digest, archive.payloads, overwrite) for file, digest in lost if digest in stored
+    ]
+    return any(done)
+
+
+def _identified_files(value: object, archive: Archive) -> Iterator[tuple[File, Digest]]:
+    for found in archive.registry.iter_values(value):
+        if isinstance(found, File) and not scheme_of(found.path):
+            digest = _digest_of(found, archive.payloads.algorithm)
+            if digest is not None:
+                yield found, digest
+
+
+def _digest_of(file: File, algorithm: str) -> Digest | None:
+    """What its content hashes to, as recorded or as it is; None if that does not identify it."""
+    token = active_algorithm.set(algorithm)
+    try:
+        digest = file.state_recorded().get("digest")
+    except (NotHashableError, StoreUnavailable):  # a folder, or a file that nobody can read
+        return None
+    finally:
+        active_algorithm.reset(token)
+    of_store = is_digest(digest) and len(str(digest)) == (64 if algorithm == "blake3-256" else 32)
+    return Digest(str(digest)) if of_store else None
+
+
+def _content(file: File, digest: Digest, archive: Archive) -> ValueRef | None:
+    try:
+        with open(file.path, "rb") as stream:
+            payload = archive.payloads.put(stream)
+            if payload.digest != digest:
+                return None
+            stream.seek(0)
+            preview = preview_bytes(stream.read(_PREVIEWED_BYTES))
+            stream.seek(0)
+            value_hash = archive.registry.hash_stream("builtins.bytes", BYTES, stream)
+    except OSError:
+        return None
+    return ValueRef(value_hash, "builtins.bytes", BYTES, digest, payload.size, None, preview)
+
+
+def _with_contents(ref: ValueRef, contents: dict[Digest, ValueRef]) -> ValueRef:
+    parts = tuple([_with_contents(part, contents) for part in ref.parts])
+    content = contents.get(ref.value_hash)
+    return replace(ref, parts=parts if content is None else (*parts, content))
+
+
+def _put_back(path: str, digest: Digest, payloads: ContentStore, overwrite: bool) -> bool:
+    """Write the content beside the path, and when all of it is verified, move it there."""
+    folder = os.path.dirname(path)
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".restored.{secrets.token_hex(8)}")
+    try:
+        with payloads.open(digest) as source, open(temporary, "xb") as target:
+            shutil.copyfileobj(source, target, _COPY_BYTES)
+        return _moved(temporary, path, overwrite)
+    except PayloadError:  # it is gone or damaged: the file is made again by its task
+        return False
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _moved(temporary: str, path: str, overwrite: bool) -> bool:
+    if not overwrite:
+        try:
+            os.link(temporary, path)  # fails if somebody has made the file meanwhile
+            return True
+        except FileExistsError:
+            return False
+        except OSError:  # a filesystem without links
+            if os.path.lexists(path):
+                return False
+    os.replace(temporary, path)
+    return True
