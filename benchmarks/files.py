@@ -31,8 +31,8 @@ from benchmarks.systems import is_installed
 from valuestore.values import local_folder
 from valuestore.values.dir import Dir
 from valuestore.values.file import File
-from valuestore.values.stat_memory import StatMemory, stat_memory
-from valuestore.values.stat_record import StatRecord
+from valuestore.values.files.stat_memory import StatMemory, stat_memory
+from valuestore.values.files.stat_record import StatRecord
 
 SETTLE_SECONDS = 3.0
 SEEN_AGAIN = 10_000

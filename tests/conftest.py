@@ -20,10 +20,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def keys_of_the_tests(tmp_path_factory):
-    """Tests sign with keys of their own, here and in the processes they start."""
+def folders_of_the_tests(tmp_path_factory):
+    """Tests have keys and a memory of file digests of their own, here and in the processes they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("VALUESTORE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

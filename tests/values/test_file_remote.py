@@ -23,9 +23,9 @@ from valuestore.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from valuestore.values import location
+from valuestore.values.files import location
+from valuestore.values.files.remote_files import vouched_for
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.remote_files import vouched_for
 
 MIB = 1 << 20
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from valuestore import Dir, File, FileSet
 from valuestore.errors import BadReference, DecodeError
 from valuestore.hashing import encode_plain
-from valuestore.values.patterns import matches
+from valuestore.values.files.patterns import matches
 from valuestore.values.registry import Payload, TypeRegistry
 
 

@@ -66,13 +66,13 @@ def test_local_file_is_its_own_copy_unless_told_otherwise(here):
     ],
 )
 def test_buckets_are_copied_by_their_own_programs(remote, fetch, bring, monkeypatch):
-    monkeypatch.setattr("valuestore.values.location._check_protocol", lambda *_: None)
+    monkeypatch.setattr("valuestore.values.files.location._check_protocol", lambda *_: None)
     staging = StagingFile("x", remote)
     assert (staging.render_stage(), staging.render_unstage()) == (fetch, bring)
 
 
 def test_folders_of_buckets(monkeypatch):
-    monkeypatch.setattr("valuestore.values.location._check_protocol", lambda *_: None)
+    monkeypatch.setattr("valuestore.values.files.location._check_protocol", lambda *_: None)
     assert StagingDir("x", "s3://b/k").render_stage() == (
         "mkdir -p -- x && aws s3 cp --no-progress --recursive s3://b/k/ x/"
     )

@@ -1,7 +1,7 @@
 """Dir: a folder with everything in it, as one value.
 
-Its identity is the path and one manifest (manifest.py): every file by its content, folders, links by their
-target, down to the last. Paths are literal, never patterns, and links are never followed below the folder
+Its identity is the path and one manifest (files/manifest.py): every file by its content, folders, links by
+their target, down to the last. Paths are literal, never patterns, and links are never followed below the folder
 itself. Each content is read once and remembered by its file's status.
 """
 
@@ -15,9 +15,9 @@ from valuestore.errors import BadReference
 from valuestore.hashing import Digest, active_algorithm, hash_bytes
 from valuestore.values.external import External
 from valuestore.values.file import File
-from valuestore.values.location import joined, scheme_of
-from valuestore.values.manifest import Changes, compare, entries_of
-from valuestore.values.shell_copy import shell_copy_folder
+from valuestore.values.files.location import joined, scheme_of
+from valuestore.values.files.manifest import Changes, compare, entries_of
+from valuestore.values.files.shell_copy import shell_copy_folder
 from valuestore.values.value import Plain
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Dir(External):
         return hash_bytes(manifest, "manifest", algorithm=active_algorithm.get())
 
     def manifest(self) -> bytes | None:
-        """Everything in the folder as it is now, as manifest.py has it; None if it is not there."""
+        """Everything in the folder as it is now, as files/manifest.py has it; None if it is not there."""
         return self._filesystem.manifest(self.path, "stat" if self.identity_kind == "stat" else "content")
 
     def changes_since(self, earlier: Dir | Plain) -> Changes:
@@ -150,7 +150,7 @@ class Dir(External):
         return target
 
     def shell_copy_to(self, destination: str | Dir, as_mount: bool = False) -> str:
-        """A shell command that copies the folder. See shell_copy.py for ``as_mount``."""
+        """A shell command that copies the folder. See files/shell_copy.py for ``as_mount``."""
         target = destination if isinstance(destination, Dir) else Dir(destination)
         return shell_copy_folder(self.path, target.path, as_mount=as_mount)
 

@@ -13,9 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from valuestore.hashing import Digest
 from valuestore.values.external import External
-from valuestore.values.filesystems import COPY_BYTES, MODES
-from valuestore.values.location import scheme_of
-from valuestore.values.shell_copy import shell_copy_file
+from valuestore.values.files.filesystems import COPY_BYTES, MODES
+from valuestore.values.files.location import scheme_of
+from valuestore.values.files.shell_copy import shell_copy_file
 from valuestore.values.value import Plain
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class File(External):
         return target
 
     def shell_copy_to(self, destination: str | File, as_mount: bool = False) -> str:
-        """A shell command that copies the file. See shell_copy.py for ``as_mount``."""
+        """A shell command that copies the file. See files/shell_copy.py for ``as_mount``."""
         target = destination if isinstance(destination, File) else File(destination)
         return shell_copy_file(self.path, target.path, as_mount=as_mount)
 

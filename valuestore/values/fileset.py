@@ -1,6 +1,6 @@
 """FileSet: the files that a pattern names, as one value with each File inside it.
 
-It changes when one of them changes, appears or goes. See patterns.py for what a pattern means.
+It changes when one of them changes, appears or goes. See files/patterns.py for what a pattern means.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from valuestore.errors import BadReference
 from valuestore.hashing import active_algorithm
 from valuestore.values.external import External
 from valuestore.values.file import File
-from valuestore.values.patterns import MOST_NAMES, matches, matching_files
+from valuestore.values.files.patterns import MOST_NAMES, matches, matching_files
 from valuestore.values.value import Plain, Value
 
 

@@ -12,7 +12,7 @@ from valuestore.errors import BadReference
 from valuestore.values.dir import Dir
 from valuestore.values.external import External
 from valuestore.values.file import File
-from valuestore.values.location import may_contact, scheme_of
+from valuestore.values.files.location import may_contact, scheme_of
 from valuestore.values.value import Plain, Value
 
 _SIDES = ("local", "remote")

@@ -1,0 +1,1 @@
+"""What File, FileSet and Dir stand on: locations, filesystems, manifests of folders, remembered digests."""

@@ -1,0 +1,102 @@
+"""Filesystem: what File, FileSet and Dir ask of the place where they are.
+
+Two implementations: local_files.py, and remote_files.py for whatever fsspec knows. Paths are locations as
+location.py makes them. All of it is literal; patterns live in patterns.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import IO, Any
+
+from valuestore.hashing import Digest
+from valuestore.values.files.location import scheme_of
+from valuestore.values.value import Plain
+
+READING = ("r", "rb")
+MODES = (*READING, "w", "wb", "a", "ab")
+COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is at a path. ``kind``: ``file``, ``folder`` or ``other`` (pipe, socket, device)."""
+
+    kind: str
+    size: int
+
+
+class Filesystem(ABC):
+    """Thread-safe. Absence is None or False where it is an answer, NotFound where it is not."""
+
+    @abstractmethod
+    def look(self, path: str) -> Found | None:
+        """What is there, links followed. Raises: StoreUnavailable."""
+
+    @abstractmethod
+    def digest(self, path: str) -> Digest | None:
+        """Digest of a file's content; None if there is none. Raises: StoreUnavailable, NotHashableError."""
+
+    @abstractmethod
+    def content_mark(self, path: str) -> dict[str, Plain] | None:
+        """What changes exactly when the content does: its digest, or what the server vouches for; or None.
+
+        Raises: StoreUnavailable, NotHashableError.
+        """
+
+    @abstractmethod
+    def stat_mark(self, path: str) -> dict[str, Plain] | None:
+        """Size and times, as far as they tell changes apart; no content is read.
+
+        Raises: StoreUnavailable; NotHashableError where the filesystem keeps neither times nor identifiers.
+        """
+
+    @abstractmethod
+    def open(self, path: str, mode: str, encoding: str | None) -> AbstractContextManager[IO[Any]]:
+        """Open for one of ``MODES``. What is written appears at the end of the block, whole or not at all."""
+
+    @abstractmethod
+    def copy(self, source: str, destination: str) -> None:
+        """Copy one file within this filesystem. Whole or not at all."""
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Delete a file; one that is not there is fine."""
+
+    @abstractmethod
+    def touch(self, path: str) -> None:
+        """Set the time of change to now; make an empty file if there is none."""
+
+    @abstractmethod
+    def make_folder(self, path: str) -> None:
+        """Make a folder, and those above it; one that is there is fine."""
+
+    @abstractmethod
+    def remove_folder(self, path: str, *, recursive: bool) -> None:
+        """Delete a folder; one that is not there is fine. Raises: OSError if it is not empty."""
+
+    @abstractmethod
+    def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
+        """The manifest (manifest.py) of a folder; None if it is not there.
+
+        ``kind``: files are marked by ``content``, by ``stat``, or in any way by ``list``. With ``like``, None
+        too as soon as something turns up that this manifest does not have.
+        """
+
+    @abstractmethod
+    def list_folder(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Name and kind (``file``, ``folder``, ``link to folder``, ``other``) of what is in a folder."""
+
+
+def filesystem_of(path: str) -> Filesystem:
+    """The filesystem of a location. Raises: BadReference if fsspec has none for its scheme."""
+    if not scheme_of(path):
+        from valuestore.values.files.local_files import LOCAL_FILES  # both implement this module's class
+
+        return LOCAL_FILES
+    from valuestore.values.files.remote_files import remote_files  # loads fsspec
+
+    return remote_files(path)

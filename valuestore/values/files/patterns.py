@@ -1,0 +1,124 @@
+"""Patterns: which files a glob pattern names. Called by fileset.py.
+
+``*`` and ``?`` stand for letters within a name, ``[ab]`` for one of them, ``**`` as a whole name for any
+number of folders, none included. Names that begin with a dot are matched only where the pattern has the dot.
+Case counts. Links to files are files; ``**`` does not go through links to folders, so loops end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import translate
+from functools import lru_cache
+
+from valuestore.values.files.filesystems import Filesystem, filesystem_of
+from valuestore.values.files.location import joined, scheme_of
+
+MOST_NAMES = 200
+"""In one pattern, each of which may look at every folder."""
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def matching_files(pattern: str) -> list[str]:
+    """The files that match, sorted, each once. Raises: StoreUnavailable if a folder cannot be read."""
+    filesystem = filesystem_of(pattern)
+    start, names = _split(pattern)
+    return sorted(set(_below(filesystem, start, names)))
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether the path is one that the pattern names; nothing is looked at."""
+    start, names = _split_all(pattern)
+    other, given = _split_all(path)
+    return start == other and _fits(given, _without_repeats(names))
+
+
+def _split(pattern: str) -> tuple[str, list[str]]:
+    """Where to begin, without magic, and the names that follow."""
+    start, names = _split_all(pattern)
+    while scheme_of(start) == "" and len(names) > 1 and not _MAGIC.search(names[0]):
+        start = _joined(start, names.pop(0))
+    return start, _without_repeats(names)
+
+
+def _without_repeats(names: list[str]) -> list[str]:
+    """``**/**`` says what ``**`` says."""
+    return [name for at, name in enumerate(names) if name != "**" or names[at - 1 : at] != ["**"]]
+
+
+def _split_all(path: str) -> tuple[str, list[str]]:
+    scheme = scheme_of(path)
+    if scheme == "memory":
+        return "memory://", path[len("memory://") :].split("/")
+    if scheme:
+        host, _, rest = path[len(scheme) + 3 :].partition("/")
+        return f"{scheme}://{host}", rest.split("/")
+    root = "/" if path.startswith("/") else ""
+    return root, path[len(root) :].split("/")
+
+
+def _below(filesystem: Filesystem, folder: str, names: list[str]) -> Iterator[str]:
+    name, rest = names[0], names[1:]
+    if name == "**":
+        yield from _anywhere_below(filesystem, folder, rest)
+    elif not _MAGIC.search(name):
+        yield from _literal(filesystem, _joined(folder, name), rest)
+    else:
+        for entry, kind in filesystem.list_folder(folder or "."):
+            if _name_fits(name, entry):
+                if rest and kind in ("folder", "link to folder"):
+                    yield from _below(filesystem, _joined(folder, entry), rest)
+                elif not rest and kind == "file":
+                    yield _joined(folder, entry)
+
+
+def _anywhere_below(filesystem: Filesystem, folder: str, rest: list[str]) -> Iterator[str]:
+    """What ``rest`` names from each folder at any depth; all files, if there is no rest."""
+    pending = [folder]
+    while pending:
+        here = pending.pop()
+        if rest:
+            yield from _below(filesystem, here, rest)
+        for entry, kind in filesystem.list_folder(here or "."):
+            if entry.startswith("."):
+                continue
+            if kind == "folder":
+                pending.append(_joined(here, entry))
+            elif kind == "file" and not rest:
+                yield _joined(here, entry)
+
+
+def _literal(filesystem: Filesystem, path: str, rest: list[str]) -> Iterator[str]:
+    if rest:
+        yield from _below(filesystem, path, rest)
+        return
+    found = filesystem.look(path)
+    if found is not None and found.kind == "file":
+        yield path
+
+
+def _joined(folder: str, name: str) -> str:
+    return joined(folder, name) if folder != "/" and folder else folder + name
+
+
+def _fits(given: list[str], names: list[str]) -> bool:
+    if not names or not given:
+        return not names and not given
+    if names[0] != "**":
+        return _name_fits(names[0], given[0]) and _fits(given[1:], names[1:])
+    if len(names) == 1:
+        return all(not name.startswith(".") for name in given)
+    return _fits(given, names[1:]) or (not given[0].startswith(".") and _fits(given[1:], names))
+
+
+def _name_fits(pattern: str, name: str) -> bool:
+    if name.startswith(".") and not pattern.startswith("."):
+        return False
+    return _compiled(pattern).match(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern))

@@ -1,0 +1,161 @@
+"""StatMemory: the content digests of local files, remembered by status so that each content is read once.
+
+In this process, and across processes through a ``StatRecord``. Called by local_files.py and manifest.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from functools import cache
+from operator import attrgetter
+
+from valuestore.config import cache_folder
+from valuestore.errors import NotHashableError, StoreUnavailable
+from valuestore.hashing import Digest, active_algorithm, get_algorithm
+from valuestore.values.files.stat_record import Fingerprint, StatRecord
+
+RACY_NS = 2_000_000_000
+"""A file touched less than two seconds before it is read is not remembered: it could change again within its
+time stamp's granularity (the "racily clean" problem of git's index)."""
+
+_fingerprint = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+_READS_TRIED = 3
+_REMEMBERED = 200_000
+_KEPT_AT_ONCE = 1_000
+_BELIEVABLE_BYTES = 1 << 40
+_BLOCK_BYTES = 1 << 18
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class Changing(Exception):
+    """A file changed while it was read, more than once. Internal: callers name the File or Dir."""
+
+
+class StatMemory:
+    """Digests by algorithm and (device, inode, size, mtime_ns, ctime_ns). Thread-safe, bounded.
+
+    Without locks, which a fork would copy as they are: each step is atomic by itself, and at worst a digest
+    is forgotten.
+    """
+
+    def __init__(self, record: StatRecord | None = None) -> None:
+        self._digests: dict[tuple[str, Fingerprint], Digest] = {}
+        self._record = record
+        self._learned: list[tuple[str, Fingerprint, Digest]] = []
+
+    def digest(self, path: str) -> Digest | None:
+        """Digest of the file's content, or None if there is no regular file.
+
+        Raises: StoreUnavailable if it cannot be read; NotHashableError for a directory, a pipe, or a file
+        that keeps changing.
+        """
+        algorithm = active_algorithm.get()
+        try:
+            status = os.stat(path)
+            if stat.S_ISREG(status.st_mode):
+                fingerprint = fingerprint_of(status)
+                return self.known(algorithm, fingerprint) or self._learn(path, algorithm)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StoreUnavailable(path, error.strerror or str(error)) from error
+        except Changing:
+            raise NotHashableError(f"File({path!r})", "its content keeps changing while it is read") from None
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise NotHashableError(f"File({path!r})", f"it is {kind}")
+
+    def known(self, algorithm: str, fingerprint: Fingerprint) -> Digest | None:
+        """The digest remembered for a file of this status."""
+        found = self._digests.get((algorithm, fingerprint))
+        if found is None and self._record is not None:
+            found = self._record.find(algorithm, fingerprint)
+            if found is not None:
+                self._remember((algorithm, fingerprint), found)
+        return found
+
+    def read(self, path: str, algorithm: str) -> tuple[Digest, Fingerprint, bool]:
+        """Digest and status of the file as it is now, and whether it is settled, so that it was remembered.
+
+        ``keep`` writes down what was learned. Raises: OSError; Changing.
+        """
+        for _ in range(_READS_TRIED):
+            started = time.time_ns()
+            digest, before, after = _read_once(path, algorithm)
+            if digest is not None and before == after:
+                settled = started - max(after[3:]) > RACY_NS
+                if settled:
+                    self._remember((algorithm, after), digest)
+                    self._learned.append((algorithm, after, digest))
+                    if len(self._learned) >= _KEPT_AT_ONCE:
+                        self.keep()
+                return digest, after, settled
+        raise Changing(path)
+
+    def keep(self) -> None:
+        """Write down what was learned, for other processes."""
+        learned, self._learned = self._learned, []
+        if learned and self._record is not None:
+            self._record.keep(learned)
+
+    def _learn(self, path: str, algorithm: str) -> Digest:
+        digest = self.read(path, algorithm)[0]
+        self.keep()
+        return digest
+
+    def _remember(self, key: tuple[str, Fingerprint], digest: Digest) -> None:
+        if len(self._digests) >= _REMEMBERED:
+            self._digests.clear()
+        self._digests[key] = digest
+
+
+@cache
+def stat_memory() -> StatMemory:
+    """The memory of this process."""
+    folder = cache_folder()
+    return StatMemory(StatRecord(folder) if folder else None)
+
+
+def fingerprint_of(status: os.stat_result) -> Fingerprint:
+    """What identifies a file's content as long as nobody sets the clock back."""
+    found: Fingerprint = _fingerprint(status)
+    return found
+
+
+def _read_once(path: str, algorithm: str) -> tuple[Digest | None, Fingerprint, Fingerprint]:
+    """Digest, and status before and after; None where the bytes are not as many as the status says.
+
+    A pipe that took the file's place is not waited for. Raises: OSError.
+    """
+    descriptor = os.open(path, _FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Changing(path)
+        if status.st_size > _BELIEVABLE_BYTES and not status.st_blocks:
+            raise OSError(errno.EFBIG, "It claims a size that no disk has", path)  # /proc/kcore
+        before = fingerprint_of(status)
+        digest, size = _digest_of(descriptor, before[2], algorithm)
+        after = fingerprint_of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+    whole = size == before[2] or before[2] == 0  # files of /proc have content, but no size
+    return digest if whole else None, before, after
+
+
+def _digest_of(descriptor: int, size: int, algorithm: str) -> tuple[Digest, int]:
+    """Digest of what the descriptor gives, and how many bytes that was."""
+    chosen = get_algorithm(algorithm)
+    if 0 < size < _BLOCK_BYTES:
+        data = os.read(descriptor, size + 1)
+        if len(data) == size:
+            return Digest(chosen.hexdigest(data)), size
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    hasher, total, buffer = chosen.new(), 0, bytearray(_BLOCK_BYTES)
+    view = memoryview(buffer)
+    while got := os.readv(descriptor, [buffer]):
+        hasher.update(view[:got])
+        total += got
+    return Digest(hasher.hexdigest()), total
