@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from valuestore import Dir, File
 from valuestore.errors import BadReference, DecodeError, NotHashableError, StoreUnavailable
 from valuestore.hashing import encode_plain
-from valuestore.values import local_folder
+from valuestore.values.files import local_folder
 from valuestore.values.files import stat_memory as memory_module
 from valuestore.values.files.manifest import compare, entries_of, folder_listing, join_listings
 from valuestore.values.registry import Payload, TypeRegistry
