@@ -14,34 +14,19 @@ import pytest
 from sqlalchemy import event, text
 
 from tests.scheduler import pipelines as p
-from valuestore import Repository, Scheduler
+from valuestore import File, Repository, Scheduler
+from valuestore.db import heartbeat
 from valuestore.db import recorder as recorder_module
+from valuestore.db.jobs import CallRow, JobRow, TaskRow, call_hash, new_id, now
 from valuestore.errors import DatabaseBusy, NotFound, StoreClosed
+from valuestore.scheduler.execution import Execution
+from valuestore.testing.statements import StatementCounter
 
 
 @pytest.fixture
-def repository(tmp_path):
+def sqlite_repository(tmp_path):
     with Repository.open(tmp_path) as repository:
         yield repository
-
-
-class Statements:
-    """Counts what is sent to a repository's database."""
-
-    def __init__(self, repository):
-        self.executed = []
-        self.commits = 0
-        event.listen(repository.database._engine, "before_cursor_execute", self._execute)
-        event.listen(repository.database._engine, "commit", self._commit)
-
-    def _execute(self, _connection, _cursor, statement, *_):
-        self.executed.append(statement)
-
-    def _commit(self, _connection):
-        self.commits += 1
-
-    def of(self, kind):
-        return [statement for statement in self.executed if statement.lstrip().startswith(kind)]
 
 
 def count(repository, table):
@@ -49,22 +34,40 @@ def count(repository, table):
         return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar()
 
 
-def test_ten_thousand_jobs_take_few_commits_and_few_lookups(tmp_path):
-    with Scheduler(tmp_path) as scheduler:
-        statements = Statements(scheduler.repository)
+def test_ten_thousand_jobs_take_few_commits_and_few_statements(repository):
+    with Scheduler(repository) as scheduler, StatementCounter(repository.database) as counter:
         scheduler.run(p.total([p.double(i) for i in range(10_000)]))
         assert scheduler.execution.counts.done == 10_001
-        assert statements.commits <= 40
-        assert len([one for one in statements.of("SELECT") if "FROM evaluation" in one]) <= 10_000 / 400
-        assert count(scheduler.repository, "job") == 10_001
+        assert counter.commits <= 40
+        assert len([one for one in counter.of("SELECT") if "FROM evaluation" in one]) <= 10_000 / 400
+        assert len(counter.statements) <= 400
+        assert count(repository, "job") == 10_001
 
 
-def test_rows_are_written_within_a_moment_without_a_flush(repository):
-    ref = repository.put("soon")
+def test_a_rerun_asks_once_for_many_jobs_and_takes_a_few_commits(repository):
+    with Scheduler(repository) as scheduler:
+        scheduler.run(p.total([p.double(i) for i in range(2000)]))
+        with StatementCounter(repository.database) as counter:
+            scheduler.run(p.total([p.double(i) for i in range(2000)]))
+        assert scheduler.execution.counts.cached == 2001
+        assert counter.commits <= 12
+        assert len(counter.of("SELECT")) <= 40
+
+
+def test_getting_a_value_takes_one_statement(repository):
+    ref = repository.put("once")
+    repository.flush()
+    with StatementCounter(repository.database) as counter:
+        assert repository.get(ref.value_hash) == "once"
+    assert len(counter.statements) == 1
+
+
+def test_rows_are_written_within_a_moment_without_a_flush(sqlite_repository):
+    ref = sqlite_repository.put("soon")
     deadline = time.monotonic() + 20
-    while repository.recorder.pending and time.monotonic() < deadline:
+    while sqlite_repository.recorder.pending and time.monotonic() < deadline:
         time.sleep(0.01)
-    with sqlite3.connect(repository.database.path) as other:
+    with sqlite3.connect(sqlite_repository.database.path) as other:
         assert other.execute("SELECT value_hash FROM value").fetchall() == [(ref.value_hash,)]
     other.close()
 
@@ -87,34 +90,38 @@ def test_payload_is_durable_before_its_row(repository):
     assert order[:2] == ["payloads", "rows"]
 
 
-def test_eight_processes_record_the_same_things_as_one_row_each(tmp_path):
+def test_four_processes_record_the_same_things_as_one_row_each(tmp_path, database_url):
     code = textwrap.dedent(
         """
         import sys
         from valuestore import Repository
-        with Repository.open(sys.argv[1]) as repository:
+        with Repository.open(sys.argv[1], database=sys.argv[3]) as repository:
             for i in range(300):
-                repository.put(["shared", i % 150])
+                repository.put(["shared", (i * 7 + 50 * int(sys.argv[2])) % 150])
                 repository.put([sys.argv[2], i])
+                if i % 20 == 0:
+                    repository.flush()
         """
     )
     writers = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)], stderr=subprocess.PIPE)
-        for n in range(8)
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), str(n), database_url], stderr=subprocess.PIPE
+        )
+        for n in range(4)
     ]
-    assert [writer.communicate(timeout=120)[1] for writer in writers] == [b""] * 8
-    with Repository.open(tmp_path) as repository:
-        assert count(repository, "value") == 150 + 8 * 300
+    assert [writer.communicate(timeout=120)[1] for writer in writers] == [b""] * 4
+    with Repository.open(tmp_path, database=database_url) as repository:
+        assert count(repository, "value") == 150 + 4 * 300
 
 
-def test_locked_database_is_waited_for(repository):
-    locker = sqlite3.connect(repository.database.path, isolation_level=None, check_same_thread=False)
+def test_locked_database_is_waited_for(sqlite_repository):
+    locker = sqlite3.connect(sqlite_repository.database.path, isolation_level=None, check_same_thread=False)
     locker.execute("BEGIN EXCLUSIVE")
     release = threading.Timer(1.0, locker.execute, ["COMMIT"])
     release.start()
-    ref = repository.put("waited")
-    repository.flush()
-    assert repository.get(ref.value_hash) == "waited"
+    ref = sqlite_repository.put("waited")
+    sqlite_repository.flush()
+    assert sqlite_repository.get(ref.value_hash) == "waited"
     release.join()
     locker.close()
 
@@ -197,3 +204,168 @@ def test_value_can_be_got_while_its_batch_is_being_written(repository, monkeypat
 def test_lock_of_a_database_may_be_taken_again_by_its_holder(repository):
     with repository.database.lock(), repository.database.lock():
         pass
+
+
+# --- rows -------------------------------------------------------------------------------------------
+
+
+def digest(repository, number):
+    return repository.archive.registry.hash(["digest", number])
+
+
+def finished(repository, number, children=()):
+    """A job that ended, with its call."""
+    task_hash, args, value = (digest(repository, name) for name in ("task", number, "value"))
+    call = CallRow(call_hash(task_hash, args, value, children), task_hash, args, value, children)
+    ended = now()
+    job = JobRow(new_id(), "x" * 32, None, task_hash, call.call_hash, None, "done", ended, ended, None, None)
+    return job, call
+
+
+def test_same_batch_written_twice_is_the_same_rows(repository):
+    """As after a commit that arrived although its connection was lost."""
+    recorder = repository.recorder
+    recorder.record_task(TaskRow(digest(repository, "task"), "ns.t", None, "source"))
+    job, call = finished(repository, 1)
+    recorder.record_job(job, call)
+    parent, parent_call = finished(repository, 2, (call.call_hash,))
+    recorder.record_job(parent, parent_call)
+    batch = recorder._batch
+    recorder.flush()
+    before = {
+        table: count(repository, table) for table in ("job", "call_node", "call_edge", "task", "execution")
+    }
+    repository.database.transact(batch.write)
+    assert {table: count(repository, table) for table in before} == before
+    assert before == {"job": 2, "call_node": 2, "call_edge": 1, "task": 1, "execution": 1}
+
+
+def test_rows_that_somebody_removed_are_written_again(repository):
+    recorder = repository.recorder
+    recorder.record_task(TaskRow(digest(repository, "task"), "ns.t", None, "source"))
+    recorder.record_job(*finished(repository, 1))
+    recorder.flush()
+    with repository.database.write() as connection:
+        connection.execute(text("DELETE FROM task"))
+        connection.execute(text("DELETE FROM execution"))
+    recorder.record_job(*finished(repository, 2))
+    recorder.flush()
+    with repository.database.read() as connection:
+        names = (
+            connection.execute(
+                text(
+                    "SELECT t.task_name FROM job j JOIN task t ON t.task_no = j.task_no JOIN execution e "
+                    "ON e.execution_no = j.execution_no"
+                )
+            )
+            .scalars()
+            .all()
+        )
+    assert names == ["ns.t"]
+
+
+NASTY = [
+    "'; DROP TABLE job; --",
+    '"quoted"',
+    "nul\0inside",
+    "lone \ud800 surrogate",
+    "%s %(name)s :x ?",
+    "ü☃" * 100,
+]
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_any_text_can_be_recorded(repository, nasty):
+    recorder = repository.recorder
+    recorder.record_task(TaskRow(digest(repository, "task"), nasty, nasty, nasty))
+    job, call = finished(repository, 1)
+    recorder.record_job(job, call)
+    ref = repository.put(File(f"/{nasty}".replace("\0", "0"), identity="path"))
+    recorder.record_arguments(digest(repository, 1), {nasty: ref})
+    recorder.flush()
+    with repository.database.read() as connection:
+        [name] = connection.execute(text("SELECT task_name FROM task")).scalars().all()
+        assert connection.execute(text("SELECT count(*) FROM file")).scalar() == 1
+    assert "\0" not in name
+    assert name.encode()
+    assert nasty.replace("\0", "").replace("\ud800", "")[:3] in name
+
+
+def test_newest_result_of_a_call_replaces_one_that_went_stale(repository, tmp_path):
+    target = tmp_path / "written"
+    with Scheduler(repository) as scheduler:
+        scheduler.run(p.write(str(target), "one"))
+        target.write_text("touched by somebody")
+        scheduler.run(p.write(str(target), "one"))
+        p.RAN.names.clear()
+        scheduler.run(p.write(str(target), "one"))
+        assert p.RAN.names == []
+
+
+def test_files_and_values_inside_values_have_rows(repository, tmp_path):
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    repository.put(
+        {"files": [File(str(tmp_path / "a")), File(str(tmp_path / "b"))], "again": File(str(tmp_path / "a"))}
+    )
+    repository.flush()
+    query = "SELECT f.path, f.kind FROM subvalue s JOIN file f ON f.value_hash = s.child_hash ORDER BY f.path"
+    with repository.database.read() as connection:
+        rows = [tuple(row) for row in connection.execute(text(query))]
+    assert rows == [(str(tmp_path / "a"), "File"), (str(tmp_path / "b"), "File")]
+
+
+def test_dataflow_and_code_of_a_run_are_recorded(repository):
+    with Scheduler(repository) as scheduler:
+        scheduler.run(p.add(p.double(3), p.double(4)))
+    sources = (
+        "SELECT t.task_name, s.position, v.preview FROM argument_source s "
+        "JOIN call_node c ON c.call_no = s.call_no JOIN task t ON t.task_no = c.task_no "
+        "JOIN call_node o ON o.call_no = s.source_no JOIN value v ON v.value_hash = o.value_hash ORDER BY 2"
+    )
+    with repository.database.read() as connection:
+        rows = [tuple(row) for row in connection.execute(text(sources))]
+        code = {row[0]: row[1] for row in connection.execute(text("SELECT name, source FROM dependency"))}
+    assert [(name.rpartition(".")[2], *rest) for name, *rest in rows] == [("add", 0, "6"), ("add", 1, "8")]
+    [double] = [source for name, source in code.items() if name.endswith(".double")]
+    assert "return FACTOR * x" in double
+    assert any(name.endswith(":FACTOR") for name in code)
+
+
+# --- heartbeat --------------------------------------------------------------------------------------
+
+
+def test_running_execution_beats_and_a_silent_one_reads_as_crashed(repository, monkeypatch):
+    monkeypatch.setattr("valuestore.db.recorder.BEAT_SECONDS", 0.05)
+    row = p_execution(repository)
+    repository.flush()
+    first = updated(repository)
+    deadline = time.monotonic() + 20
+    while updated(repository) == first and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert updated(repository) > first
+    assert status(repository) == "running"
+    repository.recorder._alive.clear()
+    with repository.database.write() as connection:
+        silent = f"updated = updated - {(heartbeat.CRASHED_AFTER_SECONDS + 1) * 1_000_000}"
+        connection.execute(text(f"UPDATE execution SET {silent}, started = started - 100000000"))
+    assert status(repository) == "crashed"
+    repository.recorder.record_execution(row._replace(status="done", ended=now()))
+    repository.flush()
+    assert status(repository) == "done"
+
+
+def p_execution(repository):
+    row = Execution("label").row()
+    repository.recorder.record_execution(row)
+    return row
+
+
+def updated(repository):
+    with repository.database.read() as connection:
+        return connection.execute(text("SELECT COALESCE(updated, 0) FROM execution")).scalar()
+
+
+def status(repository):
+    with repository.database.read() as connection:
+        return connection.execute(text("SELECT status FROM executions")).scalar()

@@ -64,7 +64,8 @@ class Database:
         self.path = self.url.database if self.is_sqlite else None
         self.is_read_only = self.path is not None and _is_read_only(self.path)
         self._watchdog = None if self.is_sqlite else Watchdog(1.1 * statement_timeout_seconds + 1)
-        self._engine = create_engine(self.url, **self._options(statement_timeout_seconds))
+        options = self._options(statement_timeout_seconds)
+        self._engine = create_engine(self.url, hide_parameters=True, **options)
         self.dialect = self._engine.dialect
         self._pid = os.getpid()
         self._local = threading.local()
@@ -113,8 +114,7 @@ class Database:
         Not ``is_bounded``: its statements may take as long as they need. Raises: StoreReadOnly;
         DatabaseBusy after ``busy_timeout_seconds``; DatabaseError.
         """
-        if self.is_read_only:
-            raise StoreReadOnly(str(self.path), "this process may only read it")
+        self.check_writable()
         with self._typed_errors(), self._connect() as connection:
             writing = connection.execution_options(writes=True, is_bounded=is_bounded)
             with writing.begin():
@@ -122,6 +122,11 @@ class Database:
                     writing.exec_driver_sql("SET LOCAL statement_timeout = 0")
                 yield writing
         self._checkpoint_if_long()
+
+    def check_writable(self) -> None:
+        """Raises: StoreReadOnly if this is a file that can only be read."""
+        if self.is_read_only:
+            raise StoreReadOnly(str(self.path), "this process may only read it")
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in one write transaction, all of it again if the database could not take it.
@@ -356,11 +361,12 @@ def _watch(engine: Any, watchdog: Watchdog) -> None:
     """Arm the watchdog for as long as a statement or a commit waits for the server."""
 
     def before(connection: Connection, *_: Any) -> None:
-        if connection.get_execution_options().get("is_bounded", True):
+        if not connection.invalidated and connection.get_execution_options().get("is_bounded", True):
             watchdog.arm(connection.connection.driver_connection)
 
     def after(connection: Connection, *_: Any) -> None:
-        watchdog.disarm(connection.connection.driver_connection)
+        if not connection.invalidated:
+            watchdog.disarm(connection.connection.driver_connection)
 
     def failed(context: Any) -> None:
         if context.connection is not None and not context.connection.invalidated:

@@ -55,7 +55,7 @@ def current(database: Database) -> str | None:
             return None
     with database.read() as connection:
         names = set(inspect(connection).get_table_names())
-        if not names:
+        if names <= {"alembic_version"}:  # nothing was made yet, or all was taken back
             return None
         if "alembic_version" not in names or repository.name not in names:
             some = ", ".join(sorted(names)[:3])
@@ -78,22 +78,35 @@ def check(database: Database) -> None:
 
 def upgrade(database: Database, target: str = "head") -> str:
     """Bring the schema to ``target``; a SQLite file is copied beside itself first. Returns the revision."""
+    return _migrate(database, target, is_upgrade=True)
+
+
+def downgrade(database: Database, target: str) -> str:
+    """Take the schema back to an earlier revision, or to ``base``, after the same copy."""
+    return _migrate(database, target, is_upgrade=False)
+
+
+def _migrate(database: Database, target: str, *, is_upgrade: bool) -> str:
     from alembic import command  # slow to import, and needed here alone
 
     with database.lock():
         before = current(database)
         if before is not None and before not in KNOWN:
             raise SchemaTooNew(database.name, before)
-        if before not in (None, HEAD) and database.path is not None:
+        wanted = HEAD if target == "head" else target
+        if before == wanted:
+            return before
+        if before is not None and database.path is not None:
             _copy(database, Path(f"{database.path}.{before}"))
-        with database.write() as connection:
+        with database.write(is_bounded=False) as connection:
             config = _alembic_config(connection)
             for statement in drop_statements():
                 connection.execute(text(statement))
-            command.upgrade(config, target)
-            for statement in create_statements(database.dialect.name):
-                connection.execute(text(statement))
-            _set_comments(connection)
+            (command.upgrade if is_upgrade else command.downgrade)(config, target)
+            if wanted == HEAD:  # views and comments are those of the declared schema
+                for statement in create_statements(database.dialect.name):
+                    connection.execute(text(statement))
+                _set_comments(connection)
     return current(database) or ""
 
 
@@ -134,13 +147,11 @@ def _set_comments(connection: Connection) -> None:
 
 
 def _copy(database: Database, destination: Path) -> None:
-    destination.unlink(missing_ok=True)
-    with database.read() as connection:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        driver.execute("COMMIT")  # VACUUM runs outside a transaction
-        driver.execute("VACUUM INTO ?", (str(destination),))
-        driver.execute("BEGIN")
+    """Copy the file whole, or not at all: a copy that was interrupted has another name."""
+    unfinished = destination.with_name(f"{destination.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    database.rows("VACUUM INTO ?", (str(unfinished),))  # outside a transaction
+    unfinished.replace(destination)
 
 
 def _alembic_config(connection: Connection) -> Config:

@@ -153,7 +153,8 @@ class Recorder:
     # --- buffer and thread ------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Take the lock for adding rows. Raises: what the last write failed with; StoreClosed."""
+        """Take the lock for adding rows. Raises: what the last write did; StoreClosed; StoreReadOnly."""
+        self.database.check_writable()
         if self._pid != os.getpid():
             self._reset()
         if self._failure is not None:
