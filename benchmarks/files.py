@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.systems import is_installed
-from valuestore.values import local_folder
 from valuestore.values.dir import Dir
 from valuestore.values.file import File
+from valuestore.values.files import local_folder
 from valuestore.values.files.stat_memory import StatMemory, stat_memory
 from valuestore.values.files.stat_record import StatRecord
 
