@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -21,13 +21,14 @@ from valuestore.db.history import History
 from valuestore.db.lookup import Lookup, Miss
 from valuestore.db.recorder import Recorder
 from valuestore.db.tags import Tags
-from valuestore.errors import BadKey, NotARepository, NotFound, StoreReadOnly
+from valuestore.errors import BadKey, NotARepository, NotFound, PayloadError, StoreError, StoreReadOnly
 from valuestore.hashing import Digest, get_algorithm, is_digest
 from valuestore.stores.base import open_store
 from valuestore.stores.content import ContentStore
 from valuestore.stores.filesystem import FileStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.pickled import Signer
+from valuestore.values.codecs.plain import decode_form
 from valuestore.values.registry import get_type_registry
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Repository:
         self.archive = Archive(registry, self.payloads, settings.inline_max_bytes)
         self.recorder = Recorder(self.database, self.payloads.flush)
         self.lookup = Lookup(self.database)
-        self.history = History(self.database, registry, self.recorder.flush, self._form)
+        forms = partial(_form, self.lookup, self.archive)
+        self.history = History(self.database, registry, self.recorder.flush, forms)
         self.tags = Tags(self.database, self.recorder.flush)
         self._release = weakref.finalize(self, _release, self.recorder, self.database, self.payloads)
 
@@ -117,16 +119,6 @@ class Repository:
         if isinstance(ref, Miss):
             raise NotFound(value_hash, str(self.folder))
         return ref
-
-    def _form(self, value_hash: str) -> Any:
-        """The canonical form of a value, for comparing; None if it is large, lost or not plain."""
-        ref = self.lookup.value(Digest(value_hash))
-        if isinstance(ref, Miss) or ref.size > _COMPARED_MAX_BYTES:
-            return None
-        try:
-            return decode_form(ref.codec, self.archive.read(ref))
-        except (PayloadError, StoreError):
-            return None
 
     def stats(self) -> Stats:
         """How much is kept. Loads no payload."""
@@ -194,6 +186,17 @@ def _keys() -> KeyRing:
     from valuestore.values.keys import KeyRing
 
     return KeyRing.open()
+
+
+def _form(lookup: Lookup, archive: Archive, value_hash: str) -> Any:
+    """The canonical form of a value, for comparing; None if it is large, lost or not plain."""
+    ref = lookup.value(Digest(value_hash))
+    if isinstance(ref, Miss) or ref.size > _COMPARED_MAX_BYTES:
+        return None
+    try:
+        return decode_form(ref.codec, archive.read(ref))
+    except (PayloadError, StoreError):
+        return None
 
 
 def _release(recorder: Recorder, database: Database, payloads: ContentStore) -> None:

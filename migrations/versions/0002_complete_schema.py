@@ -451,7 +451,7 @@ def _upgrade_jobs() -> None:
         f"SELECT j.job_id, e.execution_no, t.task_no, {_JOB_OF} FROM old_job j "
         "JOIN execution e ON e.execution_id = j.execution_id JOIN task t ON t.task_hash = j.task_hash",
     )
-    op.create_index("job_by_execution", "job", ["execution_no", "job_id"])
+    op.create_index("job_by_execution", "job", ["execution_no", "job_id", "status"])
     op.create_index("job_by_task", "job", ["task_no", "job_id"])
     op.create_index("job_by_call", "job", ["call_hash"], sqlite_where=_DONE, postgresql_where=_DONE)
     op.create_index("job_failed", "job", ["job_id"], sqlite_where=_FAILED, postgresql_where=_FAILED)

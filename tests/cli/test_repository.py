@@ -186,7 +186,7 @@ def _without_rights(folder: Path, closed: str, *commands: str) -> tuple[list[int
         timeout=60,
         env={name: text for name, text in os.environ.items() if not name.startswith("VALUESTORE_")},
     )
-    return json.loads(done.stdout), done.stderr.splitlines()
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr.splitlines()
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(shared: Path) -> None:
@@ -196,13 +196,12 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(shared: Path) -> None:
     assert all(line.startswith("valuestore: cannot write to empty/.valuestore: ") for line in lines)
 
 
-def test_a_read_only_repository_is_one_sentence_and_stays_as_it_is(shared: Path) -> None:
+def test_a_read_only_repository_can_be_read_and_stays_as_it_is(shared: Path) -> None:
     codes, lines = _without_rights(
-        shared, "made", "run pipe.py square --n 4 --repository made", "log --repository made"
+        shared, "made", "run pipe.py square --n 4 --repository made", "log --count --repository made"
     )
-    assert codes == [3, 3]
-    assert len(lines) == 2
-    assert all(line.startswith("valuestore: cannot write to sqlite:///made/.valuestore/") for line in lines)
+    assert codes == [3, 0]
+    assert lines[-1].startswith("valuestore: cannot write to ")
     with sqlite3.connect(shared / "made" / ".valuestore" / "valuestore.db") as connection:
         assert connection.execute("SELECT count(*) FROM job").fetchall() == [(1,)]
     connection.close()

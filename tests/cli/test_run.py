@@ -59,7 +59,7 @@ def test_tags_label_the_execution(cli: Cli) -> None:
 
 def test_a_tag_that_is_no_pair_is_a_usage_error(cli: Cli) -> None:
     done = cli("run", "pipe.py", "greet", "--tag", "who")
-    assert (done.code, done.err) == (2, "valuestore: --tag: 'who' is not key=value\n")
+    assert (done.code, done.err) == (2, "valuestore: --tag: tag 'who': it is not key=value\n")
 
 
 def test_a_tag_value_that_json_cannot_hold_is_text(cli: Cli) -> None:

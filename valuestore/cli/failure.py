@@ -17,13 +17,18 @@ from valuestore.errors import (
     ConfigError,
     DatabaseError,
     PayloadError,
+    QueryError,
+    RecordNotFound,
     StoreError,
+    TagError,
     TaskError,
     ValuestoreError,
     ValuestoreWarning,
 )
 
 PIPELINE, USAGE, REPOSITORY, INTERRUPTED, CLOSED_PIPE = 1, 2, 3, 130, 141
+NOT_FOUND = PIPELINE
+"""No record of that name: the answer to a question, as with grep."""
 
 COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that it cannot parse: click's UsageError, vendored or not."""
@@ -60,7 +65,9 @@ def report(error: Exception, *, debug: bool = False) -> int:
 
 def exit_code(error: ValuestoreError) -> int:
     """The exit code of an error that is not the pipeline's own."""
-    if isinstance(error, Usage | ConfigError | TaskError):
+    if isinstance(error, RecordNotFound):
+        return NOT_FOUND
+    if isinstance(error, Usage | ConfigError | TaskError | QueryError | TagError):
         return USAGE
     return REPOSITORY if isinstance(error, StoreError | DatabaseError | PayloadError) else PIPELINE
 

@@ -16,12 +16,15 @@ from valuestore.cli.db import db
 from valuestore.cli.doctor import doctor
 from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, report, show_warning
 from valuestore.cli.keys import keys
+from valuestore.cli.lineage import lineage
 from valuestore.cli.log import log
 from valuestore.cli.payloads import payloads
 from valuestore.cli.repository import init, stats
 from valuestore.cli.run import run
 from valuestore.cli.show import show
 from valuestore.cli.sql import sql
+from valuestore.cli.tag import tag
+from valuestore.cli.why import diff, why
 
 app = typer.Typer(
     name="valuestore",
@@ -33,6 +36,10 @@ app = typer.Typer(
 app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command()(log)
 app.command()(show)
+app.add_typer(tag, name="tag")
+app.command()(why)
+app.command()(diff)
+app.command()(lineage)
 app.command()(sql)
 app.add_typer(db, name="db")
 app.add_typer(payloads, name="payloads")
@@ -67,7 +74,8 @@ def options(
     """Pipelines that remember: nothing is computed twice, and every result can be asked where it came from.
 
     \b
-    Exit codes: 0 done; 1 the pipeline's own code raised; 2 wrong command line, arguments or settings;
+    Exit codes: 0 done; 1 the pipeline's own code raised, there is no such record, or executions differ;
+    2 wrong command line, arguments or settings;
     3 the repository, its database or its store cannot be used; 130 interrupted.
     """
     context.obj.debug = debug

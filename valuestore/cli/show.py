@@ -9,22 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestore.cli.failure import Usage
-from valuestore.cli.log import execution_named
 from valuestore.cli.repository import JsonOption, RepositoryOption, open_existing
 from valuestore.cli.terminal import print_facts, print_json, print_table, short
+from valuestore.errors import AmbiguousId
 
 if TYPE_CHECKING:
     from valuestore.db.history import Found, History
     from valuestore.repository import Repository
-
-_HEX = frozenset("0123456789abcdef")
 
 
 def show(
     record_id: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="Beginning of an id; - is the newest execution, ~1 the one before."
+            metavar="ID",
+            help="Beginning of an id; -: the newest execution, ~1: the one before; a path; a task.",
         ),
     ],
     limit: Annotated[
@@ -34,7 +33,7 @@ def show(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show an execution, job, call, task or value. Nothing that is stored is loaded or executed."""
+    """Show an execution, job, call, task, value, file or tag. Nothing stored is loaded or executed."""
     with open_existing(repository) as opened:
         found = find_record(record_id, opened.history)
         record = read_record(found, opened, limit)
@@ -45,26 +44,33 @@ def show(
 
 
 def find_record(name: str, history: History) -> Found:
-    """The one record that ``name`` stands for. Raises: Usage if there is none, or more than one."""
-    prefix = execution_named(name, history) or name.strip().lower()
-    if not prefix or not _HEX.issuperset(prefix):
-        raise Usage(f"{name!r} is no id: ids are hex digits, and `valuestore log` shows some")
-    found = history.find(prefix)
-    if not found:
-        raise Usage(f"no record has an id that starts with {name!r}")
-    if len(found) > 1:
+    """The one record that ``name`` stands for. Raises: RecordNotFound; Usage if there is more than one."""
+    if not name.strip():
+        raise Usage("an empty id names no record")
+    try:
+        return history.find_one(name)
+    except AmbiguousId as error:
+        from valuestore.db.history import Found
+
+        found = [Found(*match) for match in error.args[1]]
         raise Usage(
             f"{name!r} is the beginning of {len(found)} ids or more; give more digits of one:",
             tuple(f"{each.kind:<9}  {each.record_id}  {_brief(each, history)}" for each in found),
-        )
-    return found[0]
+        ) from error
 
 
 def _brief(found: Found, history: History) -> str:
     """What tells a record from others of its kind."""
     record = history.describe(found)
-    names = {"execution": ("label",), "job": ("task", "status"), "call": ("task",), "task": ("task_name",)}
-    return "  ".join(str(record[name]) for name in names.get(found.kind, ("type_name", "preview")))[:100]
+    names = {
+        "execution": ("label",),
+        "job": ("task", "status"),
+        "call": ("task",),
+        "task": ("task_name",),
+        "value": ("type_name", "preview"),
+        "tag": ("key", "value"),
+    }
+    return "  ".join(str(record[name]) for name in names[found.kind])[:100]
 
 
 # --- reading ---------------------------------------------------------------------------------------
@@ -72,12 +78,17 @@ def _brief(found: Found, history: History) -> str:
 
 def read_record(found: Found, repository: Repository, limit: int) -> dict[str, Any]:
     """All that is known of a record, as JSON-able data; of an execution's jobs, the first ``limit``."""
+    from valuestore.db.records import moment
+
     history = repository.history
     record = history.describe(found)
-    record["tags"] = {key: json.loads(value) for key, value in history.tags(found.record_id).items()}
+    if found.kind in ("execution", "job", "call", "task", "value"):
+        record["tags"] = repository.tags.get(found)
     if found.kind == "execution":
-        record["first_jobs"] = history.jobs(found.record_id, limit).dicts()
-        record["failed_jobs"] = history.failed_jobs(found.record_id).dicts() if record["failed"] else []
+        record["first_jobs"] = history.jobs(found.record_id).limit(limit).dicts()
+        record["failed_jobs"] = (
+            history.jobs(found.record_id).where(status="failed").limit(10).dicts() if record["failed"] else []
+        )
     elif found.kind in ("job", "call"):
         record["arguments"] = history.arguments(record["args_hash"] or "").dicts()
     elif found.kind == "value":
@@ -85,6 +96,20 @@ def read_record(found: Found, repository: Repository, limit: int) -> dict[str, A
         digest = record["payload_digest"]
         record["where"] = "the database" if record["is_inline"] else f"{repository.payloads.url}, {digest}"
         record["made_by"] = history.calls_that_gave(found.record_id).dicts()
+        record["given_to"] = history.calls_given(found.record_id).dicts()
+    elif found.kind == "file":
+        record["values"] = [
+            {
+                **content,
+                "made_by": history.calls_that_gave(content["value_hash"]).dicts(),
+                "given_to": history.calls_given(content["value_hash"]).dicts(),
+            }
+            for content in history.contents(found.record_id, limit).dicts()
+        ]
+    elif found.kind == "tag":
+        record["value"] = json.loads(record["value"])
+        for name in ("created", "ended"):
+            record[name] = record[name] and moment(record[name]).isoformat()
     return record
 
 
@@ -93,7 +118,7 @@ def read_record(found: Found, repository: Repository, limit: int) -> dict[str, A
 
 def print_record(kind: str, record: dict[str, Any]) -> None:
     """A record as names, values and tables."""
-    print_facts([*_facts(kind, record), ("tags", _tags(record["tags"]))])
+    print_facts([*_facts(kind, record), ("tags", _tags(record.get("tags", {})))])
     if kind == "execution":
         _print_jobs(record)
     elif kind in ("job", "call") and record["arguments"]:
@@ -103,23 +128,37 @@ def print_record(kind: str, record: dict[str, Any]) -> None:
         ]
         print()
         print_table(("argument", "type", "id", "preview"), rows)
-    elif kind == "value" and record["made_by"]:
+    elif kind == "value":
+        _print_calls([record])
+    elif kind == "file":
+        _print_calls(record["values"])
+
+
+def _print_calls(values: list[dict[str, Any]]) -> None:
+    """Which calls gave and were given these values."""
+    rows = [
+        (what, short(call["call_hash"]), call["task"], call.get("parameter", ""), short(value["value_hash"]))
+        for value in values
+        for what, calls in (("made by", value["made_by"]), ("given to", value["given_to"]))
+        for call in calls
+    ]
+    if rows:
         print()
-        print_table(
-            ("made by", "id"), [(each["task"], short(each["call_hash"])) for each in record["made_by"]]
-        )
+        print_table(("what", "id", "task", "argument", "value"), rows)
 
 
 def _facts(kind: str, record: dict[str, Any]) -> Iterator[tuple[str, object]]:
     names = {
-        "execution": ("execution_id", "label", "status", "started", "seconds"),
+        "execution": ("execution_id", "label", "status", "started", "seconds", "command"),
         "job": (
             *("job_id", "task", "status", "started", "seconds", "execution_id", "parent_id", "call_hash"),
             *("task_hash", "value_hash", "result_type", "result", "error", "traceback"),
         ),
         "call": ("call_hash", "task", "task_hash", "args_hash", "value_hash", "result"),
         "task": ("task_hash", "task_name", "version", "source"),
-        "value": ("value_hash", "type_name", "codec", "size", "where", "payload_digest", "preview"),
+        "value": ("value_hash", "type_name", "path", "codec", "size", "where", "payload_digest", "preview"),
+        "file": ("path", "kind", "contents"),
+        "tag": ("tag_id", "entity", "entity_id", "key", "value", "author", "created", "ended", "ended_by"),
     }
     labels = {f"{kind}_{ending}": kind for ending in ("id", "hash")}
     units = {"started": " UTC", "seconds": " s", "size": " bytes"}

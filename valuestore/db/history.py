@@ -1,125 +1,163 @@
-"""History: what ran, for people. Reads rows and views; runs no user code and loads no payload."""
+"""History: what ran, for people. Reads rows; runs no user code and loads no payload.
+
+``executions()``, ``jobs()``, ``calls()``, ``tasks()``, ``values()``, ``files()`` and ``tags()`` are queries
+to be refined; records are found by what people call them (names.py); lineage goes up and down.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, and_, func, literal, select, text, union_all
+from sqlalchemy import func, literal, select, text, union_all
 
 from valuestore.db import schema
+from valuestore.db.compare import Comparer, Comparison
 from valuestore.db.engine import Database
-from valuestore.db.failure import typed_error
-from valuestore.errors import DatabaseError, NotSupported
+from valuestore.db.lineage import DEPTH, ROWS, Lineage, LineageFinder
+from valuestore.db.names import Found, Named, Names
+from valuestore.db.queries import CallQuery, ExecutionQuery, JobQuery
+from valuestore.db.query import Context, Query
+from valuestore.db.record_queries import FileQuery, TagQuery, TaskQuery, ValueQuery
+from valuestore.db.records import Record
+from valuestore.db.sql import Rows, ask
+from valuestore.db.why import Explanation, Forms, WhyFinder
 from valuestore.hashing import Digest
 
-_PREFIXED = {
-    "execution": schema.execution.c.execution_id,
-    "job": schema.job.c.job_id,
-    "call": schema.call_node.c.call_hash,
-    "task": schema.task.c.task_hash,
-    "value": schema.value.c.value_hash,
+if TYPE_CHECKING:
+    from valuestore.values.registry import TypeRegistry
+
+__all__ = ["Found", "History", "Rows"]
+
+_QUERIES: dict[str, type[Query[Any]]] = {
+    "execution": ExecutionQuery,
+    "job": JobQuery,
+    "call": CallQuery,
+    "task": TaskQuery,
+    "value": ValueQuery,
+    "file": FileQuery,
+    "tag": TagQuery,
 }
-"""Kinds of records with the id they are found by, in the order they are shown."""
 
-_HEX = frozenset("0123456789abcdef")
-
-_END_OF_PREFIX = "g"
-"""Sorts after every hex digit: ids with a prefix lie in [prefix, prefix + "g")."""
-
-_READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-_DESCRIBING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"}
-"""Pragmas that only tell what is there."""
-
-_STEPS_BETWEEN_SIGNALS = 100_000
-"""Ctrl-C reaches Python when SQLite calls back, after so many of its steps."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A record that an id prefix stands for: its kind (execution, job, call, task, value) and whole id."""
-
-    kind: str
-    record_id: str
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A table of results: column names, and rows in the same order."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-
-    def dicts(self) -> list[dict[str, Any]]:
-        """Each row by column name."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+_DESCRIPTIONS = {
+    "execution": "SELECT * FROM executions WHERE execution_id = :id",
+    "job": "SELECT v.*, j.traceback FROM jobs v JOIN job j ON j.job_id = v.job_id WHERE v.job_id = :id",
+    "call": "SELECT c.call_hash, t.task_name AS task, t.task_hash, c.args_hash, c.value_hash, "
+    "v.preview AS result, c.task_set_hash, c.external_set_hash, c.replayable FROM call_node c "
+    "JOIN task t ON t.task_no = c.task_no LEFT JOIN value v ON v.value_hash = c.value_hash "
+    "WHERE c.call_hash = :id",
+    "task": "SELECT task_hash, task_name, version, source FROM task WHERE task_hash = :id",
+    "value": "SELECT v.value_hash, v.type_name, v.codec, v.payload_digest, v.size, "
+    "v.inline IS NOT NULL AS is_inline, v.preview, f.path FROM value v "
+    "LEFT JOIN file f ON f.value_hash = v.value_hash WHERE v.value_hash = :id",
+    "file": "SELECT path, kind, count(*) AS contents FROM file WHERE path = :id GROUP BY path, kind",
+    "tag": "SELECT tag_id, entity, entity_id, key, value, author, created, ended, ended_by FROM tag "
+    "WHERE tag_id = :id",
+}
 
 
 class History:
     """Questions about the past of one database. Constant number of statements each."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: TypeRegistry | None = None,
+        before: Callable[[], object] = lambda: None,
+        forms: Forms = lambda _value_hash: None,
+    ) -> None:
         self.database = database
+        self._why = WhyFinder(database, forms)
+        self._context = Context(database, registry, before)
+        self._names = Names(database)
+        self._lineage = LineageFinder(database)
 
-    def executions(self, limit: int = 20) -> Rows:
-        """The newest executions, as in the view ``executions``."""
-        return self._rows(
-            "SELECT * FROM executions ORDER BY execution_id DESC LIMIT :limit", {"limit": limit}
-        )
+    # --- queries ------------------------------------------------------------------------------
 
-    def jobs(self, execution_id: str, limit: int = 1000) -> Rows:
-        """The jobs of one execution in the order they were made, as in the view ``jobs``."""
-        query = "SELECT * FROM jobs WHERE execution_id = :id ORDER BY job_id LIMIT :limit"
-        return self._rows(query, {"id": execution_id, "limit": limit})
+    def executions(self) -> ExecutionQuery:
+        """Runs, newest first."""
+        return ExecutionQuery(self._context)
 
-    def failed_jobs(self, execution_id: str, limit: int = 10) -> Rows:
-        """The first of an execution's jobs that failed, as in the view ``jobs``."""
-        query = (
-            "SELECT * FROM jobs WHERE execution_id = :id AND status = 'failed' ORDER BY job_id LIMIT :limit"
-        )
-        return self._rows(query, {"id": execution_id, "limit": limit})
+    def jobs(self, execution: str | None = None) -> JobQuery:
+        """Jobs, newest first; those of one ``execution`` in the order they were made."""
+        jobs = JobQuery(self._context)
+        return jobs if execution is None else jobs.where(execution=execution).order("oldest")
 
-    def calls_that_gave(self, value_hash: str, limit: int = 10) -> Rows:
-        """Finished calls with this result: task and call hash."""
-        query = (
-            "SELECT t.task_name AS task, c.call_hash FROM call_node c "
-            "JOIN task t ON t.task_no = c.task_no WHERE c.value_hash = :id "
-            "ORDER BY c.call_hash LIMIT :limit"
-        )
-        return self._rows(query, {"id": value_hash, "limit": limit})
+    def calls(self) -> CallQuery:
+        """Finished calls, newest first."""
+        return CallQuery(self._context)
+
+    def tasks(self) -> TaskQuery:
+        """Versions of tasks, newest first."""
+        return TaskQuery(self._context)
+
+    def values(self) -> ValueQuery:
+        """Values, by their hash."""
+        return ValueQuery(self._context)
+
+    def files(self) -> FileQuery:
+        """Files, by their path; one record for each content."""
+        return FileQuery(self._context)
+
+    def tags(self) -> TagQuery:
+        """Tags, newest first, with those that ended."""
+        return TagQuery(self._context)
+
+    # --- one record ---------------------------------------------------------------------------
 
     def find(self, prefix: str, limit: int = 10) -> list[Found]:
         """The records whose id starts with ``prefix``; at most ``limit`` of each kind. May be empty."""
-        if not _HEX.issuperset(prefix):
-            return []
-        queries = [
-            select(literal(kind).label("kind"), column.label("record_id"))
-            .where(_starts_with(column, prefix))
-            .limit(limit)
-            .subquery()
-            for kind, column in _PREFIXED.items()
-        ]
-        statement = union_all(*[select(query.c.kind, query.c.record_id) for query in queries])
-        with self.database.read() as connection:
-            return [Found(row.kind, row.record_id) for row in connection.execute(statement)]
+        self._context.before()
+        return self._names.find(prefix, limit)
 
-    def describe(self, found: Found) -> dict[str, Any]:
-        """Every column of one record; an execution or job as its view shows it."""
-        views = {
-            "execution": "SELECT * FROM executions WHERE execution_id = :id",
-            "job": "SELECT v.*, j.traceback FROM jobs v JOIN job j ON j.job_id = v.job_id "
-            "WHERE v.job_id = :id",
-            "call": "SELECT c.call_hash, t.task_name AS task, t.task_hash, c.args_hash, c.value_hash, "
-            "v.preview AS result, c.task_set_hash, c.external_set_hash, c.replayable FROM call_node c "
-            "JOIN task t ON t.task_no = c.task_no LEFT JOIN value v ON v.value_hash = c.value_hash "
-            "WHERE c.call_hash = :id",
-            "task": "SELECT task_hash, task_name, version, source FROM task WHERE task_hash = :id",
-            "value": "SELECT value_hash, type_name, codec, payload_digest, size, "
-            "inline IS NOT NULL AS is_inline, preview FROM value WHERE value_hash = :id",
-        }
-        return self._rows(views[found.kind], {"id": found.record_id}).dicts()[0]
+    def find_one(self, name: str | Named) -> Found:
+        """The record that is meant by an id's beginning, ``-``, ``~2``, a file's path, or a task's name.
+
+        Raises: RecordNotFound; AmbiguousId, which lists the matches.
+        """
+        self._context.before()
+        return self._names.find_one(name)
+
+    def record(self, name: str | Named) -> Record:
+        """The record that is meant, of a file the one with the first hash. Raises: as ``find_one``."""
+        found = self.find_one(name)
+        query = _QUERIES[found.kind](self._context)
+        by = {"path": found.record_id} if found.kind == "file" else {"id": found.record_id}
+        return cast(Record, query._filtered(by).limit(1).one())
+
+    def upstream(
+        self, record: str | Named, *, depth: int = DEPTH, rows: int = ROWS, cursor: str | None = None
+    ) -> Lineage:
+        """What made a value, file, call's result or job's result, and from what, across executions.
+
+        At most ``rows`` steps, which ``cursor`` continues, and none deeper than ``depth`` calls. Raises:
+        RecordNotFound; AmbiguousId; QueryError.
+        """
+        self._context.before()
+        return self._lineage.find("upstream", record, depth=depth, rows=rows, cursor=cursor)
+
+    def downstream(
+        self, record: str | Named, *, depth: int = DEPTH, rows: int = ROWS, cursor: str | None = None
+    ) -> Lineage:
+        """What used it, and what was made from that; as ``upstream``."""
+        self._context.before()
+        return self._lineage.find("downstream", record, depth=depth, rows=rows, cursor=cursor)
+
+    def why(self, job: str | Named) -> Explanation:
+        """For what reason a job ran instead of being answered from the cache. Raises: as ``find_one``."""
+        self._context.before()
+        return self._why.explain(job)
+
+    def diff(self, before: str | Named, after: str | Named) -> Comparison:
+        """What sets two executions apart: calls added, removed, changed, run again; results that differ."""
+        self._context.before()
+        return Comparer(self.database).compare(before, after)
+
+    # --- details ------------------------------------------------------------------------------
+
+    def describe(self, found: Named) -> dict[str, Any]:
+        """Every column of one record; an execution or job as its view shows it. Raises: IndexError."""
+        return self._rows(_DESCRIPTIONS[found.kind], {"id": found.record_id}).dicts()[0]
 
     def arguments(self, args_hash: str) -> Rows:
         """What a call or a failed job was given: name, type, preview and hash of each argument."""
@@ -129,10 +167,33 @@ class History:
         )
         return self._rows(query, {"id": args_hash})
 
-    def tags(self, entity_id: str) -> dict[str, str]:
-        """The current tags of a record: key -> JSON."""
-        query = "SELECT key, value FROM tag WHERE entity_id = :id AND ended IS NULL ORDER BY tag_id"
-        return dict(self._rows(query, {"id": entity_id}).rows)
+    def calls_that_gave(self, value_hash: str, limit: int = 10) -> Rows:
+        """Finished calls with this result: task and call hash."""
+        query = (
+            "SELECT t.task_name AS task, c.call_hash FROM call_node c "
+            "JOIN task t ON t.task_no = c.task_no WHERE c.value_hash = :id "
+            "ORDER BY c.call_no LIMIT :limit"
+        )
+        return self._rows(query, {"id": value_hash, "limit": limit})
+
+    def calls_given(self, value_hash: str, limit: int = 10) -> Rows:
+        """Finished calls that had it as an argument: task, parameter and call hash."""
+        query = (
+            "SELECT t.task_name AS task, a.name AS parameter, c.call_hash FROM argument a "
+            "JOIN call_node c ON c.args_hash = a.args_hash JOIN task t ON t.task_no = c.task_no "
+            "WHERE a.value_hash = :id ORDER BY c.call_no LIMIT :limit"
+        )
+        return self._rows(query, {"id": value_hash, "limit": limit})
+
+    def contents(self, path: str, limit: int = 50) -> Rows:
+        """The values that were at a path, which is taken as it is: value hash and preview."""
+        query = (
+            "SELECT f.value_hash, v.preview FROM file f LEFT JOIN value v ON v.value_hash = f.value_hash "
+            "WHERE f.path = :path ORDER BY f.value_hash LIMIT :limit"
+        )
+        return self._rows(query, {"path": path, "limit": limit})
+
+    # --- all of it ----------------------------------------------------------------------------
 
     def payload_digests(self) -> list[Digest]:
         """The payloads that the rows point to in the payload store, in order."""
@@ -155,46 +216,11 @@ class History:
             return rows, int(connection.scalar(inline) or 0), int(connection.scalar(stored) or 0)
 
     def query(self, sql: str, limit: int | None = None) -> Rows:
-        """Any SELECT of the user's. The database itself refuses to write, and to attach files.
-
-        Raises: DatabaseError; KeyboardInterrupt while it runs.
-        """
-        if self.database.path is None:
-            raise NotSupported(self.database.name, "ad-hoc SQL", "use psql with a read-only role")
-        try:
-            connection = sqlite3.connect(f"file:{quote(self.database.path)}?mode=ro", uri=True)
-            try:
-                connection.execute("PRAGMA query_only=ON")
-                connection.set_authorizer(_only_reading)
-                connection.set_progress_handler(lambda: 0, _STEPS_BETWEEN_SIGNALS)
-                cursor = connection.execute(sql)
-                rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
-                return Rows(tuple(column[0] for column in cursor.description or ()), rows)
-            finally:
-                connection.close()
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            if str(error) == "interrupted":
-                raise KeyboardInterrupt from error
-            if "readonly" in str(error) or "not authorized" in str(error):
-                raise DatabaseError(self.database.name, "this command only reads") from error
-            raise typed_error(self.database.name, error) from error
+        """Any SELECT of the user's; the database itself refuses to write. Raises: DatabaseError."""
+        self._context.before()
+        return ask(self.database, sql, limit)
 
     def _rows(self, sql: str, parameters: dict[str, Any]) -> Rows:
         with self.database.read() as connection:
             result = connection.execute(text(sql), parameters)
             return Rows(tuple(result.keys()), [tuple(row) for row in result])
-
-
-def _starts_with(column: Any, prefix: str) -> ColumnElement[bool]:
-    """A range, which an index answers; LIKE would not."""
-    return and_(column >= prefix, column < prefix + _END_OF_PREFIX)
-
-
-def _only_reading(action: int, name: str | None, *_: str | None) -> int:
-    """SQLite's question while it prepares a statement. ATTACH would create files even when it only reads."""
-    reads = (
-        action in _READING
-        or (action == sqlite3.SQLITE_PRAGMA and name in _DESCRIBING)
-        or (action == sqlite3.SQLITE_UPDATE and name == "sqlite_master")  # json_each declares itself so
-    )
-    return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY

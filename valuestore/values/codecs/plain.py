@@ -49,6 +49,13 @@ def decode(codec: str, data: bytes, rules: Rules) -> Any:
     raise DecodeError(codec, "no such codec here; it was stored by a newer valuestore or by a plug-in")
 
 
+def decode_form(codec: str, data: bytes) -> Any:
+    """As ``decode_lowered``, with text and bytes as they are; None for other codecs. Raises: DecodeError."""
+    if codec == TEXT:
+        return data.decode("utf-8", "backslashreplace")
+    return bytes(data) if codec == BYTES else decode_lowered(codec, data)
+
+
 def decode_lowered(codec: str, data: bytes) -> Any:
     """The canonical form, without building the object: for previews. Raises: DecodeError."""
     return decode_plain(data) if codec in (PLAIN, TAGGED) else None

@@ -1,0 +1,186 @@
+"""Records: what a question to the history gives, one frozen class for each kind. Times are aware, in UTC.
+
+They hold what rows say. No value is loaded to make one: ``preview`` is text that was kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment(microseconds: int | None) -> Any:
+    """A time of the database as an aware datetime; None for NULL. Exact: no float in between."""
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
+def microseconds(when: datetime) -> int:
+    """An aware datetime as the database has it."""
+    return (when - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRecord:
+    """One top-level run. ``status`` is running, done, failed, interrupted, or crashed: no sign of life.
+
+    ``executed``, ``cached`` and ``failed`` count its ``jobs``.
+    """
+
+    kind: ClassVar[str] = "execution"
+    execution_id: str
+    label: str
+    status: str
+    started: datetime
+    ended: datetime | None
+    seconds: float | None
+    command: str | None
+    jobs: int
+    executed: int
+    cached: int
+    failed: int
+
+    @property
+    def record_id(self) -> str:
+        """The id that finds it."""
+        return self.execution_id
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One attempt to run a call. ``status`` is done (its body ran), cached or failed."""
+
+    kind: ClassVar[str] = "job"
+    job_id: str
+    execution_id: str
+    parent_id: str | None
+    task: str
+    status: str
+    started: datetime
+    seconds: float
+    result_type: str | None
+    result: str | None
+    error: str | None
+    call_hash: str | None
+    task_hash: str
+    args_hash: str | None
+    value_hash: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The id that finds it."""
+        return self.job_id
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A finished call: which task, with which arguments, gave what."""
+
+    kind: ClassVar[str] = "call"
+    call_hash: str
+    task: str
+    result_type: str | None
+    result: str | None
+    replayable: bool
+    task_hash: str
+    args_hash: str
+    value_hash: str
+
+    @property
+    def record_id(self) -> str:
+        """The hash that finds it."""
+        return self.call_hash
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A version of a task."""
+
+    kind: ClassVar[str] = "task"
+    task_hash: str
+    task: str
+    version: str | None
+    source: str
+
+    @property
+    def record_id(self) -> str:
+        """The hash that finds it."""
+        return self.task_hash
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRecord:
+    """A value: its type, its size in bytes, and a short JSON text of it. ``path``: if it is a file."""
+
+    kind: ClassVar[str] = "value"
+    value_hash: str
+    type_name: str
+    codec: str
+    size: int
+    is_inline: bool
+    payload_digest: str | None
+    preview: str
+    path: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The hash that finds it."""
+        return self.value_hash
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file, folder or set of files as it was once: each content it had is a record of its own."""
+
+    kind: ClassVar[str] = "file"
+    path: str
+    file_kind: str
+    value_hash: str
+    preview: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The hash of the value that stands for it."""
+        return self.value_hash
+
+
+@dataclass(frozen=True, slots=True)
+class TagRecord:
+    """A tag: on which record, what, and who set it when; ``ended`` is None while it is current."""
+
+    kind: ClassVar[str] = "tag"
+    tag_id: str
+    entity: str
+    entity_id: str
+    key: str
+    value: Any
+    author: str | None
+    created: datetime
+    ended: datetime | None
+    ended_by: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The id that finds it."""
+        return self.tag_id
+
+
+Record = ExecutionRecord | JobRecord | CallRecord | TaskRecord | ValueRecord | FileRecord | TagRecord
+
+
+def tag_record(row: Any) -> TagRecord:
+    """The record of a row of ``tag``."""
+    return TagRecord(
+        row.tag_id,
+        row.entity,
+        row.entity_id,
+        row.key,
+        json.loads(row.value),
+        row.author,
+        moment(row.created),
+        moment(row.ended),
+        row.ended_by,
+    )

@@ -1,0 +1,62 @@
+"""Redaction: secrets out of text before it is kept. The one choke point for what people read later.
+
+Command lines, labels of executions, and the errors and tracebacks of jobs pass through here. Arguments
+and results do not: they are the pipeline's data, and their bytes are what they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+HIDDEN = "***"
+
+_NAME = (
+    r"(?:[\w.-]*(?:passw(?:or)?d|passwd|passphrase|secret|token|credential|api[_-]?key|access[_-]?key"
+    r"|private[_-]?key|account[_-]?key|signature|authorization|session[_-]?key|cookie)[\w.-]*"
+    r"|(?:x-amz-|x-goog-)[\w-]+|pwd|sig|auth|pat|sas)"
+)
+_URL_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/?#'\"@:]*):[^\s/?#'\"]*@", re.I)
+_URL_USER_TOKEN = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#'\"@:]{20,}@", re.I)
+_ASSIGNED = re.compile(
+    rf"(?<![\w.-])({_NAME}[\"']?\s*(?:=|:(?!//))\s*)((?:bearer|basic|token)\s+)?"
+    r"(\"[^\"]*\"|'[^']*'|[^\s,;&'\")\]}]+)",
+    re.I,
+)
+_BEARER = re.compile(r"\b(bearer|basic)\s+[\w~+/.=-]{8,}", re.I)
+_KNOWN = re.compile(
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # access key ids of AWS
+    r"|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
+    r"|\bsk-[\w-]{16,}|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON web tokens
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    re.S,
+)
+_OPTION = re.compile(rf"--?(?:{_NAME}|key)\Z", re.I)
+_HINT = re.compile(
+    r"://|passw|passphrase|secret|token|credential|key|signature|auth|cookie|pwd|sig|pat|sas"
+    r"|x-(?:amz|goog)|bearer|basic|akia|asia|gh[pousr]_|glpat|sk-|xox|aiza|eyj",
+    re.I,
+)
+"""What all of the above have: most texts have none of it, and are let through at the first look."""
+
+
+def redact(text: str) -> str:
+    """The text with passwords in URLs, values that are named as secrets, and known tokens hidden."""
+    if not _HINT.search(text):
+        return text
+    text = _KNOWN.sub(HIDDEN, text)
+    text = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+    text = _URL_USER_TOKEN.sub(rf"\1{HIDDEN}@", text)
+    text = _ASSIGNED.sub(lambda found: f"{found[1]}{found[2] or ''}{HIDDEN}", text)
+    return _BEARER.sub(rf"\1 {HIDDEN}", text)
+
+
+def redact_command(arguments: Sequence[str]) -> list[str]:
+    """A command line with its secrets hidden: also the word that follows ``--password`` and the like."""
+    hidden: list[str] = []
+    follows = False
+    for argument in arguments:
+        hidden.append(HIDDEN if follows else redact(argument))
+        follows = not follows and _OPTION.match(argument) is not None
+    return hidden

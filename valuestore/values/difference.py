@@ -1,0 +1,120 @@
+"""Difference: what sets two stored values apart, told from their plain payloads without building them.
+
+Bounded in depth, number and length; no code of a value's class runs, and no class needs to be there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+from valuestore.values.canonical import NODE
+from valuestore.values.preview import preview
+
+MOST_CHANGES = 20
+_DEEPEST = 20
+_LONGEST = 200
+
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One place where two values differ: ``path`` such as ``["rows"][3].name``, empty for the whole value.
+
+    ``before`` and ``after`` are short JSON texts; None where there is nothing.
+    """
+
+    path: str
+    kind: Literal["changed", "added", "removed"]
+    before: str | None
+    after: str | None
+
+
+def difference(before: Any, after: Any, most: int = MOST_CHANGES) -> list[Change]:
+    """The first ``most`` places where two canonical forms differ, in order."""
+    return list(islice(_changes("", before, after, 0), most))
+
+
+def _changes(path: str, before: Any, after: Any, depth: int) -> Iterator[Change]:
+    if before is _MISSING or after is _MISSING:
+        kind: Literal["added", "removed"] = "added" if before is _MISSING else "removed"
+        yield Change(path, kind, _text(before), _text(after))
+        return
+    if type(before) is type(after) and before == after:
+        return
+    pairs = _pairs(before, after) if depth < _DEEPEST else None
+    if pairs is None:
+        if _differ(before, after):
+            yield Change(path, "changed", _text(before), _text(after))
+        return
+    for step, old, new in pairs:
+        yield from _changes(path + step, old, new, depth + 1)
+
+
+def _pairs(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]] | None:
+    """The parts of two containers that stand at the same place; None if they have no parts to compare."""
+    if type(before) is not type(after):
+        return None
+    if type(before) is dict:
+        return _entries(before, after, "[{}]")
+    if type(before) is list or (type(before) is tuple and not _is_node(before) and not _is_node(after)):
+        return _items(before, after)
+    if _is_node(before) and _is_node(after) and before[:2] == after[:2] and len(before) == len(after) == 3:
+        return _node(before[2], after[2])
+    return None
+
+
+def _node(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The state of objects of one type: their fields by name if it is a dict of names."""
+    if (
+        type(before) is dict
+        and type(after) is dict
+        and all(isinstance(key, str) for key in (*before, *after))
+    ):
+        yield from _entries(before, after, ".{}")
+    else:
+        yield "", before, after
+
+
+def _entries(before: dict[Any, Any], after: dict[Any, Any], form: str) -> Iterator[tuple[str, Any, Any]]:
+    for key in (*before, *(key for key in after if key not in before)):
+        shown = str(key) if form.startswith(".") else _text(key)
+        yield form.format(shown), before.get(key, _MISSING), after.get(key, _MISSING)
+
+
+def _items(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Items by position; what both begin and end with is left out: one inserted item is one change."""
+    start = 0
+    while start < min(len(before), len(after)) and _same(before[start], after[start]):
+        start += 1
+    end = 0
+    shorter = min(len(before), len(after)) - start
+    while end < shorter and _same(before[-1 - end], after[-1 - end]):
+        end += 1
+    for number in range(start, max(len(before), len(after)) - end):
+        old = before[number] if number < len(before) - end else _MISSING
+        new = after[number] if number < len(after) - end else _MISSING
+        yield f"[{number}]", old, new
+
+
+def _same(before: Any, after: Any) -> bool:
+    return type(before) is type(after) and bool(before == after)
+
+
+def _differ(before: Any, after: Any) -> bool:
+    return not (type(before) is type(after) and before == after)
+
+
+def _is_node(form: Any) -> bool:
+    return type(form) is tuple and len(form) in (3, 4) and form[0] == NODE
+
+
+def _text(form: Any) -> str | None:
+    if form is _MISSING:
+        return None
+    text = preview(form, 1 << 20) if not isinstance(form, str) else json.dumps(form)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
