@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from valuestore.testing.codec_contract import CodecContract
     from valuestore.testing.stores import StoreContract, StoreMachine
+    from valuestore.testing.value_contract import ValueContract
 
-_HOMES = {"StoreContract": "stores", "StoreMachine": "stores"}
+_HOMES = {
+    "CodecContract": "codec_contract",
+    "StoreContract": "stores",
+    "StoreMachine": "stores",
+    "ValueContract": "value_contract",
+}
 
-__all__ = ["StoreContract", "StoreMachine"]
+__all__ = ["CodecContract", "StoreContract", "StoreMachine", "ValueContract"]
 
-pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in ("store_contract", "store_machine")))
+_REWRITTEN = ("codec_contract", "store_contract", "store_machine", "value_contract")
+pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in _REWRITTEN))
 
 
 def __getattr__(name: str) -> Any:

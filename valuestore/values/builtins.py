@@ -157,6 +157,12 @@ BUILTIN_RULES = [
         lambda chain: chain.maps,
         lambda maps: collections.ChainMap(*maps),
     ),
+    TypeRule(
+        collections.UserString,
+        "collections.UserString",
+        lambda text: text.data,
+        collections.UserString,
+    ),
     TypeRule(array.array, "array.array", _array_state, _array),
     TypeRule(
         types.SimpleNamespace, "types.SimpleNamespace", vars, lambda state: types.SimpleNamespace(**state)

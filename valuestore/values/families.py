@@ -274,7 +274,10 @@ def _msgspec_rule(cls: Any) -> TypeRule:
 def _silent(cls: Any) -> Any:
     """The same Struct without ``__post_init__``: there is no other way to make one and not run it."""
     return type(cls)(
-        cls.__name__, (cls,), {"__post_init__": lambda _self: None, "__module__": cls.__module__}
+        cls.__name__,
+        (cls,),
+        {"__post_init__": lambda _self: None, "__module__": cls.__module__},
+        frozen=False,
     )
 
 

@@ -121,10 +121,13 @@ def type_name_of(cls: type) -> str:
 
 
 def module_name_of(module_name: str) -> str:
-    """The stable name of a module: for ``__main__``, the name that its file would be imported as."""
-    if module_name != "__main__":
+    """The stable name of a module: for ``__main__``, the name that its file would be imported as.
+
+    A process that multiprocessing spawned runs the script once more, as ``__mp_main__``.
+    """
+    if module_name not in ("__main__", "__mp_main__"):
         return module_name
-    main = sys.modules.get("__main__")
+    main = sys.modules.get(module_name)
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:
         return str(spec.name).removesuffix(".__main__")
