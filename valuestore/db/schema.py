@@ -73,7 +73,11 @@ subvalue = Table(
     metadata,
     Column("parent_hash", _digest, primary_key=True, comment="value_hash of the container"),
     Column("child_hash", _digest, primary_key=True, comment="value_hash of a value directly inside it"),
-    Index("subvalue_by_child", "child_hash"),  # in which containers is this value: downstream lineage
+    Index(
+        "subvalue_by_child",
+        "child_hash",
+        info={"answers": "in which containers is this value: downstream lineage"},
+    ),
     comment="Which values contain which: files in a list, fields of an object.",
     sqlite_with_rowid=False,
 )
@@ -84,7 +88,7 @@ file = Table(
     Column("value_hash", _digest, primary_key=True, comment="the value that stands for it"),
     Column("path", _path, nullable=False, comment="path or URL as written, without credentials"),
     Column("kind", String(16), nullable=False, comment="File, FileSet or Dir"),
-    Index("file_by_path", "path"),  # files at this path, below this folder
+    Index("file_by_path", "path", info={"answers": "files at this path, below this folder"}),
     comment="Where values that stand for files were.",
     sqlite_with_rowid=False,
 )
@@ -98,7 +102,12 @@ handle = Table(
     Column("key", Text, nullable=False, comment="what led to this state, as a digest"),
     Column("is_valid", Boolean, nullable=False, comment="false once the outside state has moved on"),
     Column("created", BigInteger, nullable=False, comment="when it was first recorded"),
-    Index("handle_by_name", "name", "class_name"),  # the states of one handle, to find the valid one
+    Index(
+        "handle_by_name",
+        "name",
+        "class_name",
+        info={"answers": "the states of one handle, to find the valid one"},
+    ),
     comment="States of handles: connections to outside state that tasks change.",
     sqlite_with_rowid=False,
 )
@@ -108,7 +117,7 @@ handle_edge = Table(
     metadata,
     Column("parent_hash", _digest, primary_key=True, comment="value_hash of the state before"),
     Column("child_hash", _digest, primary_key=True, comment="value_hash of the state after"),
-    Index("handle_edge_by_child", "child_hash"),  # what a state came from
+    Index("handle_edge_by_child", "child_hash", info={"answers": "what a state came from"}),
     comment="Which state of a handle came from which.",
     sqlite_with_rowid=False,
 )
@@ -123,8 +132,8 @@ task = Table(
     Column("task_name", Text, nullable=False, comment="namespace and name"),
     Column("version", Text, comment="explicit version; NULL: identified by its code"),
     Column("source", Text, nullable=False, comment="source text of the function, for reading"),
-    Index("task_by_hash", "task_hash", unique=True),  # its number, when jobs are recorded
-    Index("task_by_name", "task_name"),  # the versions of a task
+    Index("task_by_hash", "task_hash", unique=True, info={"answers": "its number, when jobs are recorded"}),
+    Index("task_by_name", "task_name", info={"answers": "the versions of a task"}),
     comment="Every version of every task that ran.",
     sqlite_autoincrement=True,
 )
@@ -177,10 +186,19 @@ call_node = Table(
         comment="whether the sets tell all that its subtree depends on: "
         "false below uncached tasks and caught errors",
     ),
-    Index("call_node_by_hash", "call_hash", unique=True),  # its number, when what points to it is recorded
-    Index("call_node_by_value", "value_hash"),  # what made this value: upstream lineage
-    Index("call_node_by_args", "args_hash"),  # which calls were given this: downstream lineage
-    Index("call_node_by_task", "task_no"),  # calls of a task
+    Index(
+        "call_node_by_hash",
+        "call_hash",
+        unique=True,
+        info={"answers": "its number, when what points to it is recorded"},
+    ),
+    Index("call_node_by_value", "value_hash", info={"answers": "what made this value: upstream lineage"}),
+    Index(
+        "call_node_by_args",
+        "args_hash",
+        info={"answers": "which calls were given this: downstream lineage"},
+    ),
+    Index("call_node_by_task", "task_no", info={"answers": "calls of a task"}),
     comment="A finished call: provenance of its result.",
     sqlite_autoincrement=True,
 )
@@ -191,7 +209,11 @@ call_edge = Table(
     Column("parent_no", _number, primary_key=True, autoincrement=False, comment="call_no of the caller"),
     Column("position", Integer, primary_key=True, autoincrement=False, comment="order of the calls, from 0"),
     Column("child_no", _number, nullable=False, comment="call_no of the called"),
-    Index("call_edge_by_child", "child_no"),  # into whose result did this call's go: lineage
+    Index(
+        "call_edge_by_child",
+        "child_no",
+        info={"answers": "into whose result did this call's go: lineage"},
+    ),
     comment="Which calls a call made.",
     sqlite_with_rowid=False,
 )
@@ -205,7 +227,7 @@ argument = Table(
     ),
     Column("name", Text, nullable=False, comment="parameter name"),
     Column("value_hash", _digest, nullable=False, comment="what was given"),
-    Index("argument_by_value", "value_hash"),  # what used this value: downstream lineage
+    Index("argument_by_value", "value_hash", info={"answers": "what used this value: downstream lineage"}),
     comment="What calls were given, defaults included.",
     sqlite_with_rowid=False,
 )
@@ -222,7 +244,11 @@ argument_source = Table(
         autoincrement=False,
         comment="call_no of a call whose result is the argument, or in it",
     ),
-    Index("argument_source_by_source", "source_no"),  # where a call's result went: downstream lineage
+    Index(
+        "argument_source_by_source",
+        "source_no",
+        info={"answers": "where a call's result went: downstream lineage"},
+    ),
     comment="Which calls produced an argument: dataflow between calls.",
     sqlite_with_rowid=False,
 )
@@ -250,7 +276,12 @@ execution = Table(
     Column("ended", BigInteger, comment="when it ended; NULL while it runs"),
     Column("updated", BigInteger, comment="last sign of life while running: older than 30 s is crashed"),
     Column("command", Text, comment="command line as a JSON list, secrets removed; NULL if not known"),
-    Index("execution_by_id", "execution_id", unique=True),  # by id or its prefix, newest first
+    Index(
+        "execution_by_id",
+        "execution_id",
+        unique=True,
+        info={"answers": "by id or its prefix, newest first"},
+    ),
     comment="One top-level run.",
     sqlite_autoincrement=True,
 )
@@ -269,19 +300,27 @@ job = Table(
     Column("ended", BigInteger, nullable=False, comment="when its body ended"),
     Column("error", Text, comment="type and message of the exception"),
     Column("traceback", Text, comment="where it was raised"),
-    Index("job_by_execution", "execution_no", "job_id"),  # the jobs of a run, in order
-    Index("job_by_task", "task_no", "job_id"),  # the newest jobs of a task
-    Index(  # which job ran this call; those that reused it are found by their task
+    Index(
+        "job_by_execution",
+        "execution_no",
+        "job_id",
+        "status",
+        info={"answers": "the jobs of a run, in order; their count"},
+    ),
+    Index("job_by_task", "task_no", "job_id", info={"answers": "the newest jobs of a task"}),
+    Index(
         "job_by_call",
         "call_hash",
         sqlite_where=text("status = 'done'"),
         postgresql_where=text("status = 'done'"),
+        info={"answers": "which job ran this call; those that reused it are found by their task"},
     ),
-    Index(  # the newest failures
+    Index(
         "job_failed",
         "job_id",
         sqlite_where=text("status = 'failed'"),
         postgresql_where=text("status = 'failed'"),
+        info={"answers": "the newest failures"},
     ),
     comment="One attempt to run a call.",
     sqlite_with_rowid=False,
@@ -300,7 +339,7 @@ tag = Table(
     Column("created", BigInteger, nullable=False, comment="when it was set"),
     Column("ended", BigInteger, comment="when it was replaced or removed; NULL while it is current"),
     Column("ended_by", Text, comment="who replaced or removed it"),
-    Index(  # the tags of a record; the same tag is current once
+    Index(
         "tag_current",
         "entity_id",
         "entity",
@@ -309,9 +348,15 @@ tag = Table(
         unique=True,
         sqlite_where=text("ended IS NULL"),
         postgresql_where=text("ended IS NULL"),
+        info={"answers": "the tags of a record; the same tag is current once"},
     ),
-    Index("tag_by_entity", "entity_id"),  # the history of a record's tags
-    Index("tag_by_key", "key", "value_digest"),  # records with this tag, or with any value of this key
+    Index("tag_by_entity", "entity_id", info={"answers": "the history of a record's tags"}),
+    Index(
+        "tag_by_key",
+        "key",
+        "value_digest",
+        info={"answers": "records with this tag, or with any value of this key"},
+    ),
     comment="Labels on records, with their history.",
     sqlite_with_rowid=False,
 )
