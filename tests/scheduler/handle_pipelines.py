@@ -69,6 +69,13 @@ def diamond(db: Database) -> list[str]:
 
 
 @task(version="1")
+def shared(db: Database) -> list[str]:
+    RAN.append("shared")
+    first = write_a(db)
+    return read(merge_handles([write_named(first, "left"), write_named(first, "right")]))
+
+
+@task(version="1")
 def named_forks(db: Database, order: list[str]) -> Any:
     RAN.append("named_forks")
     return merge_handles([write_named(db.fork(name), name) for name in order])

@@ -134,6 +134,18 @@ def test_branches_and_their_merge(run, db, change):
     assert ran() == ["read"]
 
 
+def test_a_call_that_two_branches_share_is_one_call_when_it_comes_back(run, db, change):
+    assert run(p.shared(db)) == ["a", "left", "right"]
+    assert ran() == ["a", "left", "read", "right", "shared"]
+    run(p.shared(db))
+    assert ran() == []
+    change("write_a", "2")
+    run(p.shared(db))
+    assert ran() == ["a", "left", "read", "right"]
+    assert run([p.write_a(db), p.write_a(db)])[0] is not None
+    assert ran() == ["a"]
+
+
 def test_one_branch_may_run_again_without_the_other(run, db, monkeypatch):
     calls = [p.write_a(db), p.write_b(db)]
     first = run(calls)

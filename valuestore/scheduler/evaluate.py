@@ -18,7 +18,14 @@ from typing import Any, NoReturn
 
 from valuestore.db import jobs as rows
 from valuestore.db.tags import tag_rows
-from valuestore.errors import NotHashableError, PayloadError, StoreError, TaskError, ValuestoreWarning
+from valuestore.errors import (
+    NotHashableError,
+    PayloadError,
+    StoreError,
+    TaskError,
+    ValuestoreError,
+    ValuestoreWarning,
+)
 from valuestore.executors.worker import Outcome, run_body
 from valuestore.repository import Repository
 from valuestore.scheduler.cache import Cache, Lost
@@ -31,6 +38,7 @@ from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED
 from valuestore.values.handle_journal import journal_kept_by
+from valuestore.values.value import hooks_in_use
 
 TURN_JOBS = 1000
 """Ready jobs that are looked up together; bounds what their arguments keep in memory."""
@@ -56,6 +64,7 @@ class Run:
         self.cache = Cache(repository.archive, repository.lookup, self.handles)
         self.algorithm = repository.algorithm
         self.jobs: dict[int, Job] = {}
+        self.positions: dict[str, dict[object, int]] = {}
         self.kept: list[Call] = []
         self.first: dict[str, Job] = {}
         self.ready: deque[Job] = deque()
@@ -134,13 +143,23 @@ class Run:
     def _job(self, call: Call, parent: Job | None, made: deque[Job]) -> Job:
         job = self.jobs.get(id(call))
         if job is None:
-            position = len(self.jobs) if parent is None else len(parent.children)
-            job = self.jobs[id(call)] = Job(call, parent, position)
+            job = self.jobs[id(call)] = Job(call, parent, self._position(call, parent))
             self.counts.waiting += 1
             made.append(job)
             if parent is not None:
                 parent.children.append(job)
         return job
+
+    def _position(self, call: Call, parent: Job | None) -> int:
+        """Which of its parent's calls it is. Equal calls are one: a call used twice comes back as two."""
+        if "preprocess" not in hooks_in_use:
+            return 0  # nobody asks
+        positions = self.positions.setdefault(parent.job_id if parent else "", {})
+        try:
+            key: object = self.archive.registry.hash(call)
+        except ValuestoreError:  # such a call is never stored either
+            key = id(call)
+        return positions.setdefault(key, len(positions))
 
     def _job_of(self, call: Call) -> Job:
         return self.jobs[id(call)]

@@ -1,0 +1,53 @@
+"""The example with a database as a handle, run as its users run it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "handles.py"
+
+
+@pytest.fixture
+def script(tmp_path):
+    copy = tmp_path / "handles.py"
+    copy.write_text(EXAMPLE.read_text())
+    return copy
+
+
+def run(script):
+    command = [sys.executable, "-W", "error", script.name]
+    ran = subprocess.run(command, cwd=script.parent, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout, int(re.search(r"(\d+) calls ran", ran.stdout)[1])
+
+
+def test_the_second_run_runs_nothing(script):
+    first, ran = run(script)
+    assert "north      mean   2.00  peak   3.00" in first
+    assert ran == 6
+    second, ran = run(script)
+    assert second.splitlines()[:2] == first.splitlines()[:2]
+    assert ran == 0
+
+
+def test_a_changed_input_changes_the_database(script):
+    run(script)
+    (script.parent / "readings.csv").write_text("station,value\nnorth,9\n")
+    out, ran = run(script)
+    assert out.startswith("north      mean   9.00  peak   9.00\n")
+    assert ran >= 5
+
+
+def test_a_changed_task_runs_with_what_follows_it(script):
+    run(script)
+    script.write_text(
+        script.read_text().replace("SELECT station, mean.v, peak.v", "SELECT station, mean.v, -peak.v")
+    )
+    out, ran = run(script)
+    assert "peak  -3.00" in out
+    assert ran <= 2  # the report, and the pipeline that calls it
