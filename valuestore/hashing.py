@@ -119,6 +119,13 @@ class _PlainPickler(pickle.Pickler):
         raise NotPlain(type(obj))
 
 
+_idle: list[tuple[io.BytesIO, _PlainPickler]] = []
+"""Picklers to use again: making one costs more than writing a short value."""
+
+_IDLE_MAX_BYTES = 1 << 16
+_UNSHARED = frozenset({type(None), bool, int, float})
+
+
 def encode_plain(obj: Any) -> bytes:
     """The canonical bytes of plain data: None, bool, int, float, str, bytes, and list, tuple, dict of such.
 
@@ -129,8 +136,18 @@ def encode_plain(obj: Any) -> bytes:
     Raises: NotPlain for anything else; RecursionError when nested too deeply; ValueError for cycles;
     OverflowError for a single str or bytes of 4 GiB and more.
     """
-    buffer = io.BytesIO()
-    pickler = _PlainPickler(buffer, 3)
-    pickler.fast = True
-    pickler.dump(obj)
-    return buffer.getvalue()
+    if type(obj) in _UNSHARED:  # the same bytes for a third of the time, since these never meet the memo
+        return pickle.dumps(obj, 3)
+    try:
+        buffer, pickler = _idle.pop()  # taken away while in use: a finalizer that runs meanwhile may hash too
+    except IndexError:
+        buffer = io.BytesIO()
+        pickler = _PlainPickler(buffer, 3)
+        pickler.fast = True
+    pickler.dump(obj)  # one that raised is not used again
+    data = buffer.getvalue()
+    if len(data) <= _IDLE_MAX_BYTES:
+        buffer.seek(0)
+        buffer.truncate()
+        _idle.append((buffer, pickler))
+    return data

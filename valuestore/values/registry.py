@@ -161,28 +161,26 @@ class TypeRegistry:
 
     def encode(self, obj: object) -> Encoded:
         """Hash and serialise in one pass. Raises: NotHashableError naming the path, never guesses."""
-        return self._encode_as_is(obj) or self._encode_lowered(obj)
+        as_is = self._as_is(obj)
+        if as_is is None:
+            return self._encode_lowered(obj)
+        return Encoded(self._digest(*as_is), *as_is, obj)
 
     def hash(self, obj: object) -> Digest:
         """The value hash: digest of domain, type name and canonical bytes. Raises: NotHashableError."""
-        as_is = self._encode_as_is(obj)
-        return as_is.value_hash if as_is is not None else self._hash_lowered(obj)
+        as_is = self._as_is(obj)
+        return self._digest(*as_is) if as_is is not None else self._hash_lowered(obj)
 
-    def _encode_as_is(self, obj: object) -> Encoded | None:
-        """What plain data gives; None for what has to be lowered."""
+    def _as_is(self, obj: object) -> tuple[str, str, bytes] | None:
+        """Type name, codec and bytes of plain data; None for what has to be lowered."""
         kind = type(obj)
         if kind is str:
-            data = encode_text(obj)  # type: ignore[arg-type]
-            return Encoded(self._digest("builtins.str", TEXT, data), "builtins.str", TEXT, data, obj)
+            return "builtins.str", TEXT, encode_text(obj)  # type: ignore[arg-type]
         if kind is bytes:
-            digest = self._digest("builtins.bytes", BYTES, obj)  # type: ignore[arg-type]
-            return Encoded(digest, "builtins.bytes", BYTES, obj, obj)  # type: ignore[arg-type]
+            return "builtins.bytes", BYTES, obj  # type: ignore[return-value]
         type_name = PLAIN_TYPE_NAMES.get(kind)
-        if type_name is not None:
-            plain = self._encode_plain(obj)
-            if plain is not None:
-                return Encoded(self._digest(type_name, PLAIN, plain), type_name, PLAIN, plain, obj)
-        return None
+        plain = self._encode_plain(obj) if type_name is not None else None
+        return (type_name, PLAIN, plain) if type_name is not None and plain is not None else None
 
     def dump(self, obj: object) -> Payload:
         """The payload that ``load`` gives an equal object back from. Raises: NotHashableError."""
