@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections.abc as abc
+import dataclasses
 import datetime
 import enum
 import json
 import typing
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -256,3 +258,48 @@ def test_any_text_gives_an_object_or_a_value_error(text, annotation):
         parse_arg(annotation, text)
     except ValueError as error:
         assert type(error) is ValueError
+
+
+@dataclasses.dataclass
+class Window:
+    start: datetime.date
+    days: int = 7
+    color: Color = Color.red
+    inner: Window | None = None
+
+
+def test_a_dataclass_is_read_from_json_with_its_fields_types():
+    window = parse_arg(Window, '{"start": "2026-01-31", "color": "GREEN", "inner": {"start": "2026-02-01"}}')
+    assert window == Window(datetime.date(2026, 1, 31), 7, Color.green, Window(datetime.date(2026, 2, 1)))
+    with pytest.raises(ValueError, match="start, days, color, inner"):
+        parse_arg(Window, '{"begin": "2026-01-31"}')
+    with pytest.raises(ValueError, match="start"):
+        parse_arg(Window, "{}")
+
+
+def test_functions_and_classes_are_named_by_their_path():
+    for annotation in (Callable, Callable[[int], str], typing.Callable):
+        assert parse_arg(annotation, "json.dumps") is json.dumps
+    assert parse_arg(type, "json.JSONEncoder") is json.JSONEncoder
+    for text in ("json.nothing", "no.such.module", "json", "math.pi"):
+        with pytest.raises(ValueError, match="expected.*Callable"):
+            parse_arg(Callable, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1:30:00", 5400), ("0:00:01.5", 1.5), ("-0:10", -600), ("2 days, 1:00:00", 176400), ("90s", 90),
+     ("ninety", None), ("1.5 hours", 5400), ("2d", 172800), ("1 week", 604800), ("5ms", 0.005), ("10 min", 600)],
+)  # fmt: skip
+def test_spans_of_time(text, seconds):
+    if seconds is None:
+        with pytest.raises(ValueError, match="90s"):
+            parse_arg(datetime.timedelta, text)
+    else:
+        assert parse_arg(datetime.timedelta, text).total_seconds() == seconds
+
+
+def test_choices_are_found_in_any_case_and_listed_otherwise():
+    assert parse_arg(Color, "RED") is Color.red
+    with pytest.raises(ValueError, match="red, green"):
+        parse_arg(Color, "blue")

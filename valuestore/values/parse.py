@@ -9,9 +9,12 @@ Types that are not here can be given if they have a ``parse_arg`` of their own, 
 from __future__ import annotations
 
 import collections.abc as abc
+import dataclasses
 import datetime
+import importlib
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -44,6 +47,7 @@ _ISO: dict[type, tuple[Callable[[str], Any], str]] = {
     datetime.datetime: (datetime.datetime.fromisoformat, "2026-01-31T12:00:00+00:00"),
     datetime.date: (datetime.date.fromisoformat, "2026-01-31"),
     datetime.time: (datetime.time.fromisoformat, "12:00:00"),
+    datetime.timedelta: (lambda text: _timedelta(text), "1:30:00 or 90s"),
 }
 
 _BY_CONSTRUCTOR = (int, float, complex, str, Decimal, Fraction, UUID, PurePath)
@@ -121,6 +125,8 @@ def _single(kind: Any, text: str) -> Any:
         return _literal(kind, text)
     if _plain(kind) in _MAPPINGS:
         return _from_json(kind, _json(text, kind))
+    if kind in (abc.Callable, typing.Callable) or get_origin(kind) is abc.Callable or _plain(kind) is type:
+        return _named(kind, text)
     if kind is types.NoneType and text in ("None", "none", "null"):
         return None
     if kind is bool and text.lower() in ("true", "false"):
@@ -135,6 +141,8 @@ def _single(kind: Any, text: str) -> Any:
             return parse(text)
         except (ValueError, TypeError) as error:
             raise _misfit(kind, text, reason=str(error)) from error
+    if dataclasses.is_dataclass(kind):
+        return _fielded(kind, text)
     constructor = _ISO[kind][0] if kind in _ISO else kind if issubclass(kind, _BY_CONSTRUCTOR) else None
     if constructor is None:
         raise ValueError(f"a {type_text(kind)} cannot be given on the command line, got {_quoted(text)}")
@@ -156,9 +164,55 @@ def _literal(kind: Any, text: str) -> Any:
 
 def _member(kind: type[Enum], text: str) -> Enum:
     name = text.removeprefix(f"{kind.__name__}.")
-    if name not in kind.__members__:
+    if name in kind.__members__:
+        return kind.__members__[name]
+    alike = [member for known, member in kind.__members__.items() if known.lower() == name.lower()]
+    if len(alike) != 1:
         raise _misfit(kind, text)
-    return kind.__members__[name]
+    return alike[0]
+
+
+def _named(kind: Any, text: str) -> Any:
+    """The function or class called ``package.module.name``; its module is imported, as the person asks."""
+    module_name, _, name = text.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise _misfit(kind, text, reason=str(error)) from error
+    if not (isinstance(found, type) if _plain(kind) is type else callable(found)):
+        raise _misfit(kind, text, reason=f"it is a {type(found).__name__}")
+    return found
+
+
+def _timedelta(text: str) -> datetime.timedelta:
+    """``1:30:00``, ``90s``, ``2d``, ``1.5 hours``; a number alone is seconds. Raises: ValueError."""
+    if clock := re.fullmatch(r"(-?)(?:(\d+) days?,? ?)?(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?", text.strip()):
+        sign, days, hours, minutes, seconds = clock.groups()
+        span = datetime.timedelta(int(days or 0), float(seconds or 0), 0, 0, int(minutes), int(hours))
+        return -span if sign else span
+    if amount := re.fullmatch(r"(-?\d+(?:\.\d+)?) ?([a-z]*)", text.strip().lower()):
+        number, unit = amount.groups()
+        for name in _UNITS:
+            if unit in (name, name[:-1], _UNITS[name]):
+                return datetime.timedelta(**{name: float(number)})
+    raise ValueError("no span of time")
+
+
+_UNITS = {"seconds": "s", "milliseconds": "ms", "minutes": "min", "hours": "h", "days": "d", "weeks": "w"}
+
+
+def _fielded(kind: type, text: str) -> Any:
+    """A dataclass, made by its constructor from a JSON object of its fields."""
+    data = _json(text, kind)
+    types_of = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind) if field.init]
+    if not isinstance(data, dict) or not data.keys() <= set(names):
+        raise _misfit(kind, text, reason=f"a JSON object with {', '.join(names)}")
+    given = {name: _from_json(types_of[name], value) for name, value in data.items()}
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        raise _misfit(kind, text, reason=str(error)) from error
 
 
 def _first_that_fits(
@@ -214,6 +268,8 @@ def _from_json(annotation: Any, data: Any) -> Any:
         return data
     if kind in (float, Decimal, Fraction, complex) and type(data) in (int, float):
         return kind(str(data))
+    if isinstance(data, dict) and dataclasses.is_dataclass(kind):
+        return _single(kind, json.dumps(data))
     if isinstance(data, str) and kind is not bool and kind is not types.NoneType:
         return _single(kind, data)
     raise _misfit(kind, json.dumps(data))
