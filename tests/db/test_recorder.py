@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -353,6 +354,41 @@ def test_running_execution_beats_and_a_silent_one_reads_as_crashed(repository, m
     repository.recorder.record_execution(row._replace(status="done", ended=now()))
     repository.flush()
     assert status(repository) == "done"
+
+
+def test_command_line_of_a_run_is_kept_without_its_secrets(repository, monkeypatch):
+    monkeypatch.setattr(
+        "sys.argv", ["pipeline.py", "--password", "s3cret", "--url=https://me:s3cret@host", "plain"]
+    )
+    with Scheduler(repository) as scheduler:
+        scheduler.run(p.double(1))
+    with repository.database.read() as connection:
+        [command] = connection.execute(text("SELECT command FROM execution")).scalars().all()
+    assert json.loads(command)[0] == "pipeline.py"
+    assert "s3cret" not in command
+
+
+def test_kill_inside_a_commit_leaves_all_of_a_batch_or_nothing(tmp_path, database_url):
+    code = textwrap.dedent(
+        """
+        import os, sys, threading, time
+        from valuestore import Repository
+        repository = Repository.open(sys.argv[1], database=sys.argv[2])
+        for number in range(400):
+            repository.put(["killed", number])
+        threading.Timer(float(sys.argv[3]), os.kill, (os.getpid(), 9)).start()
+        repository.flush()
+        time.sleep(5)
+        """
+    )
+    for delay in (0.0, 0.002, 0.01):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path), database_url, str(delay)], timeout=60)
+        with Repository.open(tmp_path, database=database_url) as repository:
+            assert count(repository, "value") in (0, 400)
+            repository.put("still works")
+            repository.flush()
+            with repository.database.write() as connection:
+                connection.execute(text("DELETE FROM value"))
 
 
 def p_execution(repository):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from valuestore.db.jobs import ExecutionRow, new_id, now
+from valuestore.db.jobs import ExecutionRow, clean_text, new_id, now
+from valuestore.redaction import redact_command
+
+_LONGEST_ARGUMENT = 2000
 
 
 @dataclass
@@ -22,7 +28,8 @@ class Counts:
 class Execution:
     """What is known of a run while it goes on and after it: its id, status, job counts and times.
 
-    ``status`` is running, done, failed or interrupted; times are microseconds since 1970-01-01 UTC.
+    ``status`` is running, done, failed or interrupted; times are microseconds since 1970-01-01 UTC;
+    ``command`` is the process's command line.
     """
 
     label: str
@@ -31,6 +38,7 @@ class Execution:
     started: int = field(default_factory=now)
     ended: int | None = None
     counts: Counts = field(default_factory=Counts)
+    command: str = field(default_factory=lambda: command_line(sys.argv))
 
     @property
     def seconds(self) -> float:
@@ -39,4 +47,11 @@ class Execution:
 
     def row(self) -> ExecutionRow:
         """The row that records it as it is now."""
-        return ExecutionRow(self.execution_id, self.label, self.status, self.started, self.ended)
+        return ExecutionRow(
+            self.execution_id, self.label, self.status, self.started, self.ended, now(), self.command
+        )
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """A command line as a JSON list, its secrets hidden and what is long cut."""
+    return json.dumps([clean_text(part, _LONGEST_ARGUMENT) for part in redact_command(arguments)])
