@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROFILE ?= quick
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers bench docs migrate-check clean
+.PHONY: help install demo test identity check lint types layers bench docs migrate-check clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -24,6 +24,9 @@ demo: install  ## run the census four times: cold, again, one file touched, one 
 
 test: install  ## run the tests (PROFILE=thorough for more hypothesis examples)
 	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n auto --dist worksteal
+
+identity: install  ## run the identity tests on every Python from 3.11 up on this machine
+	@$(BIN)/python tests/golden/every_python.py
 
 check: lint types layers migrate-check test  ## format, lint, types, layers, migrations and tests
 
@@ -51,5 +54,5 @@ docs: install  ## check that the code in README and docs runs
 	@$(BIN)/python -m pytest -q tests/test_docs.py
 
 clean:  ## remove everything that make made
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* *.egg-info
+	@rm -rf $(VENV) .venv-identity build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -289,7 +289,8 @@ def test_functions_and_classes_are_named_by_their_path():
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("1:30:00", 5400), ("0:00:01.5", 1.5), ("-0:10", -600), ("2 days, 1:00:00", 176400), ("90s", 90),
-     ("ninety", None), ("1.5 hours", 5400), ("2d", 172800), ("1 week", 604800), ("5ms", 0.005), ("10 min", 600)],
+     ("ninety", None), ("1.5 hours", 5400), ("2d", 172800), ("1 week", 604800), ("5ms", 0.005),
+     ("10 min", 600)],
 )  # fmt: skip
 def test_spans_of_time(text, seconds):
     if seconds is None:
