@@ -146,6 +146,15 @@ def test_a_call_that_two_branches_share_is_one_call_when_it_comes_back(run, db, 
     assert ran() == ["a"]
 
 
+def test_a_call_that_is_added_at_the_end_runs_alone(run, db):
+    run(p.write_b(p.write_a(db)))
+    ran()
+    run(p.write_named(p.write_b(p.write_a(db)), "c"))
+    assert ran() == ["c"]
+    run([p.write_named(p.write_b(p.write_a(db)), "c"), p.write_named(db, "d")])
+    assert ran() == ["d"]
+
+
 def test_one_branch_may_run_again_without_the_other(run, db, monkeypatch):
     calls = [p.write_a(db), p.write_b(db)]
     first = run(calls)

@@ -18,14 +18,7 @@ from typing import Any, NoReturn
 
 from valuestore.db import jobs as rows
 from valuestore.db.tags import tag_rows
-from valuestore.errors import (
-    NotHashableError,
-    PayloadError,
-    StoreError,
-    TaskError,
-    ValuestoreError,
-    ValuestoreWarning,
-)
+from valuestore.errors import NotHashableError, PayloadError, StoreError, TaskError, ValuestoreWarning
 from valuestore.executors.worker import Outcome, run_body
 from valuestore.repository import Repository
 from valuestore.scheduler.cache import Cache, Lost
@@ -34,6 +27,7 @@ from valuestore.scheduler.externals import externals_in
 from valuestore.scheduler.failure import describe_error
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result
+from valuestore.scheduler.positions import call_positions
 from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED
@@ -64,7 +58,6 @@ class Run:
         self.cache = Cache(repository.archive, repository.lookup, self.handles)
         self.algorithm = repository.algorithm
         self.jobs: dict[int, Job] = {}
-        self.positions: dict[str, dict[object, int]] = {}
         self.kept: list[Call] = []
         self.first: dict[str, Job] = {}
         self.ready: deque[Job] = deque()
@@ -138,28 +131,26 @@ class Run:
                 self._await(job, self._job(call, parent, made))
             if job.needed == 0:
                 self.ready.append(job)
+        if "preprocess" in hooks_in_use:
+            self._number(obj, parent)
         return direct
 
     def _job(self, call: Call, parent: Job | None, made: deque[Job]) -> Job:
         job = self.jobs.get(id(call))
         if job is None:
-            job = self.jobs[id(call)] = Job(call, parent, self._position(call, parent))
+            job = self.jobs[id(call)] = Job(call, parent)
             self.counts.waiting += 1
             made.append(job)
             if parent is not None:
                 parent.children.append(job)
         return job
 
-    def _position(self, call: Call, parent: Job | None) -> int:
-        """Which of its parent's calls it is. Equal calls are one: a call used twice comes back as two."""
-        if "preprocess" not in hooks_in_use:
-            return 0  # nobody asks
-        positions = self.positions.setdefault(parent.job_id if parent else "", {})
-        try:
-            key: object = self.archive.registry.hash(call)
-        except ValuestoreError:  # such a call is never stored either
-            key = id(call)
-        return positions.setdefault(key, len(positions))
+    def _number(self, obj: Any, parent: Job | None) -> None:
+        """Tell the new jobs which of their parent's calls they are, if anybody asks."""
+        for call, position in call_positions(obj, self.archive.registry.hash):
+            job = self._job_of(call)
+            if job.call is call and job.parent is parent and not job.eval_hash:
+                job.position = position
 
     def _job_of(self, call: Call) -> Job:
         return self.jobs[id(call)]
