@@ -75,15 +75,16 @@ def test_results_of_tasks_are_preprocessed_too(tmp_path):
     for ran in (["x"], []):
         with Scheduler(tmp_path) as scheduler:
             history = scheduler.run(history_of(use(Traced(), "x")))
-        assert history == ("given to call 1", "returned", "given to call 0")
+        assert history == ("given to call 0", "returned", "given to call 1")
         assert ran == RAN
         RAN.clear()  # it counts as code, so it has to be as it was
 
 
 def test_identity_is_that_of_what_the_task_is_given(tmp_path):
     with Scheduler(tmp_path) as scheduler:
-        scheduler.run([use(Traced(), "x"), use(Traced(), "x")])
-    assert RAN == ["x", "x"]  # the two calls have two positions
+        one, two = scheduler.run([history_of(use(Traced(), "x")), history_of(use(Traced(), "y"))])
+    assert one != two  # though both tasks were given equal values
+    assert sorted(RAN) == ["x", "y"]
 
 
 def test_errors_of_hooks_are_errors_of_the_call(tmp_path):

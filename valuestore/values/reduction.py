@@ -82,7 +82,8 @@ def _forgotten(obj: Any) -> str | None:
 
 def _is_default(cls: type) -> bool:
     """Whether pickling is left to ``object``, which knows all attributes."""
-    return cls.__reduce__ is object.__reduce__ and cls.__reduce_ex__ is object.__reduce_ex__
+    methods: list[Any] = [cls.__reduce__, cls.__reduce_ex__]
+    return methods == [object.__reduce__, object.__reduce_ex__]
 
 
 def name_of(obj: Any) -> Plain:
