@@ -33,7 +33,7 @@ def _frame_identity(frame: Any) -> Plain:
     told = {
         "columns": frame.columns,
         "index": frame.index,
-        "data": [values_of(frame.iloc[:, position]) for position in range(frame.shape[1])],
+        "data": [values_of(series) for _, series in frame.items()],
     }
     return told | _extras(frame)
 

@@ -78,7 +78,7 @@ def _try(work: Any) -> bool:
 
 def _frame_table(frame: Any) -> Any:
     labels, index = _labels(frame.columns), _index_to_arrow(frame.index)
-    columns = [_to_arrow(frame.iloc[:, position].array) for position in range(frame.shape[1])]
+    columns = [_to_arrow(series.array) for _, series in frame.items()]
     names = [str(label) for label in frame.columns]
     return _table(columns, names, index, {"columns": labels})
 
