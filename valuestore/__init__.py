@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from valuestore.stores.base import open_store as open_store
     from valuestore.tasks.handles import merge_handles as merge_handles
     from valuestore.tasks.script import script as script
+    from valuestore.tasks.tag import tag as tag
     from valuestore.tasks.task import task as task
     from valuestore.values.dir import Dir as Dir
     from valuestore.values.file import File as File
@@ -42,6 +43,7 @@ _HOMES = {
     "merge_handles": "tasks.handles",
     "open_store": "stores.base",
     "script": "tasks.script",
+    "tag": "tasks.tag",
     "task": "tasks.task",
 }
 
@@ -59,6 +61,7 @@ __all__ = [  # the table above, which a test compares with the imports above
     "merge_handles",
     "open_store",
     "script",
+    "tag",
     "task",
 ]
 

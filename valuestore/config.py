@@ -12,7 +12,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -34,6 +34,7 @@ class Settings:
     ``busy_timeout_seconds``  how long to wait for a locked database
     ``statement_timeout_seconds``  how long one statement may take on Postgres, its answer included
     ``database_password_file``  file with the password of the database; or set VALUESTORE_DATABASE_PASSWORD
+    ``tags``                  labels of every execution, as the table ``[tags]``
     ``durability``            ``fast``: safe against killed processes; ``full``: also against power loss
     """
 
@@ -45,6 +46,7 @@ class Settings:
     statement_timeout_seconds: float = 60.0
     database_password_file: str = ""
     durability: str = "fast"
+    tags: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.durability not in ("fast", "full"):
@@ -56,7 +58,9 @@ class Settings:
 def load_settings(folder: Path, arguments: Mapping[str, Any]) -> Settings:
     """The settings in force for the repository in ``folder``. Raises: ConfigError naming the setting."""
     merged: dict[str, Any] = {}
-    known = {field.name: type(field.default) for field in fields(Settings)}
+    known: dict[str, Any] = {
+        each.name: dict if each.default is MISSING else type(each.default) for each in fields(Settings)
+    }
     file = folder / FILE_NAME
     for source, given in (
         (str(file), _read(file)),
@@ -139,7 +143,7 @@ def key_file() -> Path | None:
 def contact_hosts() -> frozenset[str]:
     """Servers (``host`` or ``host:port``; ``*``: any) that values from a store may have us call.
 
-    From ``VALUESTORE_CONTACT_HOSTS``, separated by commas. See ``values/location.py``.
+    From ``VALUESTORE_CONTACT_HOSTS``, separated by commas. See ``values/files/location.py``.
     """
     names = (environment("contact_hosts") or "").split(",")
     return frozenset(name.strip().lower() for name in names if name.strip())

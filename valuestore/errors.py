@@ -362,14 +362,14 @@ class RecordNotFound(QueryError, LookupError):
 
 
 class AmbiguousId(QueryError, LookupError):
-    """More than one record is meant. Facts: name, pairs of kind and id (the first of them)."""
+    """More than one record is meant. Facts: name, texts of kind and id (the first of them)."""
 
-    def __init__(self, name: str, matches: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, name: str, matches: tuple[str, ...]) -> None:
         super().__init__(name, matches)  # type: ignore[arg-type]  # the facts differ from the parent's
 
     def __str__(self) -> str:
         name, matches = self.args
-        listed = ", ".join(f"{kind} {record_id}" for kind, record_id in matches)
+        listed = ", ".join(matches)
         return f"{name!r} is the beginning of {len(matches)} ids or more; give more digits of one: {listed}"
 
 

@@ -52,7 +52,7 @@ def find_record(name: str, history: History) -> Found:
     except AmbiguousId as error:
         from valuestore.db.history import Found
 
-        found = [Found(*match) for match in error.args[1]]
+        found = [Found(*match.split()) for match in error.args[1]]
         raise Usage(
             f"{name!r} is the beginning of {len(found)} ids or more; give more digits of one:",
             tuple(f"{each.kind:<9}  {each.record_id}  {_brief(each, history)}" for each in found),

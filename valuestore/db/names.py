@@ -83,7 +83,7 @@ class Names:
         if not matches:
             raise RecordNotFound(name, wanted)
         if len(matches) > 1:
-            raise AmbiguousId(name, tuple((each.kind, each.record_id) for each in matches))
+            raise AmbiguousId(name, tuple(f"{each.kind} {each.record_id}" for each in matches))
         return matches[0]
 
     def _matches(self, name: str, kinds: Sequence[str]) -> list[Found]:

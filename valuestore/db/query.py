@@ -179,7 +179,7 @@ class Query(Generic[R]):
         if not records:
             raise RecordNotFound("this query", self.kind)
         if len(records) > 1:
-            raise AmbiguousId("this query", tuple((self.kind, each.record_id) for each in records))
+            raise AmbiguousId("this query", tuple(f"{self.kind} {each.record_id}" for each in records))
         return records[0]  # type: ignore[no-any-return]  # they are R
 
     def count(self) -> int:

@@ -28,7 +28,9 @@ from valuestore.scheduler.failure import describe_error
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result
 from valuestore.scheduler.positions import call_positions
+from valuestore.scheduler.tagging import Tagging
 from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
+from valuestore.tasks.tag import tags_kept_by
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED
 from valuestore.values.handle_journal import journal_kept_by
@@ -53,7 +55,7 @@ class Run:
         self.executor_of = executor_of
         self.execution = execution
         self.counts = execution.counts
-        self.tags = tags
+        self.tagging = Tagging(repository, execution, tags)
         self.handles = Handles(repository)
         self.cache = Cache(repository.archive, repository.lookup, self.handles)
         self.algorithm = repository.algorithm
@@ -72,11 +74,10 @@ class Run:
 
         Whatever happens, what finished before is recorded.
         """
-        tags = tag_rows("execution", self.execution.execution_id, self.tags)
+        self.tagging.begin()
         self.recorder.record_execution(self.execution.row())
-        self.recorder.record_tags(tags)
         try:
-            with journal_kept_by(self.handles):
+            with journal_kept_by(self.handles), tags_kept_by(self.tagging.keep):
                 value = self._loop(expression)
         except KeyboardInterrupt:
             try:
@@ -115,6 +116,7 @@ class Run:
         self.execution.status = status
         self.execution.ended = rows.now()
         self.counts.running = self.counts.waiting = 0
+        self.tagging.end()
         self.recorder.record_execution(self.execution.row())
         self.handles.flush()
         self.recorder.flush()
@@ -196,6 +198,7 @@ class Run:
         try:
             job.task_hash = self.cache.task_hash(job.task)
             self._record_task(job)
+            self.tagging.job_id = job.parent.job_id if job.parent else None
             self.cache.identify(job, self._job_of)
         except Lost as lost:
             self._redo(lost.job, job)
@@ -303,6 +306,7 @@ class Run:
     def _reduce(self, job: Job) -> None:
         """All calls that a body returned are done: put their values in their places."""
         step, job.step = job.step, NO_STEP
+        self.tagging.job_id = job.job_id
         try:
             value = evaluate(step, self._value)
         except Lost as lost:

@@ -6,6 +6,7 @@ import traceback
 
 from valuestore.db.jobs import clean_text
 from valuestore.executors.worker import run_body
+from valuestore.redaction import redact
 
 _BODY = run_body.__code__
 
@@ -20,6 +21,7 @@ def describe_error(error: BaseException) -> tuple[str, str]:
             trace = trace.tb_next
         if trace is not None and trace.tb_frame.f_code is _BODY and trace.tb_next is not None:
             trace = trace.tb_next
-        return clean_text(text), clean_text("".join(traceback.format_exception(kind, error, trace)), 60_000)
+        described = redact("".join(traceback.format_exception(kind, error, trace)))
+        return clean_text(redact(text)), clean_text(described, 60_000)
     except Exception as problem:  # noqa: BLE001  # an exception's own __str__ may raise
         return f"{kind.__qualname__} (its text cannot be shown: {type(problem).__name__})", ""

@@ -16,6 +16,7 @@ from valuestore.db.jobs import clean_text
 from valuestore.errors import TaskError
 from valuestore.executors.open import open_executor
 from valuestore.executors.worker import inside_body
+from valuestore.redaction import redact
 from valuestore.repository import Repository
 from valuestore.scheduler.evaluate import Run
 from valuestore.scheduler.execution import Execution
@@ -60,7 +61,7 @@ class Scheduler:
         """
         if inside_body.get() and self._runs:
             raise TaskError("a task called run of the scheduler that runs it; let it return the call instead")
-        self.execution = Execution(clean_text(repr(call), _LABEL_MAX_CHARS))
+        self.execution = Execution(clean_text(redact(repr(call)), _LABEL_MAX_CHARS))
         self._runs += 1
         try:
             return self._run(call, tags or {})

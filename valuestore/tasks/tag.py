@@ -1,0 +1,59 @@
+"""``tag``: labels on values, jobs and executions, set from inside a pipeline.
+
+``tag(value, ...)`` stands for its value, like any other expression. When the scheduler brings it to that
+value, the labels go to whoever keeps them; each time, and no label is set twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar, cast
+
+from valuestore.tasks.expression import OPERATIONS, Operation
+
+R = TypeVar("R")
+
+Tags = Mapping[str, Any]
+Keeper = Callable[[Any, Tags, Tags, Tags], None]
+"""Takes a value, and the tags of it, of the job it is part of, and of the execution."""
+
+_keeper: ContextVar[Keeper | None] = ContextVar("tag_keeper", default=None)
+
+
+def tag(
+    value: R,
+    tags: Tags | None = None,
+    /,
+    *,
+    job_tags: Tags | None = None,
+    execution_tags: Tags | None = None,
+    **more: Any,
+) -> R:
+    """The value, which is labelled when the pipeline gets it: ``return tag(model, stage="trial")``.
+
+    ``tags`` takes keys that are no names. ``job_tags`` label the job whose body returned the expression,
+    ``execution_tags`` the run. Values of tags are JSON, and known by now: no results of calls.
+    """
+    return cast(R, Operation("tag", (value, {**(tags or {}), **more}, job_tags or {}, execution_tags or {})))
+
+
+@contextmanager
+def tags_kept_by(keeper: Keeper) -> Iterator[None]:
+    """Within it, tags of expressions that are evaluated on this thread go to ``keeper``."""
+    token = _keeper.set(keeper)
+    try:
+        yield
+    finally:
+        _keeper.reset(token)
+
+
+def _apply(value: Any, tags: Tags, job_tags: Tags, execution_tags: Tags) -> Any:
+    keeper = _keeper.get()
+    if keeper is not None:
+        keeper(value, tags, job_tags, execution_tags)
+    return value
+
+
+OPERATIONS["tag"] = _apply
