@@ -120,3 +120,12 @@ def test_tasks_are_arguments_and_count_by_their_code(program, run):
 def test_local_functions_are_refused_by_name_of_the_argument(program, run):
     with pytest.raises(NotHashableError, match="argument function.*lambda"):
         run(program().apply(lambda x: x, 1))
+
+
+@pytest.mark.timeout(30)
+def test_arguments_that_share_parts_exponentially_often_are_refused_at_once(program, run):
+    shared = [1]
+    for _ in range(60):
+        shared = [shared, shared]
+    with pytest.raises(NotHashableError, match="argument x.*shared so often"):
+        run(program().apply(str, shared))

@@ -124,7 +124,11 @@ class Operation(Expression):
 
 
 def expressions_in(obj: Any) -> Iterator[Expression]:
-    """The outermost expressions in ``obj``, in order. Raises: NotHashableError if it contains itself."""
+    """The outermost expressions in ``obj``, in order; those of a container that is met twice, once.
+
+    Raises: NotHashableError if it contains itself.
+    """
+    done: set[int] = set()
     stack = [(0, iter((obj,)))]
     on_path = {0}
     while stack:
@@ -133,13 +137,17 @@ def expressions_in(obj: Any) -> Iterator[Expression]:
             if kind in _CONTAINERS:
                 if id(item) in on_path:
                     raise NotHashableError("the value", "it contains itself")
+                if id(item) in done:
+                    continue
                 on_path.add(id(item))
                 stack.append((id(item), iter(_items(item))))
                 break
             if issubclass(kind, Expression):
                 yield item
         else:
-            on_path.discard(stack.pop()[0])
+            left = stack.pop()[0]
+            on_path.discard(left)
+            done.add(left)
 
 
 def calls_in(obj: Any) -> Iterator[Call]:
@@ -158,17 +166,21 @@ def calls_in(obj: Any) -> Iterator[Call]:
             stack.pop()
 
 
-def replace_expressions(obj: Any, value_of: Callable[[Expression], Any]) -> Any:
-    """``obj`` with each expression replaced; containers are rebuilt, so the caller's stay as they are."""
+def replace_expressions(
+    obj: Any, value_of: Callable[[Expression], Any], done: dict[int, Any] | None = None
+) -> Any:
+    """``obj`` with each expression replaced; containers are rebuilt, so the caller's stay as they are.
+
+    A container that is met twice is rebuilt once (``done``).
+    """
     kind = type(obj)
     if kind not in _CONTAINERS:
         return value_of(obj) if issubclass(kind, Expression) else obj
-    if kind is dict:
-        return {
-            replace_expressions(key, value_of): replace_expressions(value, value_of)
-            for key, value in obj.items()
-        }
-    return kind([replace_expressions(item, value_of) for item in obj])
+    done = {} if done is None else done
+    if id(obj) not in done:
+        parts = [replace_expressions(part, value_of, done) for part in _items(obj)]
+        done[id(obj)] = dict(zip(parts[::2], parts[1::2], strict=True)) if kind is dict else kind(parts)
+    return done[id(obj)]
 
 
 def evaluate(obj: Any, value_of: Callable[[Call], Any]) -> Any:
