@@ -279,7 +279,7 @@ class OwnError(ValueError):
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("x", 1), KeyError("k"), OSError(2, "gone", "a/b"), OwnError(3, "d"), 
+    [ValueError("x", 1), KeyError("k"), OSError(2, "gone", "a/b"), OwnError(3, "d"),
      ImportError("m", name="n"),
      UnicodeDecodeError("utf-8", b"a", 0, 1, "bad"), StopIteration(5), ExceptionGroup("g", [ValueError(1)])],
     ids=repr,
