@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -215,6 +217,31 @@ def test_eight_processes_that_open_first_find_one_schema(tmp_path, database_url)
 
 def test_wheel_and_checkout_know_where_the_migrations_are():
     assert (migrate.migrations_path() / "versions").is_dir()
+
+
+def test_package_without_a_checkout_upgrades_an_old_database(tmp_path, database, database_url):
+    """The layout of the wheel: the revisions lie inside the package (pyproject.toml, force-include)."""
+    old_database(database)
+    database.close()
+    site = tmp_path / "site"
+    checkout = migrate.migrations_path().parent
+    shutil.copytree(
+        checkout / "valuestore", site / "valuestore", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copytree(migrate.migrations_path(), site / "valuestore" / "_migrations")
+    code = (
+        "import sys; from valuestore.db import migrate; from valuestore.db.engine import Database;"
+        "d = Database(sys.argv[1]); print(migrate.migrations_path(), migrate.upgrade(d)); d.close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, database_url],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == f"{site / 'valuestore' / '_migrations'} {migrate.HEAD}\n", done.stderr
 
 
 # --- upgrades with data -----------------------------------------------------------------------------

@@ -378,10 +378,10 @@ def test_kill_inside_a_commit_leaves_all_of_a_batch_or_nothing(tmp_path, databas
             repository.put(["killed", number])
         threading.Timer(float(sys.argv[3]), os.kill, (os.getpid(), 9)).start()
         repository.flush()
-        time.sleep(5)
+        time.sleep(30)
         """
     )
-    for delay in (0.0, 0.002, 0.01):
+    for delay in (0.001, 0.01):
         subprocess.run([sys.executable, "-c", code, str(tmp_path), database_url, str(delay)], timeout=60)
         with Repository.open(tmp_path, database=database_url) as repository:
             assert count(repository, "value") in (0, 400)
