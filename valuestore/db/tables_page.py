@@ -1,6 +1,6 @@
 """The page of tables in the documentation, made from the comments of the schema.
 
-    python -m valuestore.db.tables_page > docs/schema.md
+python -m valuestore.db.tables_page > docs/schema.md
 """
 
 from __future__ import annotations
