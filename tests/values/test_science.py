@@ -13,13 +13,15 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 from PIL import Image
 
 from valuestore.errors import DecodeError, NotHashableError
 from valuestore.hashing import encode_plain
-from valuestore.values.canonical import NODE
+from valuestore.values.canonical import NODE, TypeRule
 from valuestore.values.registry import Payload, TypeRegistry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -207,7 +209,8 @@ def test_tensors_come_back(registry):
 def test_array_of_a_library_that_is_not_installed_is_a_decode_error():
     code = (
         "import sys; sys.modules['numpy'] = None\n"
-        "from valuestore.values.registry import TypeRegistry, Payload\n"
+        "from valuestore.values.canonical import NODE, TypeRule
+from valuestore.values.registry import TypeRegistry, Payload\n"
         "from valuestore.errors import DecodeError\n"
         "try: TypeRegistry().load(Payload('numpy.ndarray', 'npy', b''))\n"
         "except DecodeError as error: print(error)"
@@ -221,7 +224,8 @@ def test_pandas_works_without_pyarrow():
         "import sys; sys.modules['pyarrow'] = None\n"
         f"sys.path.insert(0, {str(GOLDEN.parents[1])!r})\n"
         "import numpy as np, pandas as pd\n"
-        "from valuestore.values.registry import TypeRegistry\n"
+        "from valuestore.values.canonical import NODE, TypeRule
+from valuestore.values.registry import TypeRegistry\n"
         "registry = TypeRegistry()\n"
         "frame = pd.DataFrame({'a': [1.5, 2], 's': pd.array(['a', None], dtype=pd.StringDtype('python'))})\n"
         "encoded = registry.encode(frame)\n"
@@ -229,7 +233,60 @@ def test_pandas_works_without_pyarrow():
         "print(encoded.codec, encoded.value_hash)"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    import pandas as pd
-
     frame = pd.DataFrame({"a": [1.5, 2], "s": pd.array(["a", None], dtype="string")})
     assert printed.stdout.split() == ["tagged", TypeRegistry().hash(frame)]
+
+
+# --- subclasses ----------------------------------------------------------------------------------------
+
+
+class Measured(np.ndarray):
+    unit: str
+
+
+class Checked(np.ma.MaskedArray):
+    unit: str
+
+
+class Labelled(pd.DataFrame):
+    pass
+
+
+class Named(pd.Series):
+    pass
+
+
+class Fast(pl.DataFrame):
+    pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.arange(3).view(Measured),
+        lambda: Checked([1, 2]),
+        lambda: Labelled({"a": [1]}),
+        lambda: Named([1]),
+        lambda: Fast({"a": [1]}),
+    ],
+    ids=["ndarray", "MaskedArray", "DataFrame", "Series", "polars"],
+)
+def test_subclass_whose_attributes_no_pickle_has_is_refused(registry, make):
+    with pytest.raises(NotHashableError, match="register a TypeRule"):
+        registry.hash(make())
+
+
+def test_subclass_with_a_rule_of_its_own_is_a_value(registry):
+    def back(state):
+        array = state["data"].view(Measured)
+        array.unit = state["unit"]
+        return array
+
+    def identity(array):
+        return {"data": np.asarray(array), "unit": array.unit}
+
+    registry.register(TypeRule(Measured, "tests.Measured", identity, back))
+    metres, seconds = np.arange(3).view(Measured), np.arange(3).view(Measured)
+    metres.unit, seconds.unit = "m", "s"
+    assert registry.hash(metres) != registry.hash(seconds)
+    assert registry.load(registry.dump(metres)).unit == "m"

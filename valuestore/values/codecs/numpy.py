@@ -10,6 +10,7 @@ elements.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,14 @@ def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
     if back is None:
         codec = Codec(_NPY, lambda array: npy.encode(array.view(np.ndarray)), npy.decode, fits)
         return TypeRule(
-            cls, type_name, array_identity, array_from_state, array_state, codec=codec, locate=locate
+            cls,
+            type_name,
+            only(cls)(array_identity),
+            array_from_state,
+            array_state,
+            codec=codec,
+            locate=locate,
+            subclasses=True,
         )
     codec = Codec(
         _NPY,
@@ -182,6 +190,26 @@ def _masked(state: Plain) -> Any:
     )
     array._optinfo.update(state.get("info", {}))
     return array
+
+
+def only(*classes: type) -> Callable[[Callable[[Any], Plain]], Callable[[Any], Plain]]:
+    """An identity of these classes that refuses subclasses: what they add is in no pickle of theirs either.
+
+    Rules with it serve subclasses, which are thus not taken apart (reduction.py) and told alike.
+    """
+
+    def narrow(identity: Callable[[Any], Plain]) -> Callable[[Any], Plain]:
+        def narrowed(obj: Any) -> Plain:
+            if type(obj) not in classes:
+                raise Refused(
+                    f"what a {type(obj).__qualname__} adds to a {classes[0].__qualname__} is not known; "
+                    "register a TypeRule for it, or pass it as its base class"
+                )
+            return identity(obj)
+
+        return narrowed
+
+    return narrow
 
 
 # --- scalars ------------------------------------------------------------------------------------
@@ -291,6 +319,7 @@ RULES = [
     TypeRule(type(np.ma.masked), "numpy.ma.masked", lambda _: None, lambda _: np.ma.masked),
     TypeRule(np.dtype, "numpy.dtype", describe, dtype_of, subclasses=True),
     *_SCALAR_RULES,
+    TypeRule(np.generic, "numpy.generic", only(np.generic)(_scalar_state), _scalar, subclasses=True),
     *[
         TypeRule(cls, f"numpy.random.{name}", _bits_identity, _bits)
         for name, cls in sorted(_BIT_GENERATORS.items())

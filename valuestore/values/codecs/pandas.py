@@ -15,6 +15,7 @@ import pandas as pd
 from valuestore.errors import DecodeError
 from valuestore.values.canonical import Codec, Refused, TypeRule
 from valuestore.values.codecs import pandas_arrow
+from valuestore.values.codecs.numpy import only
 from valuestore.values.codecs.pandas_arrow import zone_name
 from valuestore.values.codecs.pandas_text import text_content
 from valuestore.values.value import Plain
@@ -281,10 +282,22 @@ _SERIES_CODEC = Codec(
 
 RULES = [
     TypeRule(
-        pd.DataFrame, "pandas.DataFrame", _frame_identity, _frame, codec=_FRAME_CODEC, locate=_locate_column
+        pd.DataFrame,
+        "pandas.DataFrame",
+        only(pd.DataFrame)(_frame_identity),
+        _frame,
+        codec=_FRAME_CODEC,
+        locate=_locate_column,
+        subclasses=True,
     ),
     TypeRule(
-        pd.Series, "pandas.Series", _series_identity, _series, codec=_SERIES_CODEC, locate=_locate_element
+        pd.Series,
+        "pandas.Series",
+        only(pd.Series)(_series_identity),
+        _series,
+        codec=_SERIES_CODEC,
+        locate=_locate_element,
+        subclasses=True,
     ),
     *[
         TypeRule(cls, f"pandas.{cls.__name__}", _index_identity, _index, locate=_locate_element)

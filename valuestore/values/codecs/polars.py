@@ -8,6 +8,7 @@ payload is an Arrow file, as polars and others read it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -157,6 +158,17 @@ def _refuse_lazy(_frame: Any) -> Plain:
     raise Refused("a LazyFrame is a plan and has no content yet; pass what .collect() gives")
 
 
+def _exactly(cls: type, identity: Callable[[Any], Plain]) -> Callable[[Any], Plain]:
+    """That identity, but subclasses are refused: a pickle does not have what they add."""
+
+    def narrowed(obj: Any) -> Plain:
+        if type(obj) is not cls:
+            raise Refused(f"what a {type(obj).__qualname__} adds is not known; register a TypeRule for it")
+        return identity(obj)
+
+    return narrowed
+
+
 def _one(frame: Any) -> Any:
     return frame.to_series(0)
 
@@ -165,16 +177,18 @@ RULES = [
     TypeRule(
         pl.DataFrame,
         "polars.DataFrame",
-        _frame_identity,
+        _exactly(pl.DataFrame, _frame_identity),
         _unreadable,
         codec=Codec("arrow", _encode, _decode, _keeps_rows),
+        subclasses=True,
     ),
     TypeRule(
         pl.Series,
         "polars.Series",
-        _series_identity,
+        _exactly(pl.Series, _series_identity),
         _unreadable,
         codec=Codec("arrow", lambda series: _encode(series.to_frame()), lambda data: _one(_decode(data))),
+        subclasses=True,
     ),
     TypeRule(pl.LazyFrame, "polars.LazyFrame", _refuse_lazy, _unreadable),
 ]
