@@ -209,8 +209,7 @@ def test_tensors_come_back(registry):
 def test_array_of_a_library_that_is_not_installed_is_a_decode_error():
     code = (
         "import sys; sys.modules['numpy'] = None\n"
-        "from valuestore.values.canonical import NODE, TypeRule
-from valuestore.values.registry import TypeRegistry, Payload\n"
+        "from valuestore.values.registry import TypeRegistry, Payload\n"
         "from valuestore.errors import DecodeError\n"
         "try: TypeRegistry().load(Payload('numpy.ndarray', 'npy', b''))\n"
         "except DecodeError as error: print(error)"
@@ -224,8 +223,7 @@ def test_pandas_works_without_pyarrow():
         "import sys; sys.modules['pyarrow'] = None\n"
         f"sys.path.insert(0, {str(GOLDEN.parents[1])!r})\n"
         "import numpy as np, pandas as pd\n"
-        "from valuestore.values.canonical import NODE, TypeRule
-from valuestore.values.registry import TypeRegistry\n"
+        "from valuestore.values.registry import TypeRegistry\n"
         "registry = TypeRegistry()\n"
         "frame = pd.DataFrame({'a': [1.5, 2], 's': pd.array(['a', None], dtype=pd.StringDtype('python'))})\n"
         "encoded = registry.encode(frame)\n"
