@@ -135,7 +135,7 @@ class ContentStore:
         raise self._condemn(digest, found)
 
     def read(self, digest: str, size: int) -> memoryview:
-        """A payload of that size, verified, in memory that is the caller's to write to. Raises: as ``get``."""
+        """A payload of that size, verified, in memory that is the caller's to change. Raises: as ``get``."""
         address = self._address(digest)
         self._marker.check()
         with suppress(OSError, ValueError, OverflowError):  # get looks again, and says what is wrong
