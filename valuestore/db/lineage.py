@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy import String, TextClause, bindparam, text
 
 from valuestore.db import schema
 from valuestore.db.engine import Database
@@ -218,9 +218,28 @@ _GIVEN = "call_node n JOIN argument a ON a.args_hash = n.args_hash "
 _HAS_NO_SOURCE = (
     "NOT EXISTS (SELECT 1 FROM argument_source x WHERE x.call_no = {call} AND x.position = a.position)"
 )
-_TELLING = f"v.size > {TELLING_BYTES}"
-
 _Branch = tuple[str, str, str, str, str]
+
+
+def _upstream_by_value(role: Role, tables: str) -> _Branch:
+    """From an argument without source to calls ``m`` that gave value ``v``, which ``tables`` leads to."""
+    where = (
+        f"n.call_no = u.call_no AND m.call_no <> u.call_no AND v.size > {TELLING_BYTES} AND "
+        f"{_HAS_NO_SOURCE.format(call='n.call_no')} AND {_INNERMOST}"
+    )
+    return "m.call_no", role, "a.position", f"{_GIVEN}{tables}", where
+
+
+def _downstream_by_value(role: Role, tables: str) -> _Branch:
+    """From a result to calls ``m`` that had value ``v``, which ``tables`` leads to, without source."""
+    where = (
+        f"n.call_no = u.call_no AND m.call_no <> u.call_no AND v.size > {TELLING_BYTES} AND "
+        f"{_HAS_NO_SOURCE.format(call='m.call_no')}"
+    )
+    return "m.call_no", role, "a.position", f"call_node n {tables}{_USING}", where
+
+
+_USING = "JOIN call_node m ON m.args_hash = a.args_hash"
 
 _UPSTREAM: tuple[_Branch, ...] = (
     ("s.source_no", "argument", "s.position", "argument_source s", "s.call_no = u.call_no"),
@@ -231,23 +250,24 @@ _UPSTREAM: tuple[_Branch, ...] = (
         "call_edge e",
         f"e.parent_no = u.call_no AND {_NOT_USED_BY_SIBLING}",
     ),
-    (
-        "m.call_no",
+    _upstream_by_value(
         "value",
-        "a.position",
-        f"{_GIVEN} JOIN value v ON v.value_hash = a.value_hash "
-        "JOIN call_node m ON m.value_hash = v.value_hash",
-        f"n.call_no = u.call_no AND m.call_no <> u.call_no AND {_TELLING} AND "
-        f"{_HAS_NO_SOURCE.format(call='n.call_no')} AND {_INNERMOST}",
+        "JOIN value v ON v.value_hash = a.value_hash JOIN call_node m ON m.value_hash = v.value_hash",
     ),
-    (
-        "m.call_no",
+    _upstream_by_value(  # the argument is in what a call gave
         "part",
-        "a.position",
-        f"{_GIVEN} JOIN subvalue i ON i.parent_hash = a.value_hash "
-        "JOIN value v ON v.value_hash = i.child_hash JOIN call_node m ON m.value_hash = v.value_hash",
-        f"n.call_no = u.call_no AND m.call_no <> u.call_no AND {_TELLING} AND "
-        f"{_HAS_NO_SOURCE.format(call='n.call_no')} AND {_INNERMOST}",
+        "JOIN subvalue o ON o.child_hash = a.value_hash JOIN value v ON v.value_hash = o.child_hash "
+        "JOIN call_node m ON m.value_hash = o.parent_hash",
+    ),
+    _upstream_by_value(  # a part of the argument is what a call gave
+        "part",
+        "JOIN subvalue i ON i.parent_hash = a.value_hash JOIN value v ON v.value_hash = i.child_hash "
+        "JOIN call_node m ON m.value_hash = v.value_hash",
+    ),
+    _upstream_by_value(  # a part of the argument is in what a call gave
+        "part",
+        "JOIN subvalue i ON i.parent_hash = a.value_hash JOIN value v ON v.value_hash = i.child_hash "
+        "JOIN subvalue o ON o.child_hash = v.value_hash JOIN call_node m ON m.value_hash = o.parent_hash",
     ),
 )
 """Steps from call ``u``: to which call, in which role, at which position; from and where."""
@@ -261,25 +281,24 @@ _DOWNSTREAM: tuple[_Branch, ...] = (
         "call_edge e",
         f"e.child_no = u.call_no AND {_NOT_USED_BY_SIBLING}",
     ),
-    (
-        "m.call_no",
+    _downstream_by_value(
         "value",
-        "a.position",
-        "call_node n JOIN value v ON v.value_hash = n.value_hash "
-        "JOIN argument a ON a.value_hash = v.value_hash "
-        "JOIN call_node m ON m.args_hash = a.args_hash",
-        f"n.call_no = u.call_no AND m.call_no <> u.call_no AND {_TELLING} AND "
-        f"{_HAS_NO_SOURCE.format(call='m.call_no')}",
+        "JOIN value v ON v.value_hash = n.value_hash JOIN argument a ON a.value_hash = v.value_hash ",
     ),
-    (
-        "m.call_no",
+    _downstream_by_value(
         "part",
-        "a.position",
-        "call_node n JOIN value v ON v.value_hash = n.value_hash "
-        "JOIN subvalue i ON i.child_hash = v.value_hash "
-        "JOIN argument a ON a.value_hash = i.parent_hash JOIN call_node m ON m.args_hash = a.args_hash",
-        f"n.call_no = u.call_no AND m.call_no <> u.call_no AND {_TELLING} AND "
-        f"{_HAS_NO_SOURCE.format(call='m.call_no')}",
+        "JOIN value v ON v.value_hash = n.value_hash JOIN subvalue i ON i.child_hash = v.value_hash "
+        "JOIN argument a ON a.value_hash = i.parent_hash ",
+    ),
+    _downstream_by_value(
+        "part",
+        "JOIN subvalue o ON o.parent_hash = n.value_hash JOIN value v ON v.value_hash = o.child_hash "
+        "JOIN argument a ON a.value_hash = v.value_hash ",
+    ),
+    _downstream_by_value(
+        "part",
+        "JOIN subvalue o ON o.parent_hash = n.value_hash JOIN value v ON v.value_hash = o.child_hash "
+        "JOIN subvalue i ON i.child_hash = v.value_hash JOIN argument a ON a.value_hash = i.parent_hash ",
     ),
 )
 
@@ -318,7 +337,8 @@ walk(depth, from_no, call_no, role, position) AS (
   SELECT * FROM ({_ordered(start) if on_sqlite else start}) begun
   UNION {_ASKED}
   UNION {steps}),
-some AS (SELECT * FROM walk LIMIT :most OFFSET :offset)
+shown AS (
+  SELECT w.*, row_number() OVER () AS place FROM (SELECT * FROM walk LIMIT :most OFFSET :offset) w)
 SELECT u.depth, b.call_hash AS from_call, c.call_hash, u.role, u.position, t.task_name, c.value_hash,
        v.type_name, v.preview, f.path,
        (SELECT j.job_id FROM job j WHERE j.call_hash = c.call_hash AND j.status = 'done' LIMIT 1) AS job_id,
@@ -327,14 +347,17 @@ SELECT u.depth, b.call_hash AS from_call, c.call_hash, u.role, u.position, t.tas
        (SELECT j.ended FROM job j WHERE j.call_hash = c.call_hash AND j.status = 'done' LIMIT 1) AS ended,
        (SELECT {inputs} FROM argument a LEFT JOIN value w ON w.value_hash = a.value_hash
           LEFT JOIN file g ON g.value_hash = a.value_hash WHERE a.args_hash = c.args_hash) AS inputs
-  FROM some u
+  FROM shown u
   JOIN call_node c ON c.call_no = u.call_no
   LEFT JOIN call_node b ON b.call_no = u.from_no
   LEFT JOIN task t ON t.task_no = c.task_no
   LEFT JOIN value v ON v.value_hash = c.value_hash
   LEFT JOIN file f ON f.value_hash = c.value_hash
+ ORDER BY u.place
 """  # noqa: S608  # put together from the constants above; what is asked for is bound
-    return text(sql).bindparams(bindparam("values", expanding=True), bindparam("calls", expanding=True))
+    return text(sql).bindparams(
+        bindparam("values", expanding=True, type_=String), bindparam("calls", expanding=True, type_=String)
+    )
 
 
 def _steps_on_sqlite(branches: Sequence[_Branch]) -> str:
@@ -349,7 +372,7 @@ def _steps_on_sqlite(branches: Sequence[_Branch]) -> str:
 def _steps_on_postgres(branches: Sequence[_Branch]) -> str:
     """One recursive SELECT with all ways on beside each other: Postgres takes no more."""
     ways = " UNION ALL ".join(
-        f"SELECT {to} AS call_no, '{role}' AS role, {position} AS position "  # noqa: S608  # constants above
+        f"SELECT {to} AS call_no, CAST('{role}' AS TEXT) AS role, {position} AS position "  # noqa: S608  # constants above
         f"FROM {tables} WHERE {where}"
         for to, role, position, tables, where in branches
     )

@@ -118,7 +118,7 @@ def _resolved(folder: Path, reference: str) -> str | None:
 
 
 class _GitStatus:
-    """Whether a checkout has changes that are not committed: git is asked meanwhile, on a thread of its own."""
+    """Whether a checkout has changes that are not committed: git is asked on a thread of its own."""
 
     _known: dict[Path, _GitStatus] = {}  # noqa: RUF012  # of this process
 
