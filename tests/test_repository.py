@@ -9,9 +9,10 @@ import sys
 import tempfile
 import textwrap
 
+import numpy as np
 import pytest
 
-from valuestore import Repository
+from valuestore import Dir, File, Repository
 from valuestore.errors import BadKey, ConfigError, NotARepository, PayloadCorrupt, PayloadMissing
 from valuestore.repository import find_folder
 
@@ -60,6 +61,46 @@ def test_digest_is_chosen_once(tmp_path):
     with Repository.open(tmp_path) as repository:
         assert repository.algorithm == "blake3-256"
         assert repository.get(ref.value_hash) == "x" * 100_000
+
+
+def test_another_digest_for_a_repository_that_exists_is_refused(tmp_path):
+    Repository.open(tmp_path, digest="blake3-256").close()
+    with pytest.raises(ConfigError, match="keeps its blake3-256"):
+        Repository.open(tmp_path, digest="xxh3-128")
+    payloads = tmp_path / ".valuestore" / "payloads"
+    with Repository.open(tmp_path, digest="blake3-256") as repository:
+        repository.put(b"x" * 100_000)
+    other = Repository.open(tmp_path / "other", payloads=str(payloads))
+    with other, pytest.raises(ConfigError, match="was made with 'blake3-256'"):
+        other.put(b"y" * 100_000)
+
+
+class Odd:
+    """Has no rule of its own and cannot be stored by its attributes alone."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return Odd, (self.parts,)
+
+
+@pytest.mark.parametrize("digest", ["xxh3-128", "blake3-256"])
+def test_every_kind_of_value_works_with_every_digest(tmp_path, monkeypatch, digest):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_text("a")
+    array = np.arange(50_000.0)
+    values = [1, "text", {"set": {1, 2}}, array, {"array": array}, Odd([1]), File("folder/a"), Dir("folder")]
+    with Repository.open(tmp_path, digest=digest) as repository:
+        hashes = [repository.put(value).value_hash for value in values]
+    with Repository.open(tmp_path) as repository:
+        back = [repository.get(value_hash) for value_hash in hashes]
+        assert [repository.put(value).value_hash for value in back] == hashes
+        assert {len(value_hash) for value_hash in hashes} == {32 if digest == "xxh3-128" else 64}
+        assert back[6].is_valid()
+        assert back[7].is_valid()
+        assert back[5].parts == [1]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,15 @@ from valuestore.db.history import History
 from valuestore.db.lookup import Lookup, Miss
 from valuestore.db.recorder import Recorder
 from valuestore.db.tags import Tags
-from valuestore.errors import BadKey, NotARepository, NotFound, PayloadError, StoreError, StoreReadOnly
+from valuestore.errors import (
+    BadKey,
+    ConfigError,
+    NotARepository,
+    NotFound,
+    PayloadError,
+    StoreError,
+    StoreReadOnly,
+)
 from valuestore.hashing import Digest, get_algorithm, is_digest
 from valuestore.stores.base import open_store
 from valuestore.stores.content import ContentStore
@@ -89,10 +97,15 @@ class Repository:
 
         ``None`` means: ``VALUESTORE_REPOSITORY`` if set, else ``.valuestore/`` here or in the nearest
         parent, else made here. A location that is not named ``.valuestore`` and holds no repository gets
-        one inside it. Settings: see ``config.Settings``. Raises: ConfigError, DatabaseError, StoreReadOnly.
+        one inside it. Settings: see ``config.Settings``; a repository keeps the digest that it was made with.
+        Raises: ConfigError, DatabaseError, StoreReadOnly.
         """
         folder = find_folder(location)
-        return cls(folder, load_settings(folder, settings))
+        repository = cls(folder, load_settings(folder, settings))
+        if settings.get("digest") not in (None, repository.algorithm):
+            repository.close()
+            raise ConfigError("digest", f"{folder} exists, and keeps its {repository.algorithm}")
+        return repository
 
     def put(self, obj: object) -> ValueRef:
         """Keep a value; the ref's ``value_hash`` gives it back. Written soon, or at ``flush``.

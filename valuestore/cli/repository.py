@@ -70,8 +70,6 @@ def init(
     with Repository.open(location, digest=digest, payloads=setting) as repository:
         if setting:
             write_setting(repository.folder, "payloads", setting)
-        if digest not in (None, repository.algorithm):
-            raise ConfigError("digest", f"{repository.folder} exists, and keeps its {repository.algorithm}")
         print(f"{repository.folder}  digest {repository.algorithm}  id {repository.repository_id}")
 
 
