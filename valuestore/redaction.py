@@ -12,10 +12,11 @@ from collections.abc import Sequence
 HIDDEN = "***"
 
 _NAME = (
-    r"(?:[\w.-]*(?:passw(?:or)?d|passwd|passphrase|secret|token|credential|api[_-]?key|access[_-]?key"
-    r"|private[_-]?key|account[_-]?key|signature|authorization|session[_-]?key|cookie)[\w.-]*"
-    r"|(?:x-amz-|x-goog-)[\w-]+|pwd|sig|auth|pat|sas)"
+    r"(?:[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credentials?|(?:api|access|private|account|secret|"
+    r"session)[_-]?key|signature|authorization|cookie)\d*|(?:x-amz-|x-goog-)[\w-]+|pwd|sig|auth|pat|sas)"
 )
+"""Names whose values are secrets, by how they end: a ``token``, but not ``max_tokens`` or a ``tokenizer``."""
+
 _URL_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/?#'\"@:]*):[^\s/?#'\"]*@", re.I)
 _URL_USER_TOKEN = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#'\"@:]{20,}@", re.I)
 _ASSIGNED = re.compile(
@@ -23,7 +24,7 @@ _ASSIGNED = re.compile(
     r"(\"[^\"]*\"|'[^']*'|[^\s,;&'\")\]}]+)",
     re.I,
 )
-_BEARER = re.compile(r"\b(bearer|basic)\s+[\w~+/.=-]{8,}", re.I)
+_BEARER = re.compile(r"\b([Bb]earer|[Bb]asic)\s+(?=[\w~+/.=-]*[\dA-Z=])[\w~+/.=-]{8,}")
 _KNOWN = re.compile(
     r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # access key ids of AWS
     r"|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"

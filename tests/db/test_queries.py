@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -91,7 +91,7 @@ def test_jobs_are_found_by_what_people_remember(history, tmp_path_factory):
     assert tasks_of(jobs(value_type="valuestore.File", status="done")) == ["write"] * 3
     [parent] = jobs(task="report", execution_tag="n=1")
     assert len(jobs(parent=parent.job_id)) == 5
-    assert jobs(since=timedelta(hours=1), until=datetime.now(timezone.utc) + timedelta(1))
+    assert jobs(since=timedelta(hours=1), until=datetime.now(UTC) + timedelta(1))
     assert jobs(until=timedelta(hours=1)) == []
 
 
@@ -276,7 +276,8 @@ def test_an_execution_without_sign_of_life_reads_as_crashed(repository, history)
     table = "execution"
     with repository.database.write() as connection:
         connection.exec_driver_sql(
-            f"UPDATE {table} SET status = 'running', updated = started - 60000000, started = started - 60000000 "
+            f"UPDATE {table} SET status = 'running', updated = started - 60000000, "
+            "started = started - 60000000 "
             f"WHERE execution_id = '{newest.execution_id}'"
         )
     assert history.executions().first().status == "crashed"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
+from valuestore.hashing import NotPlain, encode_plain
 from valuestore.values.canonical import NODE
 from valuestore.values.preview import preview
 
@@ -44,12 +45,11 @@ def _changes(path: str, before: Any, after: Any, depth: int) -> Iterator[Change]
         kind: Literal["added", "removed"] = "added" if before is _MISSING else "removed"
         yield Change(path, kind, _text(before), _text(after))
         return
-    if type(before) is type(after) and before == after:
+    if _same(before, after):
         return
     pairs = _pairs(before, after) if depth < _DEEPEST else None
     if pairs is None:
-        if _differ(before, after):
-            yield Change(path, "changed", _text(before), _text(after))
+        yield Change(path, "changed", _text(before), _text(after))
         return
     for step, old, new in pairs:
         yield from _changes(path + step, old, new, depth + 1)
@@ -102,11 +102,13 @@ def _items(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _same(before: Any, after: Any) -> bool:
-    return type(before) is type(after) and bool(before == after)
-
-
-def _differ(before: Any, after: Any) -> bool:
-    return not (type(before) is type(after) and before == after)
+    """Equal in type, too, at any depth: ``[1]`` and ``[True]`` are two values."""
+    if type(before) is not type(after):
+        return False
+    try:
+        return encode_plain(before) == encode_plain(after)
+    except (NotPlain, RecursionError, ValueError):
+        return False
 
 
 def _is_node(form: Any) -> bool:
