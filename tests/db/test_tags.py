@@ -248,14 +248,17 @@ def test_no_secret_of_a_command_line_is_kept(words):
 
 @pytest.mark.parametrize(
     "text",
-    ["--count 3", "s3://bucket/key.csv", "f(key=1)", "basic arithmetic", "C:\\token", "a:b@c"]
-    + ["monkey=3", "max_tokens=5", "tokenizer=x"],
+    [
+        *("--count 3", "s3://bucket/key.csv", "f(key=1)", "basic arithmetic", "C:\\token", "a:b@c"),
+        *("monkey=3", "max_tokens=5", "tokenizer=x"),
+    ],
 )
 def test_what_is_no_secret_stays(text):
     assert redact(text) == text
 
 
 def test_no_secret_reaches_the_database(repository, monkeypatch):
+    words = ["prog", "--password", "canary-argv", "--db", "redis://u:canary-url@h/0"]
     monkeypatch.setattr(sys, "argv", words)
     with Scheduler(repository) as scheduler, pytest.raises(ValueError, match="cannot reach"):
         scheduler.run(leak("redis://user:canary-label@host/0"))

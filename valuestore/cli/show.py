@@ -157,7 +157,7 @@ def _facts(kind: str, record: dict[str, Any]) -> Iterator[tuple[str, object]]:
         "call": ("call_hash", "task", "task_hash", "args_hash", "value_hash", "result"),
         "task": ("task_hash", "task_name", "version", "source"),
         "value": ("value_hash", "type_name", "path", "codec", "size", "where", "payload_digest", "preview"),
-        "file": ("path", "kind", "contents"),
+        "file": ("path", "file_kind", "contents"),
         "tag": ("tag_id", "entity", "entity_id", "key", "value", "author", "created", "ended", "ended_by"),
     }
     labels = {f"{kind}_{ending}": kind for ending in ("id", "hash")}

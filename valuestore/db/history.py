@@ -50,7 +50,7 @@ _DESCRIPTIONS = {
     "value": "SELECT v.value_hash, v.type_name, v.codec, v.payload_digest, v.size, "
     "v.inline IS NOT NULL AS is_inline, v.preview, f.path FROM value v "
     "LEFT JOIN file f ON f.value_hash = v.value_hash WHERE v.value_hash = :id",
-    "file": "SELECT path, kind, count(*) AS contents FROM file WHERE path = :id GROUP BY path, kind",
+    "file": "SELECT path, kind AS file_kind, count(*) AS contents FROM file WHERE path = :id GROUP BY path, kind",
     "tag": "SELECT tag_id, entity, entity_id, key, value, author, created, ended, ended_by FROM tag "
     "WHERE tag_id = :id",
 }

@@ -1,0 +1,173 @@
+"""``log`` with filters, ``tag``, ``why``, ``diff`` and ``lineage``: tables, JSON, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli, Outcome
+
+
+@pytest.fixture
+def ran(cli: Cli) -> Cli:
+    """A repository with three executions, one of which failed."""
+    cli("run", "pipe.py", "squares", "--count", "3", "--tag", "project=a")
+    cli("run", "pipe.py", "write", "--path", "made.txt")
+    cli("run", "pipe.py", "divide", "--n", "3")
+    return cli
+
+
+def answer(done: Outcome) -> list:
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        ("executions", 3),
+        ("executions --status failed", 1),
+        ("executions --tag project=a", 1),
+        ("executions --tag project --status done", 1),
+        ("executions --label divide", 1),
+        ("executions --task square", 1),
+        ("executions --since 1h", 3),
+        ("executions --until 2020-01-01", 0),
+        ("executions --error division", 1),
+        ("executions --longer 1000", 0),
+        ("executions --file made.txt", 1),
+        ("jobs", 6),
+        ("jobs --task square", 3),
+        ("jobs --task pipe.*", 6),
+        ("jobs --execution ~2", 4),
+        ("jobs --arg 2", 1),
+        ("jobs --arg n=2", 1),
+        ("jobs --result 4", 1),
+        ("jobs --execution-tag project=a", 4),
+        ("jobs --status failed --status done", 6),
+        ("calls --type *.int", 3),
+        ("tasks", 4),
+        ("files --file made*", 2),
+        ("files --file nothing", 0),
+        ("values --type valuestore.File", 2),
+        ("tags --tag x", None),
+    ],
+)
+def test_log_counts_and_lists_what_meets_all_filters(ran: Cli, arguments: str, count: int | None) -> None:
+    words = arguments.split()
+    if count is None:
+        assert ran("log", *words).code == 2
+        return
+    assert ran("log", *words, "--count").out == f"{count}\n"
+    assert len(answer(ran("log", *words, "--json"))) == count
+    assert len(list(csv.reader(io.StringIO(ran("log", *words, "--csv").out)))) == count + 1
+    assert len(ran("log", *words).out.splitlines()) == count + 1
+
+
+def test_log_goes_on_where_a_page_ended(ran: Cli) -> None:
+    seen, more = [], []
+    while True:
+        done = ran("log", "jobs", "-n", "4", *more)
+        seen += [line.split()[0] for line in done.out.splitlines()[1:]]
+        if "--page " not in done.err:
+            break
+        more = ["--page", done.err.split("--page ")[1].strip()]
+    assert len(seen) == len(set(seen)) == 6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["nonsense", "--since yesterday", "jobs --status crashed", "jobs --order x", "jobs --page x", "--tag =1"],
+)
+def test_log_refuses_what_cannot_be_asked(ran: Cli, arguments: str) -> None:
+    done = ran("log", *arguments.split())
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+
+
+def test_tags_are_listed_changed_and_remembered(ran: Cli) -> None:
+    assert ran("tag", "add", "-", "stage=trial", "n=3", "--author", "ada").code == 0
+    assert ran("tag", "update", "-", "stage=final").code == 0
+    listed = {tag["key"]: tag["value"] for tag in answer(ran("tag", "list", "-", "--json"))}
+    assert (listed["stage"], listed["n"]) == ("final", 3)
+    assert "stage=final" in ran("show", "-").out or '"final"' in ran("show", "-").out
+    assert "stage=final" in ran("tag", "list", "--key", "sta*").out
+    history = [tag for tag in answer(ran("tag", "history", "-", "--json")) if tag["key"] == "stage"]
+    assert [(tag["value"], tag["ended"] is None) for tag in history] == [("trial", False), ("final", True)]
+    assert history[0]["author"] == "ada"
+    assert "trial" in ran("tag", "history", "-").out
+    assert ran("tag", "rm", "-", "stage=other").code == 1
+    assert ran("tag", "rm", "-", "stage", "n=3").out == "2 removed\n"
+    assert ran("tag", "list", "-", "--key", "stage").out == "no tags\n"
+
+
+@pytest.mark.parametrize("arguments", ["add -", "update -", "rm -", "add - =1", "add - key", "rm - =1"])
+def test_a_tag_command_that_names_nothing_is_a_usage_error(ran: Cli, arguments: str) -> None:
+    before = ran("tag", "list", "--json").out
+    assert ran("tag", *arguments.split()).code == 2
+    assert ran("tag", "list", "--json").out == before
+
+
+def test_records_that_are_not_there_exit_1(ran: Cli) -> None:
+    for command in ("show", "why", "lineage", "diff"):
+        done = ran(command, "deadbeefdeadbeef")
+        assert (done.code, done.out) == (1, ""), command
+        assert done.err.count("\n") == 1
+    assert ran("tag", "add", "deadbeefdeadbeef", "a=1").code == 1
+
+
+def test_why_names_the_argument(ran: Cli) -> None:
+    ran("run", "pipe.py", "squares", "--count", "4")
+    [job] = answer(ran("log", "jobs", "--task", "squares", "-n", "1", "--json"))
+    found = answer(ran("why", job["job_id"], "--json"))
+    assert [(reason["kind"], reason["subject"]) for reason in found["reasons"]] == [("argument", "count")]
+    assert "value: 3 -> 4" in ran("why", job["job_id"]).out
+
+
+def test_diff_tells_what_was_added_and_exits_1(ran: Cli) -> None:
+    ran("run", "pipe.py", "squares", "--count", "4")
+    done = ran("diff", "~3", "-", "--json")
+    assert done.code == 1
+    assert [job["result"] for job in json.loads(done.out)["added"]] == ["9"]
+    assert "added" in ran("diff", "~3").out
+    assert ran("diff", "-", "-").code == 0
+
+
+def test_lineage_is_a_tree_json_or_events(ran: Cli) -> None:
+    tree = ran("lineage", "made.txt").out
+    assert "pipe.write = made.txt" in tree
+    assert answer(ran("lineage", "made.txt", "--json"))["files"] == ["made.txt"]
+    events = [json.loads(line) for line in ran("lineage", "made.txt", "--openlineage").out.splitlines()]
+    assert [event["eventType"] for event in events] == ["START", "COMPLETE"]
+    square = answer(ran("log", "jobs", "--task", "square", "-n", "1", "--json"))[0]["job_id"]
+    assert "called by: pipe.squares" in ran("lineage", square, "--down").out
+    assert ran("lineage", "made.txt", "--json", "--openlineage").code == 2
+    assert "path of pipe.write" in ran("lineage", "--down", "made.txt").out
+
+
+def test_show_knows_files_tasks_and_tags(ran: Cli) -> None:
+    assert "made by" in ran("show", "made.txt").out
+    assert answer(ran("show", "made.txt", "--json"))["kind"] == "file"
+    assert 'return f"hello' not in ran("show", "pipe.square").out
+    assert "return n * n" in ran("show", "pipe.square").out
+    [tag, *_] = answer(ran("log", "tags", "--json"))
+    assert answer(ran("show", tag["tag_id"], "--json"))["key"] == tag["key"]
+
+
+def test_hostile_text_is_shown_escaped(ran: Cli, here: Path) -> None:
+    hostile = "[red]\x1b]0;title\x07\u202e"
+    ran("run", "pipe.py", "greet", "--name", hostile, "--tag", f"note={hostile}")
+    [job] = answer(ran("log", "jobs", "-n", "1", "--json"))
+    for command in (
+        ("log", "jobs"),
+        ("log", "tags"),
+        ("tag", "list"),
+        ("why", job["job_id"]),
+        ("lineage", job["job_id"]),
+    ):
+        done = ran(*command)
+        assert all(char.isprintable() or char in "\n\t" for char in done.out), command
