@@ -171,7 +171,7 @@ def test_capture_is_one_of_three():
 
 
 LARGE = """
-import resource, sys
+from tests.memory import peak_kibibytes
 from tests.scheduler.test_capture import MEBIBYTE
 from valuestore import File, Scheduler, task
 @task(version="1", capture=True, name="large", namespace="tests")
@@ -183,10 +183,9 @@ def large(path):
     return made
 with Scheduler("repository") as scheduler:
     scheduler.run(large("large"))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     File("large").remove()
     assert scheduler.run(large("large")).size == 256 << 20
-    print(scheduler.execution.counts.done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(scheduler.execution.counts.done, peak_kibibytes())
 """
 
 

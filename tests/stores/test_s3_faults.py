@@ -314,19 +314,20 @@ def test_a_forked_child_goes_on(s3_server, s3_bucket):
 
 def test_a_long_stream_passes_through_little_memory(s3_server, s3_bucket):
     code = """
-        import resource, sys
+        import sys
+        from tests.memory import peak_kibibytes
         from valuestore.stores import open_store
         store = open_store(sys.argv[1])
         store.put("small", bytes(1 << 20))
         with store.open("small") as stream:
             stream.read()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_kibibytes()
         store.put("k", (bytes(1 << 20) for _ in range(300)))
         size = 0
         with store.open("k") as stream:
             while piece := stream.read(1 << 20):
                 size += len(piece)
         assert size == 300 << 20
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before >> 10)
+        print(peak_kibibytes() - before >> 10)
         """
     assert int(run(code, f"s3://{s3_bucket}?endpoint_url={s3_server.url}")) < 96

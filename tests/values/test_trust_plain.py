@@ -92,15 +92,16 @@ def test_forged_data_is_refused_with_either_expression(monkeypatch, wide):
 
 def test_forged_lengths_take_no_memory():
     code = (
-        "import resource\nfrom tests.values.test_trust_plain import FORGED, decode_plain, DecodeError\n"
+        "import resource\nfrom tests.memory import peak_kibibytes\n"
+        "from tests.values.test_trust_plain import FORGED, decode_plain, DecodeError\n"
         "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (held + (256 << 20),) * 2)\n"
         "for name, data in FORGED.items():\n"
-        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "    before = peak_kibibytes()\n"
         "    try: decode_plain(data); print('loaded', name)\n"
         "    except DecodeError as error:\n"
         "        if 'MemoryError' in str(error): print('allocated', name)\n"
-        "    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024\n"
+        "    grown = (peak_kibibytes() - before) * 1024\n"
         "    if grown > 100 * len(data) + (16 << 20): print('grew', name, grown)\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from valuestore.errors import BadReference, ConfigError, NotFound, StoreUnavailable, TooLarge
@@ -105,13 +107,15 @@ def test_schemes_have_configurations_of_their_own(tmp_path):
         }
     )
     assert isinstance(store, Routed)
-    for key in ("k", "each://a/k", "one://a/k", "one://b/k"):
+    taken, free = uuid.uuid4().hex, uuid.uuid4().hex  # memory is that of the process, other tests included
+    for key in ("k", f"each://{taken}/k", "one://a/k", "one://b/k"):
         store.put(key, key.encode())
     assert (tmp_path / "default" / "k").read_bytes() == b"k"
     assert store.get("one://a/k") == (tmp_path / "one" / "k").read_bytes() == b"one://b/k"
     assert store.base == f"file://{tmp_path}/default"
     assert store.get(f"{store.base}/k") == b"k"
-    assert not store.exists("each://b/k")
+    assert store.exists(f"each://{taken}/k")
+    assert not store.exists(f"each://{free}/k")
 
 
 def test_containers_are_loaded_dynamically_unless_told_otherwise():
