@@ -9,7 +9,6 @@ called ``run``; bodies run in executors.
 from __future__ import annotations
 
 import queue
-import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
@@ -17,17 +16,16 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from valuestore.db import jobs as rows
-from valuestore.db.tags import tag_rows
-from valuestore.errors import NotHashableError, PayloadError, StoreError, TaskError, ValuestoreWarning
+from valuestore.errors import NotHashableError, PayloadError, StoreError, TaskError
 from valuestore.executors.worker import Outcome, run_body
 from valuestore.repository import Repository
 from valuestore.scheduler.cache import Cache, Lost
 from valuestore.scheduler.execution import Execution
 from valuestore.scheduler.externals import externals_in
-from valuestore.scheduler.failure import describe_error
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result
 from valuestore.scheduler.positions import call_positions
+from valuestore.scheduler.recording import Recording
 from valuestore.scheduler.tagging import Tagging
 from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
 from valuestore.tasks.tag import tags_kept_by
@@ -53,12 +51,11 @@ class Run:
         self.archive = repository.archive
         self.recorder = repository.recorder
         self.executor_of = executor_of
-        self.execution = execution
         self.counts = execution.counts
         self.tagging = Tagging(repository, execution, tags)
         self.handles = Handles(repository)
         self.cache = Cache(repository.archive, repository.lookup, self.handles)
-        self.algorithm = repository.algorithm
+        self.recording = Recording(repository, execution, self.cache)
         self.jobs: dict[int, Job] = {}
         self.kept: list[Call] = []
         self.first: dict[str, Job] = {}
@@ -66,8 +63,6 @@ class Run:
         self.reducible: deque[Job] = deque()
         self.outcomes: queue.SimpleQueue[tuple[Job, Future[Outcome]]] = queue.SimpleQueue()
         self.running: dict[Future[Outcome], Job] = {}
-        self.known_tasks: set[int] = set()
-        self.warned: set[str] = set()
 
     def value_of(self, expression: Any) -> Any:
         """The value of ``expression``. Raises: what a task raises; ValuestoreError.
@@ -75,7 +70,7 @@ class Run:
         Whatever happens, what finished before is recorded.
         """
         self.tagging.begin()
-        self.recorder.record_execution(self.execution.row())
+        self.recording.begin()
         try:
             with journal_kept_by(self.handles), tags_kept_by(self.tagging.keep):
                 value = self._loop(expression)
@@ -113,11 +108,8 @@ class Run:
     def _close(self, status: str) -> None:
         for future in self.running:
             future.cancel()
-        self.execution.status = status
-        self.execution.ended = rows.now()
-        self.counts.running = self.counts.waiting = 0
+        self.recording.end(status)
         self.tagging.end()
-        self.recorder.record_execution(self.execution.row())
         self.handles.flush()
         self.recorder.flush()
 
@@ -197,7 +189,7 @@ class Run:
         """Whether the cache is to be asked: not for a call that this run has met already."""
         try:
             job.task_hash = self.cache.task_hash(job.task)
-            self._record_task(job)
+            self.recording.task(job)
             self.tagging.job_id = job.parent.job_id if job.parent else None
             self.cache.identify(job, self._job_of)
         except Lost as lost:
@@ -230,7 +222,7 @@ class Run:
         except PayloadError as error:
             self._fail(job, error)
         watched = [values[argument.name] for argument in job.arguments if argument.may_go_stale]
-        self._record_arguments(job)
+        self.recording.arguments(job)
         args, kwargs = job.task.call_arguments(values)
         job.status = "running"
         self.counts.waiting -= 1
@@ -242,23 +234,6 @@ class Run:
         )
         self.running[future] = job
         future.add_done_callback(lambda done: self.outcomes.put((job, done)))
-
-    def _record_arguments(self, job: Job) -> None:
-        try:
-            refs = {argument.name: self.cache.stored(argument) for argument in job.arguments}
-        except StoreError as error:
-            self._warn_not_cached(job, f"its arguments cannot be stored: {error}")
-        else:
-            self.recorder.record_arguments(job.args_hash, refs)
-
-    def _record_task(self, job: Job, *, identified: bool = True) -> None:
-        if id(job.task) in self.known_tasks:
-            return
-        self.known_tasks.add(id(job.task))
-        task = job.task
-        row = rows.TaskRow(job.task_hash, task.name, task.version, task.source)
-        self.recorder.record_task(row, self.cache.dependencies(task) if identified else ())
-        self.recorder.record_tags(tag_rows("task", job.task_hash, task.tags))
 
     # --- ran ---------------------------------------------------------------------------------
 
@@ -282,7 +257,7 @@ class Run:
         job.started = outcome.started
         self.handles.leave(job, outcome)
         if outcome.ref is None:
-            self._warn_not_cached(job, outcome.refused)
+            self.recording.warn_not_cached(job, outcome.refused)
         elif job.task.cache:
             job.evaluated = outcome.ref
         self._step(job, _result(outcome.value, outcome.ref), "done", outcome.ended)
@@ -295,9 +270,7 @@ class Run:
             self._finish(job, result, ended)
             return
         job.step = result.value
-        if job.evaluated is not None:
-            self.recorder.record_evaluation(job.eval_hash, job.evaluated)
-            job.evaluated = None
+        self.recording.step(job)
         for child in self._schedule(job.step, job):
             self._await(job, child)
         if not job.needed:
@@ -319,22 +292,13 @@ class Run:
             ref = self.archive.pack(value)
         except (NotHashableError, StoreError) as error:
             ref = None
-            self._warn_not_cached(job, str(error))
+            self.recording.warn_not_cached(job, str(error))
         self._finish(job, _result(value, ref), rows.now())
 
     # --- finished ----------------------------------------------------------------------------
 
     def _finish(self, job: Job, result: Result, ended: int) -> None:
-        job.result = result
-        job.gather(result, self.algorithm)
-        call = job.call_row(result.ref, self.algorithm)
-        evaluation = (job.eval_hash, job.evaluated) if job.evaluated is not None else None
-        is_known = job.status == "cached" and not job.children
-        self.recorder.record_job(
-            job.row(self.execution.execution_id, ended), call, None if is_known else result.ref, evaluation
-        )
-        self._count(job)
-        job.arguments, job.sources, job.evaluated = [], (), None
+        self.recording.finished(job, result, ended)
         if result.ref is not None and result.ref.inline is None and not job.forced:
             result.value = UNLOADED  # large results are kept in the store, not in memory
         twins, job.twins = job.twins, []
@@ -343,11 +307,7 @@ class Run:
         self._notify(job)
 
     def _finish_twin(self, twin: Job, first: Job) -> None:
-        """An equal call of the same run: it shares the result and is recorded as cached."""
-        self.counts.waiting -= 1
-        twin.share(first)
-        self.recorder.record_job(twin.row(self.execution.execution_id, rows.now()), None)
-        self._count(twin)
+        self.recording.shared(twin, first)
         self._notify(twin)
 
     def _notify(self, job: Job) -> None:
@@ -357,35 +317,11 @@ class Run:
             if not waiter.needed:
                 (self.ready if waiter.step is NO_STEP else self.reducible).append(waiter)
 
-    def _count(self, job: Job) -> None:
-        if job.status == "done":
-            self.counts.done += 1
-        else:
-            self.counts.cached += 1
-
-    def _warn_not_cached(self, job: Job, reason: str) -> None:
-        if job.task.name not in self.warned:
-            self.warned.add(job.task.name)
-            warnings.warn(
-                f"the result of {job.task.name} is not cached: {reason}", ValuestoreWarning, stacklevel=2
-            )
-
     # --- failed ------------------------------------------------------------------------------
 
     def _fail(self, job: Job, error: BaseException) -> NoReturn:
         """Record the failure and raise the error as it is."""
-        if not job.task_hash:  # the task itself has no identity
-            job.task_hash = self.archive.registry.hash(["task", job.task.name, "unidentified"])
-            self._record_task(job, identified=False)
-        message, described = describe_error(error)
-        trace: str | None = described
-        failed: Job | None = job
-        run_id = self.execution.execution_id
-        while failed is not None:
-            failed.status = "failed"
-            self.recorder.record_job(failed.row(run_id, rows.now(), message, trace), None)
-            self.counts.failed += 1
-            failed, trace = failed.parent, None
+        self.recording.failed(job, error)
         with suppress(Exception):  # an exception may refuse to be added to
             error.add_note(
                 f"in task {job.task.name}, job {job.job_id}; `valuestore show {job.job_id}` has more"
@@ -414,7 +350,8 @@ class Run:
         outcome = future.result()
         self.handles.leave(job, outcome)
         if outcome.ref is not None and job.task.cache:
-            self.recorder.record_evaluation(job.eval_hash, outcome.ref)
+            job.evaluated = outcome.ref
+            self.recording.step(job)
             if next(expressions_in(outcome.value), None) is None:
                 job.status, job.started = "done", outcome.started
                 self._finish(job, _result(outcome.value, outcome.ref), outcome.ended)
