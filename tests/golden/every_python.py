@@ -40,7 +40,16 @@ def run_on(python: str, name: str) -> str:
     steps = [
         [uv, "venv", "--quiet", "--allow-existing", "--python", python, str(environment)],
         [uv, "pip", "install", "--quiet", "--python", inner, "--editable", str(ROOT), *NEEDED],
-        [inner, "-m", "pytest", "-q", "--noconftest", "-W", "default", *(f"tests/values/{test}" for test in TESTS)],
+        [
+            inner,
+            "-m",
+            "pytest",
+            "-q",
+            "--noconftest",
+            "-W",
+            "default",
+            *(f"tests/values/{test}" for test in TESTS),
+        ],
     ]
     for step, outcome in zip(steps, ("no environment", "no packages", "FAILED"), strict=True):
         if subprocess.run(step, cwd=ROOT, check=False).returncode:
