@@ -193,3 +193,19 @@ def test_json_and_openlineage_have_their_documented_shape(made):
     runs = [event["run"]["runId"] for event in events]
     assert all(runs.count(run) == 2 for run in runs)
     assert any(each["namespace"] == "file" for event in events for each in event["outputs"])
+
+
+def test_a_file_is_given_as_itself_by_any_spelling_or_as_one_content(made, tmp_path):
+    history = made.history
+    record = next(file for file in history.files() if file.path.endswith("0.txt"))
+    for given in (
+        record,
+        File(record.path),
+        record.path,
+        f"{tmp_path}/./data/../data/0.txt",
+        tmp_path / "data/0.txt",
+    ):
+        assert set(tasks(history.downstream(given))) == {"read", "join", "report"}
+        assert tasks(history.upstream(given)) == ["write"]
+    made.tags.add(record, seen=True)
+    assert history.files().where(tag="seen").one() == record

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from valuestore.db.engine import Database
-from valuestore.db.names import Named, Names
+from valuestore.db.names import Name, Names
 
 MOST_JOBS = 200_000
 
@@ -74,7 +74,7 @@ class Comparer:
         self.database = database
         self._names = Names(database)
 
-    def compare(self, before: str | Named, after: str | Named) -> Comparison:
+    def compare(self, before: Name, after: Name) -> Comparison:
         """Two executions. Raises: RecordNotFound; AmbiguousId."""
         ids = [self._names.find_one(each, ("execution",)).record_id for each in (before, after)]
         with self.database.read() as connection:

@@ -15,7 +15,7 @@ from valuestore.db import schema
 from valuestore.db.compare import Comparer, Comparison
 from valuestore.db.engine import Database
 from valuestore.db.lineage import DEPTH, ROWS, Lineage, LineageFinder
-from valuestore.db.names import Found, Named, Names
+from valuestore.db.names import Found, Name, Named, Names
 from valuestore.db.queries import CallQuery, ExecutionQuery, JobQuery
 from valuestore.db.query import Context, Query
 from valuestore.db.record_queries import FileQuery, TagQuery, TaskQuery, ValueQuery
@@ -50,7 +50,8 @@ _DESCRIPTIONS = {
     "value": "SELECT v.value_hash, v.type_name, v.codec, v.payload_digest, v.size, "
     "v.inline IS NOT NULL AS is_inline, v.preview, f.path FROM value v "
     "LEFT JOIN file f ON f.value_hash = v.value_hash WHERE v.value_hash = :id",
-    "file": "SELECT path, kind AS file_kind, count(*) AS contents FROM file WHERE path = :id GROUP BY path, kind",
+    "file": "SELECT path, kind AS file_kind, count(*) AS contents FROM file "
+    "WHERE path = :id GROUP BY path, kind",
     "tag": "SELECT tag_id, entity, entity_id, key, value, author, created, ended, ended_by FROM tag "
     "WHERE tag_id = :id",
 }
@@ -110,7 +111,7 @@ class History:
         self._context.before()
         return self._names.find(prefix, limit)
 
-    def find_one(self, name: str | Named) -> Found:
+    def find_one(self, name: Name) -> Found:
         """The record that is meant by an id's beginning, ``-``, ``~2``, a file's path, or a task's name.
 
         Raises: RecordNotFound; AmbiguousId, which lists the matches.
@@ -118,7 +119,7 @@ class History:
         self._context.before()
         return self._names.find_one(name)
 
-    def record(self, name: str | Named) -> Record:
+    def record(self, name: Name) -> Record:
         """The record that is meant, of a file the one with the first hash. Raises: as ``find_one``."""
         found = self.find_one(name)
         query = _QUERIES[found.kind](self._context)
@@ -126,7 +127,7 @@ class History:
         return cast(Record, query._filtered(by).limit(1).one())
 
     def upstream(
-        self, record: str | Named, *, depth: int = DEPTH, rows: int = ROWS, cursor: str | None = None
+        self, record: Name, *, depth: int = DEPTH, rows: int = ROWS, cursor: str | None = None
     ) -> Lineage:
         """What made a value, file, call's result or job's result, and from what, across executions.
 
@@ -137,18 +138,18 @@ class History:
         return self._lineage.find("upstream", record, depth=depth, rows=rows, cursor=cursor)
 
     def downstream(
-        self, record: str | Named, *, depth: int = DEPTH, rows: int = ROWS, cursor: str | None = None
+        self, record: Name, *, depth: int = DEPTH, rows: int = ROWS, cursor: str | None = None
     ) -> Lineage:
         """What used it, and what was made from that; as ``upstream``."""
         self._context.before()
         return self._lineage.find("downstream", record, depth=depth, rows=rows, cursor=cursor)
 
-    def why(self, job: str | Named) -> Explanation:
+    def why(self, job: Name) -> Explanation:
         """For what reason a job ran instead of being answered from the cache. Raises: as ``find_one``."""
         self._context.before()
         return self._why.explain(job)
 
-    def diff(self, before: str | Named, after: str | Named) -> Comparison:
+    def diff(self, before: Name, after: Name) -> Comparison:
         """What sets two executions apart: calls added, removed, changed, run again; results that differ."""
         self._context.before()
         return Comparer(self.database).compare(before, after)

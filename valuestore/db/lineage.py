@@ -20,7 +20,7 @@ from sqlalchemy import String, TextClause, bindparam, text
 
 from valuestore.db import schema
 from valuestore.db.engine import Database
-from valuestore.db.names import Found, Named, Names
+from valuestore.db.names import Found, Name, Names
 from valuestore.errors import QueryError, RecordNotFound
 
 DEPTH = 20
@@ -108,7 +108,7 @@ class LineageFinder:
     def find(
         self,
         direction: Direction,
-        record: str | Named,
+        record: Name,
         *,
         depth: int = DEPTH,
         rows: int = ROWS,

@@ -6,6 +6,7 @@ path of a file; the name of a task, which means its newest version.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -46,6 +47,10 @@ class Named(Protocol):
         """Its whole id."""
 
 
+Name = str | os.PathLike[str] | Named
+"""What a record may be given as: an id's beginning, ``-``, ``~2``, a path, a task's name, or itself."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A record that a name stands for: its kind (execution, job, call, task, value, file, tag), whole id."""
@@ -69,8 +74,10 @@ class Names:
             rows = connection.execute(_BY_PREFIX, parameters)
             return [Found(row.kind, row.record_id) for row in rows if row.kind in kinds]
 
-    def find_one(self, name: str | Named, kinds: Sequence[str] = (*KINDS, "file")) -> Found:
+    def find_one(self, name: Name, kinds: Sequence[str] = (*KINDS, "file")) -> Found:
         """The one record that is meant. Raises: RecordNotFound; AmbiguousId, listing the first matches."""
+        if isinstance(name, os.PathLike):
+            name = os.fspath(name)
         if not isinstance(name, str):
             return _given(name, kinds)
         wanted = " or ".join(kinds) if len(kinds) < len(KINDS) else "record"
@@ -106,8 +113,9 @@ class Names:
 
     def _by_path_or_task(self, name: str) -> list[Found]:
         text = clean_text(name)
+        normal = text if "://" in text or not text else os.path.normpath(text)
         with self.database.read() as connection:
-            rows = connection.execute(_BY_PATH_OR_TASK, {"name": text})
+            rows = connection.execute(_BY_PATH_OR_TASK, {"name": text, "normal": normal})
             return [Found(row.kind, row.record_id) for row in rows]
 
 
@@ -118,7 +126,7 @@ def is_prefix(text: str) -> bool:
 
 def _given(record: Named, kinds: Sequence[str]) -> Found:
     kind = getattr(record, "kind", None)
-    if kind is None and hasattr(record, "value_hash"):
+    if kind in (None, "file") and hasattr(record, "value_hash"):  # of a file, this content
         return Found("value", record.value_hash)
     if kind not in kinds:
         raise RecordNotFound(repr(record)[:100], " or ".join(kinds))
@@ -150,7 +158,7 @@ _NEWEST = (
 def _path_or_task() -> Any:
     path = (
         select(literal_column("'file'").label("kind"), schema.file.c.path.label("record_id"))
-        .where(schema.file.c.path == bindparam("name"))
+        .where(schema.file.c.path.in_([bindparam("name"), bindparam("normal")]))
         .limit(1)
         .subquery()
     )

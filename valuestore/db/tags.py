@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, or_, select, text
 from valuestore.db import schema
 from valuestore.db.engine import Database
 from valuestore.db.jobs import clean_text, new_id, now
-from valuestore.db.names import Named, Names
+from valuestore.db.names import Name, Names
 from valuestore.db.records import TagRecord, tag_record
 from valuestore.errors import RecordNotFound, TagError
 from valuestore.hashing import hash_bytes
@@ -147,7 +147,7 @@ class Tags:
 
     def add(
         self,
-        record: str | Named,
+        record: Name,
         tags: Mapping[str, Any] | None = None,
         *,
         author: str | None = None,
@@ -159,14 +159,17 @@ class Tags:
         """
         entity, entity_id = self._entity(record)
         rows = tag_rows(entity, entity_id, _some(tags, more), author or current_author())
-        with self.database.write() as connection:
+
+        def work(connection: Connection) -> list[TagRecord]:
             self._lock(connection, entity_id)
             self._insert(connection, rows)
             return self._current(connection, entity, entity_id)
 
+        return self.database.transact(work)
+
     def update(
         self,
-        record: str | Named,
+        record: Name,
         tags: Mapping[str, Any] | None = None,
         *,
         author: str | None = None,
@@ -176,7 +179,8 @@ class Tags:
         entity, entity_id = self._entity(record)
         author = author or current_author()
         rows = tag_rows(entity, entity_id, _some(tags, more), author)
-        with self.database.write() as connection:
+
+        def work(connection: Connection) -> list[TagRecord]:
             self._lock(connection, entity_id)
             for row in rows:
                 stays = schema.tag.c.value_digest == row.value_digest
@@ -184,9 +188,11 @@ class Tags:
             self._insert(connection, rows)
             return self._current(connection, entity, entity_id)
 
+        return self.database.transact(work)
+
     def remove(
         self,
-        record: str | Named,
+        record: Name,
         *keys: str,
         tags: Mapping[str, Any] | None = None,
         author: str | None = None,
@@ -202,28 +208,31 @@ class Tags:
             conditions.append(and_(schema.tag.c.key == tag_key(key), schema.tag.c.value_digest == digest))
         if not conditions:
             raise TagError("", "name the keys to remove: nothing named does not mean all")
-        with self.database.write() as connection:
+
+        def work(connection: Connection) -> int:
             self._lock(connection, entity_id)
             return self._end(connection, entity, entity_id, conditions, author or current_author())
 
-    def get(self, record: str | Named) -> dict[str, Any]:
+        return self.database.transact(work)
+
+    def get(self, record: Name) -> dict[str, Any]:
         """The current tags; of a key with several values, the newest. ``all`` has them."""
         return {tag.key: tag.value for tag in self.all(record)}
 
-    def all(self, record: str | Named) -> list[TagRecord]:
+    def all(self, record: Name) -> list[TagRecord]:
         """The current tags, oldest first."""
         entity, entity_id = self._entity(record)
         with self.database.read() as connection:
             return self._current(connection, entity, entity_id)
 
-    def history(self, record: str | Named) -> list[TagRecord]:
+    def history(self, record: Name) -> list[TagRecord]:
         """Every tag it ever had, oldest first, each with the author and time of its start and its end."""
         entity, entity_id = self._entity(record)
         statement = select(schema.tag).where(*_of(entity, entity_id)).order_by(schema.tag.c.tag_id)
         with self.database.read() as connection:
             return [tag_record(row) for row in connection.execute(statement)]
 
-    def _entity(self, record: str | Named) -> tuple[str, str]:
+    def _entity(self, record: Name) -> tuple[str, str]:
         self._before()
         found = self._names.find_one(record)
         if found.kind not in ENTITIES:

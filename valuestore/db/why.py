@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from valuestore.db.engine import Database
 from valuestore.db.jobs import eval_hash
-from valuestore.db.names import Named, Names
+from valuestore.db.names import Name, Names
 from valuestore.errors import RecordNotFound
 from valuestore.hashing import ALGORITHMS, Digest
 from valuestore.values.difference import Change, difference
@@ -120,7 +120,7 @@ class WhyFinder:
         self.forms = forms
         self._names = Names(database)
 
-    def explain(self, job: str | Named) -> Explanation:
+    def explain(self, job: Name) -> Explanation:
         """Why a job ran. Raises: RecordNotFound; AmbiguousId."""
         found = self._names.find_one(job, ("job",))
         with self.database.read() as connection:

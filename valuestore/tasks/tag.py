@@ -34,7 +34,7 @@ def tag(
     """The value, which is labelled when the pipeline gets it: ``return tag(model, stage="trial")``.
 
     ``tags`` takes keys that are no names. ``job_tags`` label the job whose body returned the expression,
-    ``execution_tags`` the run. Values of tags are JSON, and known by now: no results of calls.
+    ``execution_tags`` the run. Values of tags are JSON, or calls that give such.
     """
     return cast(R, Operation("tag", (value, {**(tags or {}), **more}, job_tags or {}, execution_tags or {})))
 
