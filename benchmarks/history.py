@@ -119,7 +119,8 @@ def counted(repository: Repository) -> Iterator[list[str]]:
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
+        if not statement.startswith("BEGIN"):
+            statements.append(statement)
 
     engine = repository.database._engine
     event.listen(engine, "before_cursor_execute", note)

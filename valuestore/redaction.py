@@ -17,8 +17,8 @@ _NAME = (
 )
 """Names whose values are secrets, by how they end: a ``token``, but not ``max_tokens`` or a ``tokenizer``."""
 
-_URL_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/?#'\"@:]*):[^\s/?#'\"]*@", re.I)
-_URL_USER_TOKEN = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#'\"@:]{20,}@", re.I)
+_URL_PASSWORD = re.compile(r"((?<![a-z0-9])[a-z][a-z0-9+.-]{0,30}://[^\s/?#'\"@:]*):[^\s/?#'\"]*@", re.I)
+_URL_USER_TOKEN = re.compile(r"((?<![a-z0-9])[a-z][a-z0-9+.-]{0,30}://)[^\s/?#'\"@:]{20,}@", re.I)
 _ASSIGNED = re.compile(
     rf"(?<![\w.-])({_NAME}[\"']?\s*(?:=|:(?!//))\s*)((?:bearer|basic|token)\s+)?"
     r"(\"[^\"]*\"|'[^']*'|[^\s,;&'\")\]}]+)",

@@ -14,9 +14,10 @@ from sqlalchemy import func, literal, select, text, union_all
 from valuestore.db import schema
 from valuestore.db.compare import Comparer, Comparison
 from valuestore.db.engine import Database
+from valuestore.db.execution_queries import ExecutionQuery
 from valuestore.db.lineage import DEPTH, ROWS, Lineage, LineageFinder
 from valuestore.db.names import Found, Name, Named, Names
-from valuestore.db.queries import CallQuery, ExecutionQuery, JobQuery
+from valuestore.db.queries import CallQuery, JobQuery
 from valuestore.db.query import Context, Query
 from valuestore.db.record_queries import FileQuery, TagQuery, TaskQuery, ValueQuery
 from valuestore.db.records import Record
