@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -121,7 +122,12 @@ class Repository:
 
         Raises: NotFound, PayloadMissing, PayloadCorrupt, DecodeError, UntrustedPayload.
         """
-        return self.archive.unpack(self.find_value(value_hash), copy=copy)
+        ref = self.find_value(value_hash)
+        try:
+            return self.archive.unpack(ref, copy=copy)
+        except PayloadError:
+            self.recorder.forget(ref.value_hash)
+            raise
 
     def find_value(self, value_hash: str) -> ValueRef:
         """What is known of a value, without loading it. Raises: NotFound; BadKey if that is no digest."""
@@ -214,8 +220,7 @@ def _form(lookup: Lookup, archive: Archive, value_hash: str) -> Any:
 
 def _release(recorder: Recorder, database: Database, payloads: ContentStore) -> None:
     """What closing means; knows no repository, so that it can run after one is gone, or at exit."""
-    try:
-        recorder.close()
-    finally:
-        database.close()
-        payloads.close()
+    with ExitStack() as stack:  # the others, too, if one cannot be closed
+        stack.callback(payloads.close)
+        stack.callback(database.close)
+        stack.callback(recorder.close)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 
 import pytest
@@ -18,6 +21,8 @@ from sqlalchemy import text
 
 from valuestore import Repository
 from valuestore.config import Settings, database_password, load_settings
+from valuestore.db import deadline
+from valuestore.db.deadline import Watchdog
 from valuestore.db.engine import Database
 from valuestore.db.failure import is_transient
 from valuestore.errors import (
@@ -335,10 +340,50 @@ def test_password_is_in_no_message_and_no_row(tmp_path, postgres_url, monkeypatc
         assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
 
 
-@pytest.mark.parametrize("url", ["mysql://host/db", "nonsense", "postgresql://host/db?password=x"])
-def test_url_of_no_database_of_ours_is_refused(url):
-    with pytest.raises(ConfigError, match="database"):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me:s3cret@host/db",
+        "s3cret",
+        "postgresql://host/db?password=s3cret",
+        "postgresql://host/db?sslpassword=s3cret",
+        "postgresql://me@host:s3cret/db",
+    ],
+)
+def test_url_of_no_database_of_ours_is_refused_and_not_shown(url):
+    with pytest.raises(ConfigError, match="database") as caught:
         Database(url)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_child_of_a_fork_hangs_up_on_none_of_its_parents_connections():
+    here, there = socket.socketpair()
+    watchdog = Watchdog(0.02)
+    with here, there:
+        watchdog._thread = threading.current_thread()  # the parent's is slow to notice
+        watchdog.arm(here)
+        child = os.fork()
+        if not child:
+            mine, _other = socket.socketpair()
+            watchdog.arm(mine)
+            time.sleep(0.2)
+            os._exit(0 if mine.recv(1) == b"" else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        there.send(b"x")
+        assert here.recv(1) == b"x"
+
+
+def test_connection_armed_while_the_watcher_is_ending_is_watched(monkeypatch):
+    monkeypatch.setattr(deadline, "_IDLE_SECONDS", 0.0)
+    watchdog = Watchdog(0.02)
+    for _ in range(20):
+        here, there = socket.socketpair()
+        with here, there:
+            there.settimeout(20)
+            watchdog.arm(here)
+            assert there.recv(1) == b""
+        time.sleep(random.uniform(0, 0.01))
 
 
 def test_errors_survive_pickling():

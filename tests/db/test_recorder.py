@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from valuestore import File, Repository, Scheduler
 from valuestore.db import heartbeat
 from valuestore.db import recorder as recorder_module
 from valuestore.db.jobs import CallRow, JobRow, TaskRow, call_hash, new_id, now
-from valuestore.errors import DatabaseBusy, NotFound, StoreClosed
+from valuestore.errors import DatabaseBusy, NotFound, StoreClosed, ValuestoreWarning
 from valuestore.scheduler.execution import Execution
 from valuestore.testing.statements import StatementCounter
 
@@ -173,6 +174,41 @@ def test_child_of_a_fork_has_its_own_buffer_and_connection(repository):
     registry = repository.archive.registry
     assert repository.get(registry.hash("child")) == "child"
     assert repository.get(registry.hash("parent")) == "parent"
+
+
+def test_child_of_a_fork_can_close_though_its_parent_was_recording(repository):
+    with repository.recorder._lock:  # as another thread of the parent may hold it
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            repository.close()
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    repository.put("parent")
+
+
+def damage_rows(repository):
+    repository.flush()
+    with repository.database.write() as connection:
+        connection.execute(text("UPDATE value SET inline = :junk"), {"junk": b"junk"})
+
+
+def test_put_heals_a_row_that_was_damaged_since_the_last_one(repository):
+    ref = repository.put("kept")
+    damage_rows(repository)
+    repository.put("kept")
+    assert repository.get(ref.value_hash) == "kept"
+
+
+def test_row_that_was_damaged_is_healed_by_the_next_run_in_the_same_process(repository):
+    with Scheduler(repository) as scheduler:
+        assert scheduler.run(p.double(4)) == 8
+        damage_rows(repository)
+        with pytest.warns(ValuestoreWarning, match="computed again"):
+            assert scheduler.run(p.double(4)) == 8
+        assert scheduler.execution.counts.done == 1
+        assert scheduler.run(p.double(4)) == 8
+        assert scheduler.execution.counts.cached == 1
 
 
 def test_repository_left_open_is_flushed_at_exit(tmp_path):

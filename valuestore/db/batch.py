@@ -33,8 +33,6 @@ _ORDER = (
     schema.payload,
     schema.subvalue,
     schema.file,
-    schema.handle,
-    schema.handle_edge,
     schema.evaluation,
     schema.set_member,
     schema.call_node,
@@ -134,9 +132,7 @@ class Batch:
     def write(self, connection: Connection) -> None:
         """Write everything on a connection that is in a transaction."""
         for table in _ORDER:
-            rows = self._numbered(connection, table)
-            if rows:
-                insert(connection, table, rows)
+            insert(connection, table, self._numbered(connection, table))
 
     def _numbered(self, connection: Connection, table: Table) -> Rows:
         if table is schema.call_node and self.calls:
@@ -225,14 +221,16 @@ _KEY_COLUMNS = {
     "set_member": 2,
     "argument": 2,
     "call_edge": 2,
+    "argument_source": 3,
 }
-_KEY_COLUMNS["argument_source"] = 3
 
 
 def insert(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
     """Insert rows, in the order of the table's columns without its own number, by their keys."""
     sql, names = _statement(table, connection.dialect.name)
     ordered = sorted(rows, key=itemgetter(*range(_KEY_COLUMNS.get(table.name, 1))))
+    if not ordered:
+        return
     if names is None:
         connection.exec_driver_sql(sql, ordered)
     else:

@@ -12,41 +12,39 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 _IDLE_SECONDS = 10.0
 
 
 class Watchdog:
-    """Hangs up on connections that wait for longer than ``seconds``. Thread-safe."""
+    """Hangs up on connections that wait for longer than ``seconds``. Thread-safe.
+
+    After a fork the child watches none of its parent's: to hang up on one would end it for both.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
         self._waiting: dict[int, tuple[float, Any]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
 
     def arm(self, connection: Any) -> None:
         """``connection``, the driver's, begins to wait for the server."""
+        if self._pid != os.getpid():
+            self._reset()
         self._waiting[id(connection)] = time.monotonic() + self.seconds, connection
-        if self._thread is None or self._pid != os.getpid():
+        if self._thread is None:
             self._start()
 
     def disarm(self, connection: Any) -> None:
         """The server has answered."""
         self._waiting.pop(id(connection), None)
-
-    @contextmanager
-    def watching(self, connection: Any) -> Iterator[None]:
-        """Armed inside the block."""
-        self.arm(connection)
-        try:
-            yield
-        finally:
-            self.disarm(connection)
 
     def hang_up_on_late(self) -> None:
         """Shut down the sockets of connections whose time is up."""
@@ -57,8 +55,6 @@ class Watchdog:
 
     def _start(self) -> None:
         with self._lock:
-            if self._pid != os.getpid():
-                self._pid, self._thread = os.getpid(), None
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=_watch, args=(weakref.ref(self),), name="valuestore-deadline", daemon=True
@@ -83,10 +79,10 @@ def _watch(reference: weakref.ref[Watchdog]) -> None:
         if watchdog._waiting:
             idle_since = time.monotonic()
         elif time.monotonic() - idle_since > _IDLE_SECONDS:
-            with watchdog._lock:
-                if not watchdog._waiting:
-                    watchdog._thread = None
-                    return
+            watchdog._thread = None  # whoever comes from now on starts another
+            if watchdog._waiting:  # and this is for those who came just before
+                watchdog._start()
+            return
         pause = min(0.5, watchdog.seconds / 4)
         del watchdog
         time.sleep(pause)

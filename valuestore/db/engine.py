@@ -88,7 +88,7 @@ class Database:
             return {"connect_args": {"timeout": self.busy_timeout_seconds, "check_same_thread": False}}
         limits = {
             "statement_timeout": statement_seconds,
-            "lock_timeout": self.busy_timeout_seconds,
+            "lock_timeout": min(self.busy_timeout_seconds, 0.9 * statement_seconds),  # to be told apart
             "idle_in_transaction_session_timeout": 10 * statement_seconds,
         }
         options = " ".join(f"-c {name}={max(1, int(value * 1000))}" for name, value in limits.items())
@@ -304,14 +304,14 @@ class _Own:
 def _parsed(url: str | URL, password: str | None) -> URL:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError as error:
-        raise ConfigError("database", "it is not a database URL") from error
+    except (exc.ArgumentError, ValueError):  # whose texts quote the URL, or what may be a password
+        raise ConfigError("database", "it is not a database URL") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return parsed
     if backend not in ("postgresql", "postgres"):
         raise ConfigError("database", f"there is SQLite and Postgres, not {backend!r}")
-    if "password" in parsed.query:
+    if not {"password", "sslpassword"}.isdisjoint(parsed.query):
         raise ConfigError("database", "a password in its query would show; set VALUESTORE_DATABASE_PASSWORD")
     try:
         import psycopg  # noqa: F401  # an optional driver

@@ -7,11 +7,11 @@ the state was recorded, and everything below is rolled back. Called by the sched
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
+from valuestore.db.batch import insert
 from valuestore.db.engine import Database
 from valuestore.db.schema import handle, handle_edge
 from valuestore.hashing import Digest
@@ -52,6 +52,9 @@ _roll_back = (
     .where(handle.c.value_hash.in_(select(_below(_wanted).c.value_hash)), handle.c.is_valid)
     .values(is_valid=False)
 )
+_make_current = (
+    update(handle).where(handle.c.value_hash.in_(_wanted), ~handle.c.is_valid).values(is_valid=True)
+)
 _states = select(handle.c.value_hash, handle.c.is_valid).where(handle.c.value_hash.in_(_wanted))
 
 
@@ -63,8 +66,9 @@ class HandleStates:
 
     def valid(self, value_hashes: Collection[Digest]) -> set[Digest]:
         """Those of the states that are recorded and still current. One query per 500."""
-        with self.database.read() as connection:
-            return {state for state, is_valid in _ask(connection, value_hashes) if is_valid}
+        return self.database.fetch(
+            lambda connection: {state for state, is_valid in _ask(connection, value_hashes) if is_valid}
+        )
 
     def advance(
         self,
@@ -80,13 +84,16 @@ class HandleStates:
         ``reached`` are states that are current from now on, ``known`` states of before, whose row is left as
         it is if there is one. Everything below the states ``entered`` is rolled back.
         """
-        with self.database.write() as connection:
-            _insert(connection, handle, known, replace=False)
-            _insert(connection, handle, reached, replace=True)
-            _insert(connection, handle_edge, edges, replace=False)
+
+        def step(connection: Connection) -> set[Digest]:
+            insert(connection, handle, known)
+            _reach(connection, reached)
+            insert(connection, handle_edge, edges)
             for batch in _batches(entered):
                 connection.execute(_roll_back, {"wanted": batch})
             return {state for state, is_valid in _ask(connection, needed) if not is_valid}
+
+        return self.database.transact(step)
 
 
 def _ask(connection: Connection, value_hashes: Collection[Digest]) -> Iterator[tuple[Digest, bool]]:
@@ -101,15 +108,8 @@ def _batches(value_hashes: Collection[Digest]) -> Iterator[list[Digest]]:
         yield ordered[start : start + _BATCH]
 
 
-def _insert(connection: Connection, table: Table, rows: Sequence[Any], *, replace: bool) -> None:
-    """Rows in the order of their keys, so that two writers never wait for each other in a circle."""
-    if not rows:
-        return
-    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # the other is slow to import
-    insert = dialect.insert(table)
-    if replace:
-        changed = {"is_valid": insert.excluded.is_valid}
-        insert = insert.on_conflict_do_update(index_elements=["value_hash"], set_=changed)
-    else:
-        insert = insert.on_conflict_do_nothing()
-    connection.execute(insert, [row._asdict() for row in sorted(set(rows))])
+def _reach(connection: Connection, rows: Sequence[HandleRow]) -> None:
+    """States that are current again if they were not; they exist already, or are made."""
+    insert(connection, handle, rows)
+    for batch in _batches([row.value_hash for row in rows]):
+        connection.execute(_make_current, {"wanted": batch})

@@ -50,51 +50,45 @@ class Leases:
 
     def renew(self, lease_id: str, seconds: float) -> bool:
         """Whether the lease still held; if so it holds for ``seconds`` from now on, else it is gone."""
-        held: list[bool] = []
 
-        def change(connection: Connection) -> None:
+        def change(connection: Connection) -> bool:
             now = self._now(connection)
             statement = (
                 update(_lease)
                 .where(_lease.c.lease_id == lease_id, _lease.c.expires > now)
                 .values(expires=now + int(seconds * 1e6))
             )
-            held[:] = [connection.execute(statement).rowcount == 1]
+            return connection.execute(statement).rowcount == 1
 
-        self.database.transact(change)
-        return held[0]
+        return self.database.transact(change)
 
     def end(self, lease_id: str) -> None:
         """Give the lease back; ending it twice is fine."""
         self.database.transact(
-            lambda connection: _discard(
-                connection.execute(delete(_lease).where(_lease.c.lease_id == lease_id))
-            )
+            lambda connection: connection.execute(delete(_lease).where(_lease.c.lease_id == lease_id))
         )
 
     def held(self, purpose: str | None = None) -> list[LeaseRow]:
         """The leases that have not run out, oldest first; of all purposes if None."""
-        with self.database.read() as connection:
+
+        def read(connection: Connection) -> list[LeaseRow]:
             statement = select(_lease).where(_lease.c.expires > self._now(connection))
             if purpose is not None:
                 statement = statement.where(_lease.c.purpose == purpose)
             return [LeaseRow(*row) for row in connection.execute(statement.order_by(_lease.c.lease_id))]
 
+        return self.database.fetch(read)
+
     def sweep(self) -> int:
         """Remove the rows of leases that have run out; returns how many."""
-        removed: list[int] = []
 
-        def change(connection: Connection) -> None:
-            statement = delete(_lease).where(_lease.c.expires <= self._now(connection))
-            removed[:] = [connection.execute(statement).rowcount]
+        def change(connection: Connection) -> int:
+            return connection.execute(
+                delete(_lease).where(_lease.c.expires <= self._now(connection))
+            ).rowcount
 
-        self.database.transact(change)
-        return removed[0]
+        return self.database.transact(change)
 
     def _now(self, connection: Connection) -> int:
         query = f"SELECT {NOW[self.database.dialect.name]}"
         return int(connection.execute(text(query)).scalar_one())
-
-
-def _discard(_result: object) -> None:
-    """What a DELETE returns says nothing that is needed."""

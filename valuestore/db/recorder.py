@@ -17,7 +17,6 @@ from types import TracebackType
 
 from valuestore.db.batch import Batch, Seen
 from valuestore.db.engine import Database
-from valuestore.db.handles import HandleEdge, HandleRow
 from valuestore.db.heartbeat import BEAT_SECONDS, beat
 from valuestore.db.jobs import CallRow, DependencyRow, ExecutionRow, JobRow, TaskRow
 from valuestore.db.tags import TagRow
@@ -64,9 +63,13 @@ class Recorder:
     # --- what can be recorded ---------------------------------------------------------------
 
     def record_values(self, refs: Iterable[ValueRef]) -> None:
-        """Record values with the values inside them, the payloads they point to and the files they are."""
+        """Record values with the values inside them, the payloads they point to and the files they are.
+
+        Each is written whether or not it was before: its row may have been damaged meanwhile (I6).
+        """
         with self._adding:
             for ref in refs:
+                self._seen.hashes.discard(ref.value_hash)
                 self._batch.add_value(ref)
 
     def record_task(self, row: TaskRow, dependencies: Iterable[DependencyRow] = ()) -> None:
@@ -115,11 +118,9 @@ class Recorder:
         with self._adding:
             self._batch.rows["tag"].extend(rows)
 
-    def record_handles(self, rows: Iterable[HandleRow], edges: Iterable[HandleEdge] = ()) -> None:
-        """Record states of handles, and which came from which."""
-        with self._adding:
-            self._batch.rows["handle"].extend(rows)
-            self._batch.rows["handle_edge"].extend(edges)
+    def forget(self, value_hash: Digest) -> None:
+        """This value's row or payload was found damaged or lost: when it is recorded next, it is written."""
+        self._seen.hashes.discard(value_hash)
 
     def flush(self) -> None:
         """Write everything recorded so far; when it returns, it is committed.
@@ -133,6 +134,8 @@ class Recorder:
 
     def close(self) -> None:
         """Flush and stop the background thread; what is recorded later is refused."""
+        if self._pid != os.getpid():
+            self._reset()  # the lock may have been held by a thread that the fork left behind
         with self._lock:
             self._closed = True
             self._alive.clear()

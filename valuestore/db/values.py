@@ -6,7 +6,6 @@ digest: the hash itself vouches for them, and it is checked when they are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -50,15 +49,6 @@ def file_row(ref: ValueRef) -> tuple[str, str, str] | None:
     if kind is None or ref.external is None:
         return None
     return ref.value_hash, clean_text(ref.external)[:LONGEST_PATH], kind
-
-
-def refs_in(ref: ValueRef) -> Iterator[ValueRef]:
-    """The ref and those of all values inside it, however deep; one that is shared comes again."""
-    stack = [ref]
-    while stack:
-        current = stack.pop()
-        yield current
-        stack.extend(current.parts)
 
 
 def _vouches(ref: ValueRef) -> bool:

@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from valuestore.db import jobs as rows
-from valuestore.db.lookup import Lookup
 from valuestore.errors import NotHashableError, PayloadError, ValuestoreWarning
 from valuestore.hashing import Digest, hash_struct
+from valuestore.repository import Repository
 from valuestore.scheduler.externals import externals_of
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import UNLOADED, Argument, Job, Result
 from valuestore.tasks.expression import Call, calls_in, evaluate
 from valuestore.tasks.task import Capture, Task
-from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.archive import ValueRef
 from valuestore.values.capture import restored
 from valuestore.values.codecs.plain import MAY_GO_STALE
 from valuestore.values.value import hooks_in_use
@@ -49,12 +49,13 @@ def sources_of(job: Job, job_of: Callable[[Call], Job]) -> tuple[tuple[int, Job]
 class Cache:
     """Identities of one execution's calls, and lookups of what they gave before."""
 
-    def __init__(self, archive: Archive, lookup: Lookup, handles: Handles) -> None:
-        self.archive = archive
-        self.lookup = lookup
+    def __init__(self, repository: Repository, handles: Handles) -> None:
+        self.archive = repository.archive
+        self.lookup = repository.lookup
+        self.recorder = repository.recorder
         self.handles = handles
         self.task_hashes: dict[int, Digest] = {}
-        self._algorithm = archive.registry.algorithm.name
+        self._algorithm = repository.algorithm
         self._warned = False
 
     def task_hash(self, task: Task) -> Digest:  # type: ignore[type-arg]  # any task
@@ -95,7 +96,9 @@ class Cache:
         with self.handles.asking() as questions:
             for eval_hash, ref in refs.items():
                 if ref.payload_digest in lost:
-                    self._warn(f"payload {ref.payload_digest} of a cached {ref.type_name} is gone")
+                    self._note_damage(
+                        ref, f"payload {ref.payload_digest} of a cached {ref.type_name} is gone"
+                    )
                 elif (result := self._usable(ref, capture.get(eval_hash, False))) is not None:
                     found[eval_hash] = result
         return self._with_current_handles(found, questions) if questions else found
@@ -123,7 +126,7 @@ class Cache:
         try:
             return self.archive.unpack(result.ref)
         except PayloadError as error:
-            self._warn(str(error))
+            self._note_damage(result.ref, str(error))
             raise Lost(job) from error
 
     def private_value(self, argument: Argument) -> object:
@@ -177,7 +180,7 @@ class Cache:
         try:
             value = self.archive.unpack(ref)
         except PayloadError as error:
-            self._warn(str(error))
+            self._note_damage(ref, str(error))
             return None
         if ref.codec in MAY_GO_STALE and not self._is_valid(value, capture):
             return None
@@ -192,7 +195,9 @@ class Cache:
         put_back = capture and restored(value, self.archive, overwrite=capture == "overwrite")
         return bool(put_back) and is_valid(value)
 
-    def _warn(self, problem: str) -> None:
+    def _note_damage(self, ref: ValueRef, problem: str) -> None:
+        """See to it that the value is written again, and say so once."""
+        self.recorder.forget(ref.value_hash)
         if not self._warned:
             self._warned = True
             warnings.warn(f"{problem}; computed again", ValuestoreWarning, stacklevel=2)

@@ -54,7 +54,7 @@ class Run:
         self.counts = execution.counts
         self.tagging = Tagging(repository, execution, tags)
         self.handles = Handles(repository)
-        self.cache = Cache(repository.archive, repository.lookup, self.handles)
+        self.cache = Cache(repository, self.handles)
         self.recording = Recording(repository, execution, self.cache)
         self.jobs: dict[int, Job] = {}
         self.kept: list[Call] = []
