@@ -6,6 +6,7 @@ statement is made a cursor's, which takes a SELECT and nothing else, in a transa
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
@@ -71,10 +72,11 @@ def _ask_sqlite(database: Database, sql: str, limit: int | None) -> Rows:
 def _open_sqlite(database: Database) -> sqlite3.Connection:
     """A file that only can be read, and has no log, is read without the files that SQLite puts beside it."""
     assert database.path is not None
-    seconds = database.busy_timeout_seconds
-    if getattr(database, "is_read_only", False):
-        return sqlite3.connect(f"file:{quote(database.path)}?mode=ro&immutable=1", uri=True)
-    return sqlite3.connect(f"file:{quote(database.path)}?mode=ro", uri=True, timeout=seconds)
+    log = f"{database.path}-wal"
+    has_log = os.path.exists(log) and os.stat(log).st_size > 0
+    alone = "&immutable=1" if database.is_read_only and not has_log else ""
+    uri = f"file:{quote(os.path.abspath(database.path))}?mode=ro{alone}"
+    return sqlite3.connect(uri, uri=True, timeout=database.busy_timeout_seconds)
 
 
 def _only_reading(action: int, name: str | None, *_: str | None) -> int:
