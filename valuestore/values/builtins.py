@@ -13,6 +13,7 @@ import decimal
 import fractions
 import ipaddress
 import pathlib
+import pickle  # for the error that a ZoneInfo without a name raises
 import re
 import sys
 import types
@@ -51,9 +52,15 @@ def _zone(state: Plain) -> datetime.timezone:
 
 
 def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
-    if not zone.key:
-        raise Refused("a ZoneInfo without a key cannot be named; make it with ZoneInfo('Area/City')")
-    return zone.key
+    try:
+        zone.__reduce__()
+    except pickle.PicklingError:
+        named = None  # one from a file, which may hold anything, whatever its key is
+    else:
+        named = zone.key
+    if not named:
+        raise Refused("a ZoneInfo of a file cannot be named; make it with ZoneInfo('Area/City')")
+    return named
 
 
 def _moment_state(moment: datetime.datetime | datetime.time) -> Plain:
@@ -93,6 +100,25 @@ def _array(state: Plain) -> array.array[Any]:
     return numbers
 
 
+_DECIMAL = decimal.Context(capitals=1)
+
+
+def _decimal_text(number: decimal.Decimal) -> str:
+    """``str`` in words that the thread's own context does not change."""
+    return _DECIMAL.to_sci_string(number)
+
+
+def _with_nothing_else(content: Callable[[Any], Plain], *known: str) -> Callable[[Any], Plain]:
+    """The content of a class whose objects take any attribute; with one, they are not told by it."""
+
+    def told(obj: Any) -> Plain:
+        if more := vars(obj).keys() - known:
+            raise Refused(f"a {type(obj).__name__} with an attribute {min(more)!r}; make it a class of yours")
+        return content(obj)
+
+    return told
+
+
 def _deque_state(items: collections.deque[Any]) -> Plain:
     return [list(items), items.maxlen]
 
@@ -124,7 +150,7 @@ BUILTIN_RULES = [
     ),
     TypeRule(datetime.timezone, "datetime.timezone", _zone_state, _zone),
     TypeRule(zoneinfo.ZoneInfo, "zoneinfo.ZoneInfo", _zone_key, zoneinfo.ZoneInfo),
-    TypeRule(decimal.Decimal, "decimal.Decimal", str, decimal.Decimal),
+    TypeRule(decimal.Decimal, "decimal.Decimal", _decimal_text, decimal.Decimal),
     TypeRule(
         fractions.Fraction,
         "fractions.Fraction",
@@ -135,7 +161,7 @@ BUILTIN_RULES = [
     TypeRule(
         collections.OrderedDict,
         "collections.OrderedDict",
-        lambda mapping: dict(mapping),
+        _with_nothing_else(dict),
         lambda mapping: collections.OrderedDict(mapping),
     ),
     TypeRule(
@@ -144,7 +170,7 @@ BUILTIN_RULES = [
         _default_dict_state,
         lambda parts: collections.defaultdict(*parts),
     ),
-    TypeRule(collections.Counter, "collections.Counter", dict, collections.Counter),
+    TypeRule(collections.Counter, "collections.Counter", _with_nothing_else(dict), collections.Counter),
     TypeRule(
         collections.deque,
         "collections.deque",
@@ -154,13 +180,13 @@ BUILTIN_RULES = [
     TypeRule(
         collections.ChainMap,
         "collections.ChainMap",
-        lambda chain: chain.maps,
+        _with_nothing_else(lambda chain: chain.maps, "maps"),
         lambda maps: collections.ChainMap(*maps),
     ),
     TypeRule(
         collections.UserString,
         "collections.UserString",
-        lambda text: text.data,
+        _with_nothing_else(lambda text: text.data, "data"),
         collections.UserString,
     ),
     TypeRule(array.array, "array.array", _array_state, _array),
@@ -171,8 +197,8 @@ BUILTIN_RULES = [
     TypeRule(
         re.Pattern,
         "re.Pattern",
-        lambda pattern: [pattern.pattern, pattern.flags],
-        lambda parts: re.compile(parts[0], parts[1] & ~re.DEBUG),
+        lambda pattern: [pattern.pattern, pattern.flags & ~int(re.DEBUG)],
+        lambda parts: re.compile(*parts),
     ),
     *[
         _text_rule(cls, f"ipaddress.{cls.__name__}")

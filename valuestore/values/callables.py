@@ -93,7 +93,7 @@ def _function_of_task(found: Any) -> Any:
 
 def _code_digest(obj: Any, algorithm: str = "") -> str:
     registry = get_type_registry().with_algorithm(algorithm or active_algorithm.get())
-    return registry.hash(code_identity(obj, registry))
+    return registry.hash(code_identity(obj, registry, defaults=True))
 
 
 def _find(kind: type | tuple[type, ...], state: Plain) -> Any:
@@ -212,7 +212,10 @@ BUILTINS_RULES = [
 ]
 """Classes whose ``__module__`` is builtins; found by plugins.py as those of any library."""
 
-FUNCTOOLS_RULES = [TypeRule(functools.partial, "functools.partial", _partial_state, _partial)]
+FUNCTOOLS_RULES = [
+    TypeRule(functools.partial, "functools.partial", _partial_state, _partial),
+    _by_name(functools._lru_cache_wrapper, "functools.lru_cache"),
+]
 
 OPERATOR_RULES = [
     _operator_rule(cls) for cls in (operator.itemgetter, operator.attrgetter, operator.methodcaller)

@@ -18,11 +18,17 @@ from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError
+from valuestore.values.attributes import (
+    HEAP_TYPE,
+    instance_attributes,
+    layout_of,
+    set_attributes,
+    slot_names,
+    sorted_attributes,
+)
 from valuestore.values.canonical import Refused, TypeRule
-from valuestore.values.value import Plain, Value, instance_attributes, type_name_of
-
-_HEAP_TYPE = 1 << 9
-"""Py_TPFLAGS_HEAPTYPE: set on classes made by a class statement."""
+from valuestore.values.exceptions import exception_rule
+from valuestore.values.value import Plain, Value, find_class, type_name_of
 
 _WORD_BYTES = struct.calcsize("P")
 
@@ -71,7 +77,7 @@ def content_rule(cls: type) -> TypeRule | None:
     if _has_own_pickling(cls):
         return None
     if issubclass(cls, BaseException):
-        family = _exception_rule
+        family = exception_rule
     elif _content_base(cls) is not None:
         family = _subclass_rule
     elif cls is not object and is_bare(cls):
@@ -91,16 +97,15 @@ def has_fields_alone(cls: type) -> bool:
 def with_attributes(cls: Any, attributes: dict[str, Any]) -> Any:
     """An object of that class with these attributes, none of its code run."""
     obj = object.__new__(cls)
-    for name, value in attributes.items():
-        object.__setattr__(obj, name, value)
+    set_attributes(obj, attributes)
     return obj
 
 
 def is_bare(cls: type) -> bool:
     """Whether instances hold their attributes and nothing else: no list, dict, exception or C struct."""
-    if cls.__itemsize__ or any(base.__flags__ & _HEAP_TYPE == 0 for base in cls.__mro__[:-1]):
+    if cls.__itemsize__ or any(base.__flags__ & HEAP_TYPE == 0 for base in cls.__mro__[:-1]):
         return False
-    words = sum(len(_slots(base) - {"__dict__", "__weakref__"}) for base in cls.__mro__)
+    words = sum(len(slot_names(base)) for base in cls.__mro__)
     words += (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
     return cls.__basicsize__ <= object.__basicsize__ + words * _WORD_BYTES
 
@@ -108,13 +113,21 @@ def is_bare(cls: type) -> bool:
 def _check_name(cls: type) -> None:
     if "<locals>" in cls.__qualname__:
         raise Refused(f"{cls.__qualname__} is defined inside a function; move it to the top of its module")
+    if find_class(type_name_of(cls)) not in (None, cls):
+        raise Refused(f"the name {type_name_of(cls)} leads to another class; give each a name of its own")
+    _check_layout(cls)
+
+
+def _check_layout(cls: type) -> None:
+    if unclear := layout_of(cls).unclear:
+        raise Refused(f"what a {cls.__qualname__} carries cannot be told: {unclear}")
 
 
 def _has_own_pickling(cls: type) -> bool:
     if cls in copyreg.dispatch_table:
         return True
     return any(
-        name in vars(base) for base in cls.__mro__ if base.__flags__ & _HEAP_TYPE for name in _OWN_PICKLING
+        name in vars(base) for base in cls.__mro__ if base.__flags__ & HEAP_TYPE for name in _OWN_PICKLING
     )
 
 
@@ -132,6 +145,8 @@ def _value_rule(cls: type[Value]) -> TypeRule:
         raise Refused(f"{cls.__qualname__} is defined inside a function; give it a type_name of its own")
     if cls.identity is Value.identity and not is_bare(cls):
         raise Refused(f"{cls.__qualname__} holds more than attributes; give it an identity of its own")
+    if cls.identity is Value.identity:
+        _check_layout(cls)
     state = None if cls.state is Value.state else cls.state
     return TypeRule(cls, cls.type_name, cls.identity, cls.from_state, state)
 
@@ -187,7 +202,7 @@ def _attrs_rule(cls: Any) -> TypeRule:
     for base in cls.__mro__:
         own_fields = {field.name for field in vars(base).get("__attrs_attrs__", ())}
         if "__attrs_attrs__" in vars(base):
-            saved.update(_slots(base) - own_fields)
+            saved.update(set(slot_names(base)) - own_fields)
 
     def state(obj: Any) -> Plain:
         return {name: value for name, value in _fields_first(obj, names).items() if name not in saved}
@@ -197,11 +212,6 @@ def _attrs_rule(cls: Any) -> TypeRule:
         return with_attributes(cls, state)
 
     return TypeRule(cls, type_name_of(cls), state, instance)
-
-
-def _slots(cls: type) -> set[str]:
-    slots = vars(cls).get("__slots__", ())
-    return {slots} if isinstance(slots, str) else set(slots)
 
 
 def _is_pydantic(cls: type) -> bool:
@@ -235,7 +245,7 @@ def _pydantic_rule(cls: Any) -> TypeRule:
         _required(made, state["fields"], set(made.__pydantic_fields__))
         private = state.get("private")
         attributes = {
-            "__dict__": state["fields"],
+            **state["fields"],
             "__pydantic_fields_set__": state["set"],
             "__pydantic_extra__": state.get(
                 "extra", {} if made.model_config.get("extra") == "allow" else None
@@ -306,7 +316,7 @@ def _namedtuple_rule(cls: Any) -> TypeRule:
 
 def _attributes_rule(cls: Any) -> TypeRule:
     return TypeRule(
-        cls, type_name_of(cls), instance_attributes, lambda attributes: with_attributes(cls, attributes)
+        cls, type_name_of(cls), sorted_attributes, lambda attributes: with_attributes(cls, attributes)
     )
 
 
@@ -335,10 +345,10 @@ _FILLED: dict[type, Callable[[Any, Any], Any]] = {
 
 def _content_base(cls: type) -> type | None:
     """The one class of Python's own that this class extends, if it can hold content."""
-    builtin = [base for base in cls.__mro__[:-1] if not base.__flags__ & _HEAP_TYPE]
+    builtin = [base for base in cls.__mro__[:-1] if not base.__flags__ & HEAP_TYPE]
     if len(builtin) != 1 or builtin[0] not in _CONTENT or cls is builtin[0]:
         return None
-    words = sum(len(_slots(base) - {"__dict__", "__weakref__"}) for base in cls.__mro__)
+    words = sum(len(slot_names(base)) for base in cls.__mro__)
     words += (cls.__dictoffset__ != 0) + (cls.__weakrefoffset__ != 0)
     return builtin[0] if cls.__basicsize__ <= builtin[0].__basicsize__ + words * _WORD_BYTES else None
 
@@ -349,45 +359,14 @@ def _subclass_rule(cls: Any) -> TypeRule:
     content_of, fill = _CONTENT[base], _FILLED.get(base)
 
     def state(obj: Any) -> Plain:
-        content, attributes = content_of(obj), instance_attributes(obj)
+        content, attributes = content_of(obj), sorted_attributes(obj)
         return {"content": content, "attributes": attributes} if attributes else {"content": content}
 
     def instance(state: Plain) -> Any:
         obj = base.__new__(cls) if fill else base.__new__(cls, state["content"])
         if fill:
             fill(obj, state["content"])
-        for name, value in state.get("attributes", {}).items():
-            object.__setattr__(obj, name, value)
+        set_attributes(obj, state.get("attributes", {}))
         return obj
-
-    return TypeRule(cls, type_name_of(cls), state, instance)
-
-
-_ALSO = {ImportError: ("name", "path"), AttributeError: ("name",), NameError: ("name",)}
-"""What some exceptions keep beside their arguments; not the same in every Python version if pickled."""
-
-
-def _exception_rule(cls: Any) -> TypeRule:
-    """Arguments and attributes; not traceback, cause and context, which are no part of its pickle either."""
-    builtin = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
-    extra = [name for base, names in _ALSO.items() if issubclass(cls, base) for name in names]
-
-    def state(error: Any) -> Plain:
-        given = (
-            BaseException.__reduce__(error)[1]
-            if not isinstance(error, OSError)
-            else OSError.__reduce__(error)[1]
-        )
-        attributes = {name: getattr(error, name) for name in extra if getattr(error, name, None) is not None}
-        attributes |= instance_attributes(error)
-        return {"args": list(given), "attributes": attributes} if attributes else {"args": list(given)}
-
-    def instance(state: Plain) -> Any:
-        error = builtin.__new__(cls, *state["args"])
-        if cls is builtin or builtin not in (BaseException, Exception):
-            builtin.__init__(error, *state["args"])
-        for name, value in state.get("attributes", {}).items():
-            object.__setattr__(error, name, value)
-        return error
 
     return TypeRule(cls, type_name_of(cls), state, instance)

@@ -43,13 +43,15 @@ from valuestore.values.source import (
 from valuestore.values.value import Plain, module_name_of, type_name_of
 
 
-def code_identity(function: Any, registry: TypeRegistry) -> dict[str, Digest]:
+def code_identity(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> dict[str, Digest]:
     """What a function's behaviour depends on: dependency name -> digest, the function's own first.
+
+    Its own defaults count only with ``defaults``: where it is called as a task, they are arguments.
 
     Raises: NotHashableError for a closure over, or a global of, one of the user's own classes that has no
     identity; naming a ``version`` for the task avoids the question.
     """
-    walk = _Walk(registry)
+    walk = _Walk(registry, defaults)
     walk.visit(function, "")
     return walk.parts
 
@@ -78,8 +80,9 @@ _SETTINGS = (bool, int, float, str, bytes, tuple, type(None))
 class _Walk:
     """One traversal of everything a function refers to."""
 
-    def __init__(self, registry: TypeRegistry) -> None:
+    def __init__(self, registry: TypeRegistry, defaults: bool = False) -> None:
         self.registry = registry
+        self.root_defaults = defaults
         self.parts: dict[str, Digest] = {}
         self.seen: dict[int, tuple[Any, str]] = {}  # by id: the object, kept alive, and its part
         self.named: set[str] = set()
@@ -147,7 +150,7 @@ class _Walk:
             except ValueError:  # not bound yet
                 continue
             self.visit(content, f"{key}.{variable}")
-        if name or definition is None:  # the root's defaults are bound as arguments
+        if name or definition is None or self.root_defaults:
             self.defaults(function, key)
         if definition is not None:
             self.named_by(definition, function, key)

@@ -22,7 +22,14 @@ from valuestore.values.reduction import name_of, reduction
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, type_name_of
 
-_NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)
+_NAMED = (
+    type,
+    functools._lru_cache_wrapper,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.ModuleType,
+)
 _CODE = (
     type,
     types.FunctionType,

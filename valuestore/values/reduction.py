@@ -8,10 +8,13 @@ in it is lowered like any value.
 from __future__ import annotations
 
 import copyreg
+import sys
+import types
 from typing import Any
 
 from valuestore.values.canonical import Refused
-from valuestore.values.value import Plain, type_name_of
+from valuestore.values.ownership import is_own
+from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
 
 _PROTOCOL = 4
 _NO_CONTENT = frozenset({"generator", "async_generator", "lock", "RLock", "coroutine", "frame", "memoryview"})
@@ -45,7 +48,7 @@ def reduction(obj: Any) -> Plain:
             f"apart ({error}); make it a dataclass or a valuestore.Value, or register a TypeRule for it"
         ) from error
     if isinstance(reduced, str):
-        return ["global", reduced]
+        return ["global", *_place(obj, reduced)]
     if not (isinstance(reduced, tuple) and len(reduced) >= 2 and isinstance(reduced[1], tuple)):
         raise Refused(
             f"the __reduce__ of {cls.__module__}.{cls.__qualname__} gives no callable and arguments"
@@ -86,8 +89,33 @@ def _is_default(cls: type) -> bool:
     return methods == [object.__reduce__, object.__reduce_ex__]
 
 
+def _place(obj: Any, name: str) -> list[str]:
+    """Module and name of an object that is known by its name alone. Raises: Refused if it is not there.
+
+    One that does not say its module is looked for in the library of its class, then in the others.
+    """
+    module_name = getattr(obj, "__module__", None)
+    if isinstance(module_name, str):
+        if find_object(f"{module_name_of(module_name)}.{name}") is obj:
+            return [module_name_of(module_name), name]
+    else:
+        library = type(obj).__module__.partition(".")[0]
+        places = [place for place in list(sys.modules) if find_object(f"{place}.{name}") is obj]
+        places.sort(key=lambda place: (place.partition(".")[0] != library, place.count("."), place))
+        for place in places:
+            if not is_own(place):
+                return [place, name]
+    raise Refused(f"it says that it is known as {name}, and that leads to another object")
+
+
 def name_of(obj: Any) -> Plain:
-    """Module and qualified name of a class, function or module."""
+    """Module and qualified name of a class, function or module; of a method, also whose it is."""
     if isinstance(obj, type):
         return type_name_of(obj)
+    owner = getattr(obj, "__self__", None)
+    if isinstance(obj, types.MethodType | types.BuiltinFunctionType) and not (
+        owner is None or isinstance(owner, types.ModuleType)
+    ):
+        owner = ["class", type_name_of(owner)] if isinstance(owner, type) else owner
+        return [getattr(obj, "__module__", None), obj.__qualname__, owner]
     return [getattr(obj, "__module__", None), getattr(obj, "__qualname__", None) or obj.__name__]

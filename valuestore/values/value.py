@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
+
+from valuestore.errors import ConfigError
+from valuestore.values.attributes import set_attributes, sorted_attributes
 
 Plain = Any
 """None, bool, int, float, str, bytes, and list, tuple, dict of such; in ``identity`` and ``state`` also
@@ -42,13 +44,13 @@ class Value:
             if getattr(cls, hook) is not getattr(Value, hook):
                 hooks_in_use.add(hook)
         if register:
-            value_types[cls.type_name] = cls
-            for alias in cls.__dict__.get("aliases", ()):
-                value_types[alias] = cls
+            for name in (cls.type_name, *cls.__dict__.get("aliases", ())):
+                _check_free(name, cls)
+                value_types[name] = cls
 
     def identity(self) -> Plain:
         """What is hashed, under the type name."""
-        return instance_attributes(self)
+        return sorted_attributes(self)
 
     def state(self) -> Plain:
         """What is stored. Override it only where more has to be kept than identifies the value."""
@@ -58,8 +60,7 @@ class Value:
     def from_state(cls, state: Plain) -> Self:
         """The value that ``state`` was taken from; must not execute anything that the state names."""
         value = object.__new__(cls)
-        for name, attribute in state.items():
-            object.__setattr__(value, name, attribute)
+        set_attributes(value, state)
         return value
 
     def is_valid(self) -> bool:
@@ -92,24 +93,19 @@ class Value:
         return iter(())
 
 
+def _check_free(type_name: str, cls: type[Value]) -> None:
+    """Raises: ConfigError if another class goes by that name. A class may be defined once more."""
+    known = value_types.get(type_name)
+    if known is None or "<locals>" in cls.__qualname__:  # a local one stands in for another on purpose
+        return
+    if type_name_of(known) != type_name_of(cls):
+        raise ConfigError(
+            f"type name {type_name!r}", f"{type_name_of(known)} and {type_name_of(cls)} cannot both have it"
+        )
+
+
 def _restored(cls: type[Value], state: Plain) -> Value:
     return cls.from_state(state)
-
-
-def instance_attributes(obj: object) -> dict[str, Any]:
-    """What an object carries: slots and dictionary, without values that it keeps only to save time."""
-    found: dict[str, Any] = {}
-    cached: set[str] = set()
-    for base in reversed(type(obj).__mro__):
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            mangled = name.startswith("__") and not name.endswith("__")
-            private = f"_{base.__name__.lstrip('_')}{name}" if mangled else name
-            if name not in ("__dict__", "__weakref__") and hasattr(obj, private):
-                found[private] = getattr(obj, private)
-        cached.update(name for name, member in vars(base).items() if isinstance(member, cached_property))
-    found.update(getattr(obj, "__dict__", {}))
-    return {name: value for name, value in found.items() if name not in cached}
 
 
 def type_name_of(cls: type) -> str:

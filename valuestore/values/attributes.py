@@ -1,0 +1,106 @@
+"""Attributes: what an object carries in its slots and its dictionary, read and given without its code.
+
+Slots are read through their descriptors and the dictionary as Python keeps it, so that a property, a
+``__getattr__`` or a ``__setattr__`` of the class neither hides nor changes anything. Called by value.py,
+families.py and nested.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any, NamedTuple
+
+HEAP_TYPE = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: set on classes made by a class statement."""
+
+_MISSING = object()
+
+
+class Layout(NamedTuple):
+    """Where objects of a class keep attributes: slots by name, and names of values kept to save time."""
+
+    slots: dict[str, MemberDescriptorType]
+    saved: frozenset[str]
+    unclear: str
+
+
+@lru_cache(maxsize=4096)
+def layout_of(cls: type) -> Layout:
+    """The layout; ``unclear`` says why such objects cannot be told by their attributes, if they cannot."""
+    slots: dict[str, MemberDescriptorType] = {}
+    unclear = ""
+    for base in reversed(cls.__mro__):
+        for name in slot_names(base):
+            mangled = name.startswith("__") and not name.endswith("__")
+            private = f"_{base.__name__.lstrip('_')}{name}" if mangled else name
+            slot = vars(base).get(private)
+            if not isinstance(slot, MemberDescriptorType):
+                continue
+            slots[private] = slot
+            if _found(cls, private) is not slot:
+                unclear = f"the slot {private} of {base.__qualname__} is hidden by another attribute"
+        own = vars(base).get("__dict__")
+        if own is not None and not isinstance(own, GetSetDescriptorType):
+            unclear = f"{base.__qualname__} has a __dict__ of its own making"
+    names = {name for base in cls.__mro__ for name, member in vars(base).items() if _is_saved(member)}
+    return Layout(slots, frozenset(name for name in names if _is_saved(_found(cls, name))), unclear)
+
+
+def slot_names(cls: type) -> tuple[str, ...]:
+    """What the class itself declares as its slots, but for dictionary and weak references."""
+    slots = vars(cls).get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple([name for name in names if name not in ("__dict__", "__weakref__")])
+
+
+def instance_attributes(obj: object) -> dict[str, Any]:
+    """What an object carries: slots and dictionary, without values that it keeps only to save time."""
+    layout = layout_of(type(obj))  # type: ignore[arg-type]  # a class is hashable
+    found: dict[str, Any] = {}
+    for name, slot in layout.slots.items():
+        try:
+            found[name] = slot.__get__(obj)
+        except AttributeError:  # not set
+            continue
+    own = _dictionary(obj)
+    if not layout.saved:
+        return found | own if found else dict(own)
+    found.update(own)
+    return {name: value for name, value in found.items() if name not in layout.saved}
+
+
+def sorted_attributes(obj: object) -> dict[str, Any]:
+    """The same by name: in which order they were set says nothing of the object."""
+    found = instance_attributes(obj)
+    return {name: found[name] for name in sorted(found, key=str)}
+
+
+def set_attributes(obj: object, attributes: Mapping[str, Any]) -> None:
+    """Give an object its attributes. Raises: AttributeError if it has no place for one."""
+    slots = layout_of(type(obj)).slots  # type: ignore[arg-type]  # as above
+    own = {}
+    for name, value in attributes.items():
+        slot = slots.get(name)
+        if slot is None:
+            own[name] = value
+        else:
+            slot.__set__(obj, value)
+    if own:
+        object.__getattribute__(obj, "__dict__").update(own)
+
+
+def _dictionary(obj: object) -> dict[str, Any]:
+    try:
+        return object.__getattribute__(obj, "__dict__")  # type: ignore[no-any-return]
+    except AttributeError:
+        return {}
+
+
+def _found(cls: type, name: str) -> Any:
+    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), _MISSING)
+
+
+def _is_saved(member: Any) -> bool:
+    return isinstance(member, cached_property)
