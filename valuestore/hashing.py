@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import pickle  # only its Pickler: this module writes, values/trust.py alone reads
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NewType, NoReturn, Protocol
@@ -101,6 +101,15 @@ def hash_stream(stream: BinaryIO, domain: str = "", *, algorithm: str = DEFAULT_
     while chunk := stream.read(_STREAM_CHUNK):
         hasher.update(chunk)
     return Digest(hasher.hexdigest())
+
+
+def hash_pieces(pieces: Iterable[Bytes], *, algorithm: str = DEFAULT_ALGORITHM) -> tuple[Digest, int]:
+    """The bare digest of the pieces put together, and how many bytes they are."""
+    hasher, size = get_algorithm(algorithm).new(), 0
+    for piece in pieces:
+        hasher.update(piece)
+        size += len(piece)
+    return Digest(hasher.hexdigest()), size
 
 
 def hash_struct(struct: Any, domain: str, *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:

@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from valuestore.errors import AlreadyExists, BadReference, ConfigError, NotFound, NotSupported, StoreError
 from valuestore.stores import FileStore, open_store
+from valuestore.stores.files import etags
 from valuestore.testing import StoreContract, StoreMachine
 from valuestore.testing.stores import ODD_KEYS
 
@@ -166,10 +167,10 @@ def test_names_that_are_no_keys_are_passed_over(store, root):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """How many pieces were read to digest a file."""
-    counted: list[int] = []
-    real = os.read
-    monkeypatch.setattr(os, "read", lambda fd, size: counted.append(fd) or real(fd, size))
+    """The streams that were read to digest a file."""
+    counted = []
+    real = etags.hash_stream
+    monkeypatch.setattr(etags, "hash_stream", lambda stream: counted.append(stream) or real(stream))
     return counted
 
 

@@ -32,7 +32,7 @@ from valuestore.errors import (
     StoreError,
     StoreUnavailable,
 )
-from valuestore.hashing import DEFAULT_ALGORITHM, Bytes, Digest, get_algorithm, is_digest
+from valuestore.hashing import DEFAULT_ALGORITHM, Bytes, Digest, get_algorithm, hash_pieces, is_digest
 from valuestore.stores.base import Data, Store, as_buffer, iter_chunks
 from valuestore.stores.content_marker import Marker
 from valuestore.stores.content_quarantine import Quarantine, damage, is_forbidden
@@ -249,24 +249,21 @@ class ContentStore:
 
     def _put_seekable(self, stream: IO[bytes]) -> PayloadRef:
         """Read it once for the digest and, if need be, once more to store it."""
-        start, size, hasher = stream.tell(), 0, self._algorithm.new()
-        for chunk in iter_chunks("payload", cast(BinaryIO, stream)):
-            hasher.update(chunk)
-            size += len(chunk)
-        ref = PayloadRef(Digest(hasher.hexdigest()), size)
+        start = stream.tell()
+        ref = PayloadRef(*self._digest(iter_chunks("payload", cast(BinaryIO, stream))))
         if not self._is_stored(ref):
             stream.seek(start)
             self._write(ref, self._unchanged(ref, stream))
         return ref
 
     def _put_pieces(self, pieces: tuple[Bytes, ...]) -> PayloadRef:
-        hasher = self._algorithm.new()
-        for piece in pieces:
-            hasher.update(piece)
-        ref = PayloadRef(Digest(hasher.hexdigest()), sum(map(len, pieces)))
+        ref = PayloadRef(*self._digest(pieces))
         if not self._is_stored(ref):
             self._write(ref, self._unchanged(ref, pieces))
         return ref
+
+    def _digest(self, pieces: Iterable[Bytes]) -> tuple[Digest, int]:
+        return hash_pieces(pieces, algorithm=self._algorithm.name)
 
     def _unchanged(self, ref: PayloadRef, data: IO[bytes] | tuple[Bytes, ...]) -> Iterator[bytes]:
         """The data's bytes; at their end it raises, which fails the put, if they have another digest."""

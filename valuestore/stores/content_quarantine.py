@@ -6,8 +6,8 @@ import errno
 from contextlib import suppress
 
 from valuestore.errors import NotFound, PayloadCorrupt, StoreError, StoreUnavailable
-from valuestore.hashing import Algorithm
-from valuestore.stores.base import CHUNK_BYTES, Store
+from valuestore.hashing import Algorithm, hash_stream
+from valuestore.stores.base import Store
 
 QUARANTINE = "quarantine"
 _MAX = 100
@@ -50,14 +50,11 @@ class Quarantine:
 
     def digest_at(self, key: str) -> str:
         """The digest of the bytes at a key. Raises: NotFound; PayloadCorrupt if they are lost."""
-        hasher = self._algorithm.new()
         try:
             with self._store.open(key) as stream:
-                while chunk := stream.read(CHUNK_BYTES):
-                    hasher.update(chunk)
+                return hash_stream(stream, algorithm=self._algorithm.name)
         except StoreUnavailable as error:
             raise PayloadCorrupt(_digest(key), self._store.url, damage(error)) from error
-        return hasher.hexdigest()
 
     def _free_key(self, digest: str) -> str:
         names = (f"{QUARANTINE}/{digest}.{n}" for n in range(_MAX))

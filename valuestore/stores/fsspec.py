@@ -26,9 +26,8 @@ from valuestore.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from valuestore.hashing import get_algorithm
+from valuestore.hashing import get_algorithm, hash_stream
 from valuestore.stores.base import (
-    CHUNK_BYTES,
     Data,
     Json,
     Page,
@@ -102,11 +101,8 @@ class FsspecStore(Store):
             time.sleep(attempt / 1000)  # whoever writes in a loop needs a moment to be done
             size, info, etag, attrs = self._look(key)
             if not etag:
-                hasher = get_algorithm().new()
                 with self.open(key) as stream:
-                    while chunk := stream.read(CHUNK_BYTES):
-                        hasher.update(chunk)
-                etag = hasher.hexdigest()
+                    etag = hash_stream(stream)
             if self._info(key) == info:
                 return Stat(key, size, _modified(info), etag, attrs)
         raise StoreUnavailable(self.url, f"others change {key!r} too often")

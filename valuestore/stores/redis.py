@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, BinaryIO, Self, cast
 
 from valuestore.errors import NotFound, NotSupported
-from valuestore.hashing import get_algorithm
+from valuestore.hashing import hash_pieces
 from valuestore.stores import redis_scripts as scripts
 from valuestore.stores.base import (
     CHUNK_BYTES,
@@ -29,6 +29,7 @@ from valuestore.stores.base import (
     check_page,
     check_prefix,
     copy_attrs,
+    iter_chunks,
     take_page,
 )
 from valuestore.stores.batch import Changes, collect_changes
@@ -247,12 +248,9 @@ class RedisStore(Store):
         """With the digest of the bytes there now, where another program wrote them and so none is known."""
         if known.etag:
             return known
-        size, hasher = 0, get_algorithm().new()
         with self.open(known.key) as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                hasher.update(chunk)
-                size += len(chunk)
-        return replace(known, size=size, etag=hasher.hexdigest())
+            etag, size = hash_pieces(iter_chunks(known.key, stream))
+        return replace(known, size=size, etag=etag)
 
     def _keys_from(self, prefix: str, cursor: str | None, limit: int | None) -> Iterator[str]:
         """The keys that come after the cursor: all, or, where there are more than ``limit``, one more."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from valuestore.hashing import get_algorithm
-from valuestore.stores.data import CHUNK_BYTES
+from valuestore.hashing import hash_stream
 
 _SETTLED_NS = 2_000_000_000
 """A file older than this shows every later change in its timestamps, however coarse the clock behind them."""
@@ -27,17 +26,11 @@ class Etags:
         if known is not None:
             return known
         began = time.time_ns()
-        etag = _digest(fd)
+        with open(fd, "rb", buffering=0, closefd=False) as stream:
+            stream.seek(0)
+            etag = hash_stream(stream)
         if max(found.st_mtime_ns, found.st_ctime_ns) < began - _SETTLED_NS:
             if len(self._known) >= _REMEMBERED:
                 self._known = {}
             self._known[identity] = etag
         return etag
-
-
-def _digest(fd: int) -> str:
-    hasher = get_algorithm().new()
-    os.lseek(fd, 0, os.SEEK_SET)
-    while chunk := os.read(fd, CHUNK_BYTES):
-        hasher.update(chunk)
-    return hasher.hexdigest()
