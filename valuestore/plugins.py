@@ -67,6 +67,11 @@ def names(kind: str) -> list[str]:
     return sorted({*_builtin(kind), *_entry_points(kind)})
 
 
+def is_built_in(kind: str, name: str) -> bool:
+    """Whether valuestore itself has the part of that kind and name."""
+    return name in _builtin(kind)
+
+
 def find(kind: str, name: str) -> Any:
     """The part of that kind and name, imported on first use.
 

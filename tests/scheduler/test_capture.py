@@ -200,3 +200,14 @@ def test_large_files_pass_through_little_memory():
     done, kibibytes = map(int, ran.stdout.split())
     assert done == 0
     assert kibibytes < 200 << 10
+
+
+def test_content_captured_of_a_file_that_was_recorded_before_is_recorded_with_it():
+    with Repository.open("repository") as repository, Scheduler(repository) as scheduler:
+        scheduler.run(uncaptured("a.txt", "text"))
+        made = repository.archive.registry.hash(scheduler.run(write("a.txt", "text")))
+        repository.flush()
+        with repository.database.read() as connection:
+            query = "SELECT child_hash FROM subvalue WHERE parent_hash = :made"
+            rows = connection.exec_driver_sql(query, {"made": made}).all()
+        assert [repository.get(part) for (part,) in rows] == [b"text"]

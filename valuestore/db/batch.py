@@ -81,17 +81,21 @@ class Batch:
     def add_value(self, ref: ValueRef) -> None:
         """A value, the values inside it, and what files they stand for."""
         stack = [ref]
+        walked: set[int] = set()
         while stack:
             current = stack.pop()
-            if not self.seen.is_new(current.value_hash):
+            if id(current) in walked:
                 continue
-            self.rows["value"].append(value_row(current))
-            if current.inline is None:
-                self.rows["payload"].append((current.payload_digest, current.size))
-            if current.external is not None and (row := file_row(current)):
-                self.rows["file"].append(row)
-            for part in current.parts:
-                self.rows["subvalue"].append((current.value_hash, part.value_hash))
+            walked.add(id(current))
+            if self.seen.is_new(current.value_hash):
+                self.rows["value"].append(value_row(current))
+                if current.inline is None:
+                    self.rows["payload"].append((current.payload_digest, current.size))
+                if current.external is not None and (row := file_row(current)):
+                    self.rows["file"].append(row)
+            for part in current.parts:  # a known value may come with more: a file's content, captured later
+                if self.seen.is_new(Digest(f"{current.value_hash} {part.value_hash}")):
+                    self.rows["subvalue"].append((current.value_hash, part.value_hash))
                 stack.append(part)
 
     def add_task(self, row: TaskRow, dependencies: Iterable[DependencyRow] = ()) -> None:

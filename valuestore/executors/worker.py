@@ -11,6 +11,7 @@ from typing import Any
 from valuestore.errors import NotHashableError, StoreError
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.capture import captured
+from valuestore.values.external import External
 from valuestore.values.handle_journal import handles_taken_as_valid
 
 inside_body: ContextVar[bool] = ContextVar("inside_body", default=False)
@@ -42,11 +43,15 @@ def run_body(
 ) -> Outcome:
     """Call ``func`` and pack its result. Raises: whatever ``func`` raises, untouched.
 
-    ``watched`` are the arguments that stand for outside state: if one that was true changes meanwhile,
-    nobody knows what the body saw, and the result is not kept. A missing file is one to be written.
+    ``watched`` are the arguments that stand for outside state: if one is not what was hashed, or was true
+    and changes meanwhile, nobody knows what the body saw, and the result is not kept. A missing file is
+    one to be written.
     ``capture`` keeps the content of Files in the result as well.
     """
     registry = archive.registry
+    as_hashed = all(
+        found.is_as_recorded() for found in registry.iter_values(watched) if isinstance(found, External)
+    )
     with handles_taken_as_valid():
         watched = [value for value in watched if registry.is_valid(value)]
     started = time.time_ns() // 1000
@@ -60,8 +65,9 @@ def run_body(
     try:
         with handles_taken_as_valid():
             still_valid = registry.is_valid(watched)
-        if not still_valid:
-            return Outcome(value, None, "a file among its arguments changed while it ran", started, ended)
+        if not (as_hashed and still_valid):
+            when = "while it ran" if as_hashed else "before it ran"
+            return Outcome(value, None, f"a file among its arguments changed {when}", started, ended)
         ref, refused = archive.pack(value), ""
         if capture:
             ref = captured(ref, value, archive)

@@ -24,7 +24,7 @@ from valuestore.values.capture import restored
 from valuestore.values.codecs.plain import MAY_GO_STALE
 from valuestore.values.value import hooks_in_use
 
-_ATOMS = (int, float, bool, str, bytes, type(None))
+_ATOMS = frozenset({int, float, bool, str, bytes, type(None)})
 
 
 class Lost(Exception):
@@ -135,7 +135,7 @@ class Cache:
         No body can thus change what another one sees, and a thread sees what a remote worker would.
         Raises: Lost.
         """
-        if isinstance(argument.value, _ATOMS):
+        if type(argument.value) in _ATOMS:  # not of a subclass, which may have attributes
             return argument.value
         if argument.encoded is not None:
             return self.archive.copy(argument.encoded)
@@ -144,6 +144,12 @@ class Cache:
         return (
             self.value(argument.source) if argument.value is UNLOADED else self.archive.unpack(argument.ref)
         )
+
+    def may_go_stale(self, argument: Argument) -> bool:
+        """Whether an argument may hold what stands for outside state."""
+        known = argument.encoded or argument.ref
+        assert known is not None
+        return self.archive.registry.may_go_stale(known.codec, known.type_name)
 
     def stored(self, argument: Argument) -> ValueRef:
         """The ref of an argument, its bytes stored if they were not yet. Raises: StoreError."""
@@ -175,16 +181,21 @@ class Cache:
 
     def _usable(self, ref: ValueRef, capture: Capture) -> Result | None:
         """The result behind a row, or None if it is damaged, of another program's types, or stale."""
-        if ref.inline is None and ref.codec not in MAY_GO_STALE:
+        may_go_stale = self.archive.registry.may_go_stale(ref.codec, ref.type_name)
+        if ref.inline is None and not may_go_stale:
             return Result(UNLOADED, ref)  # plain data cannot go stale; loaded when somebody needs it
         try:
             value = self.archive.unpack(ref)
         except PayloadError as error:
             self._note_damage(ref, str(error))
             return None
-        if ref.codec in MAY_GO_STALE and not self._is_valid(value, capture):
+        if not may_go_stale:
+            return Result(value, ref)
+        if not self._is_valid(value, capture):
             return None
-        externals = externals_of(value, self.archive.registry) if ref.codec in MAY_GO_STALE else ()
+        if not self.archive.registry.is_code_current(value, ref.value_hash):
+            return None
+        externals = externals_of(value, self.archive.registry)
         return Result(value, ref, externals)
 
     def _is_valid(self, value: object, capture: Capture) -> bool:

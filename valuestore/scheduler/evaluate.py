@@ -221,7 +221,7 @@ class Run:
             return
         except PayloadError as error:
             self._fail(job, error)
-        watched = [values[argument.name] for argument in job.arguments if argument.may_go_stale]
+        watched = [values[one.name] for one in job.arguments if self.cache.may_go_stale(one)]
         self.recording.arguments(job)
         args, kwargs = job.task.call_arguments(values)
         job.status = "running"

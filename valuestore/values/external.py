@@ -124,18 +124,32 @@ class External(Value, register=False):
         False as well for one of a server that this program did not name (``VALUESTORE_CONTACT_HOSTS`` allows
         more): a value from a store calls nobody. Raises: StoreUnavailable if the place gives no answer.
         """
-        if self._recorded is not None and not may_contact(self.path):
-            return False
-        token = active_algorithm.set(_algorithm_of(self._recorded))
+        if self._recorded is None:
+            return self._is_there_now()
+        mark = self._recorded_mark(self._recorded) if may_contact(self.path) else None
+        return mark is not None and not self._is_missing(mark)
+
+    def is_as_recorded(self) -> bool:
+        """Whether it is what it was recorded as, be that missing. Looks at the place as ``is_valid`` does."""
+        recorded = self._recorded
+        return recorded is None or not may_contact(self.path) or self._recorded_mark(recorded) is not None
+
+    def _recorded_mark(self, recorded: dict[str, Plain]) -> dict[str, Plain] | None:
+        """What counts of it now, or None if that is not what was recorded."""
+        token = active_algorithm.set(_algorithm_of(recorded))
         try:
-            if self._recorded is None:
-                return self._is_there()
-            mark = self._mark_unlike(self._recorded)
+            mark = self._mark_unlike(recorded)
         except NotHashableError:
-            return False
+            return None
         finally:
             active_algorithm.reset(token)
-        return mark is not None and not self._is_missing(mark) and self._recorded == self._state_of(mark)
+        return mark if mark is not None and recorded == self._state_of(mark) else None
+
+    def _is_there_now(self) -> bool:
+        try:
+            return self._is_there()
+        except NotHashableError:
+            return False
 
     def external(self) -> str | None:
         """The place, without credentials."""

@@ -7,6 +7,7 @@ alone; called through the registry.
 from __future__ import annotations
 
 import collections
+import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from valuestore.values.builtins import PLAIN_TYPE_NAMES
 from valuestore.values.canonical import Refused, TypeRule, explain_depth
 from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.families import has_fields_alone, with_attributes
+from valuestore.values.ownership import is_own
 from valuestore.values.value import Value
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -32,6 +34,22 @@ class KnownRules(Protocol):
 
 def iter_asked(obj: object, rules: KnownRules) -> Iterator[object]:
     """The Values in an object and whatever else may go stale, outermost first, each object once."""
+    for part in _iter_parts(obj, rules):
+        rule = None if isinstance(part, Value) else rules.known_rule(type(part))
+        if isinstance(part, Value) or (rule is not None and rule.is_valid is not None):
+            yield part
+
+
+def holds_own_code(obj: object, rules: KnownRules) -> bool:
+    """Whether a function or class of the user's is in the object."""
+    return any(
+        isinstance(part, types.FunctionType | type) and is_own(part.__module__)
+        for part in _iter_parts(obj, rules)
+    )
+
+
+def _iter_parts(obj: object, rules: KnownRules) -> Iterator[object]:
+    """Everything inside, itself included, but for atoms and Python's own containers."""
     stack = [obj]
     seen: dict[int, object] = {}  # the objects are kept, or another could get the id of one that is gone
     while stack:
@@ -45,14 +63,16 @@ def iter_asked(obj: object, rules: KnownRules) -> Iterator[object]:
             stack.extend(current.iter_subvalues())
             if type(current).identity is Value.identity:
                 stack.extend(instance_attributes(current).values())
+            elif current.external() is None:  # else asking what it is looks at the outside, as it does itself
+                with suppress(NotHashableError):
+                    stack.append(current.identity())
         elif kind in (list, tuple, set, frozenset):
             stack.extend(current)  # type: ignore[arg-type]
         elif kind is dict:
             stack.extend(current.keys())  # type: ignore[attr-defined]
             stack.extend(current.values())  # type: ignore[attr-defined]
         elif kind not in PLAIN_TYPE_NAMES and (rule := rules.known_rule(kind)) is not None:
-            if rule.is_valid is not None:
-                yield current
+            yield current
             codec = rule.codec_of(current)
             if codec is None or codec is PICKLED:
                 with suppress(Refused):  # what has no identity holds nothing that could be asked

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from valuestore.errors import NotHashableError
-from valuestore.values.value import module_name_of
+from valuestore.values.value import Value, module_name_of, restored
 
 PROTOCOL = 5
 _MAIN = ("__main__", "__mp_main__")
@@ -51,9 +51,14 @@ def main_member(module_name: str, qualname: str) -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    """The C pickler, but for the members of ``__main__``."""
+    """The C pickler, but for the members of ``__main__``, and for what stands for outside state.
+
+    The latter is pickled with the state that it has now, or nobody could tell later that it has changed.
+    """
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Value) and obj.external() is not None:
+            return restored, (type(obj), obj.state())
         if not isinstance(obj, type | types.FunctionType) or obj.__module__ not in _MAIN:
             return NotImplemented
         place = module_name_of("__main__"), obj.__qualname__

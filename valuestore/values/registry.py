@@ -20,12 +20,13 @@ from valuestore.hashing import (
     encode_plain,
     get_algorithm,
 )
-from valuestore.plugins import find, names
+from valuestore.plugins import find, is_built_in, names
 from valuestore.values.builtins import BUILTIN_RULES, PLAIN_TYPE_NAMES
 from valuestore.values.canonical import Codec, Part, Refused, TypeRule, encode, explain_depth, lower
 from valuestore.values.codecs.pickled import PICKLED, Signer, dump_leaf, load_leaf
 from valuestore.values.codecs.plain import (
     BYTES,
+    MAY_GO_STALE,
     PLAIN,
     PLAIN_CODECS,
     TAGGED,
@@ -35,7 +36,7 @@ from valuestore.values.codecs.plain import (
     encode_text,
 )
 from valuestore.values.families import content_rule, family_rule
-from valuestore.values.nested import iter_asked, map_values
+from valuestore.values.nested import holds_own_code, iter_asked, map_values
 from valuestore.values.preview import preview, preview_bytes, preview_text
 from valuestore.values.reduction import reduction, why_not_reducible
 from valuestore.values.value import (
@@ -407,6 +408,32 @@ class TypeRegistry:
             elif (valid := self._rules[type(found)].is_valid) is not None and not valid(found):
                 return False
         return True
+
+    def may_go_stale(self, codec: str, type_name: str) -> bool:
+        """Whether a stored value may hold what stands for outside state: plain data and arrays cannot.
+
+        Libraries that valuestore has the rules for are not imported to tell.
+        """
+        if codec in MAY_GO_STALE:
+            return True
+        if codec in PLAIN_CODECS or is_built_in("types", type_name.partition(".")[0]):
+            return False
+        try:
+            return self.rule_named(type_name).is_valid is not None
+        except DecodeError:  # of a class that is not here: loading it says so
+            return True
+
+    def is_code_current(self, obj: object, value_hash: Digest) -> bool:
+        """Whether what was loaded as ``value_hash`` holds no code of the user's that has changed since.
+
+        Typed payloads tell that by themselves; a pickle refers to functions by name.
+        """
+        if not holds_own_code(obj, self):
+            return True
+        try:
+            return self.hash(obj) == value_hash
+        except NotHashableError:
+            return False
 
     def map_values(self, obj: Any, function: Callable[[Value], Any]) -> Any:
         """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.

@@ -86,7 +86,7 @@ class Value:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles carry the state as well: a File in an unpickled object knows which content it had."""
-        return _restored, (type(self), self.state())
+        return restored, (type(self), self.state())
 
     def iter_subvalues(self) -> Iterator[Value]:
         """The values inside this one; each is checked for validity along with it."""
@@ -104,7 +104,8 @@ def _check_free(type_name: str, cls: type[Value]) -> None:
         )
 
 
-def _restored(cls: type[Value], state: Plain) -> Value:
+def restored(cls: type[Value], state: Plain) -> Value:
+    """The value of that state; pickles refer to this function by its name."""
     return cls.from_state(state)
 
 
