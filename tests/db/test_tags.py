@@ -195,22 +195,6 @@ def test_every_execution_has_version_user_and_host_and_configured_tags(tmp_path,
     assert "git.commit" not in found
 
 
-def test_a_git_checkout_is_told_with_its_commit(tmp_path, monkeypatch):
-    from valuestore.scheduler.tagging import git_commit
-
-    git = tmp_path / ".git"
-    (git / "refs" / "heads").mkdir(parents=True)
-    (git / "HEAD").write_text("ref: refs/heads/main\n")
-    assert git_commit(tmp_path) is None
-    (git / "packed-refs").write_text(f"# pack-refs\n{'b' * 40} refs/heads/main\n")
-    (tmp_path / "below").mkdir()
-    assert git_commit(tmp_path / "below") == "b" * 40
-    (git / "refs" / "heads" / "main").write_text("a" * 40 + "\n")
-    assert git_commit(tmp_path) == "a" * 40
-    (git / "HEAD").write_text("c" * 40)
-    assert git_commit(tmp_path) == "c" * 40
-
-
 @pytest.mark.parametrize("text", ["a=1", "a=", "a=text", 'a="1"', "a=true", 'a={"b":[1]}', "a=b=c", "a=NaN"])
 def test_written_tags_are_read_back(text):
     key, value = parse_tag(text)

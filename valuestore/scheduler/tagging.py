@@ -6,9 +6,6 @@ Every execution is labelled with the version, the user, the host, and the git co
 from __future__ import annotations
 
 import platform
-import subprocess
-import threading
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +14,8 @@ from typing import Any
 from valuestore.db.tags import current_author, tag_rows
 from valuestore.errors import NotHashableError, StoreError, ValuestoreWarning
 from valuestore.repository import Repository
+from valuestore.scheduler.checkout import GitStatus, find_checkout, git_commit
 from valuestore.scheduler.execution import Execution
-
-_DIRTY_SECONDS = 30.0
-"""For so long the answer of git is taken to hold."""
-
-_GIT_SECONDS = 5.0
-_REFERENCE = "ref: "
 
 
 class Tagging:
@@ -35,13 +27,13 @@ class Tagging:
         self.execution = execution
         self.author = current_author()
         self.job_id: str | None = None
-        self._given = {**automatic_tags(), **repository.settings.tags, **tags}
+        self._checkout = find_checkout()
+        self._given = {**_automatic_tags(self._checkout), **repository.settings.tags, **tags}
 
     def begin(self) -> None:
         """Record what the run is labelled with from its start. Raises: TagError."""
         self._keep("execution", self.execution.execution_id, self._given)
-        folder = _git_folder(Path.cwd())
-        self._status = _GitStatus.of(folder.parent) if folder else None
+        self._status = GitStatus.of(self._checkout) if self._checkout else None
 
     def end(self) -> None:
         """Record what took a while to find out."""
@@ -75,88 +67,10 @@ class Tagging:
             self.recorder.record_tags(tag_rows(entity, entity_id, tags, self.author))
 
 
-def automatic_tags() -> dict[str, Any]:
+def _automatic_tags(checkout: Path | None) -> dict[str, Any]:
     """What every execution is labelled with at once."""
     from valuestore import __version__
 
     tags = {"valuestore.version": __version__, "user": current_author(), "host": platform.node()}
-    commit = git_commit(Path.cwd())
+    commit = git_commit(checkout) if checkout else None
     return {**tags, "git.commit": commit} if commit else tags
-
-
-def git_commit(here: Path) -> str | None:
-    """The commit that is checked out, read from the files of git; None outside of a checkout."""
-    try:
-        folder = _git_folder(here)
-        if folder is None:
-            return None
-        if folder.is_file():  # a worktree: it names the folder
-            folder = folder.parent / folder.read_text("utf-8").partition(":")[2].strip()
-        head = (folder / "HEAD").read_text("utf-8").strip()
-        return _resolved(folder, head.removeprefix(_REFERENCE)) if head.startswith(_REFERENCE) else head
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _git_folder(here: Path) -> Path | None:
-    return next((each / ".git" for each in (here, *here.parents) if (each / ".git").exists()), None)
-
-
-def _resolved(folder: Path, reference: str) -> str | None:
-    """The commit that a branch is at: in a file of its own, or packed with others."""
-    common = folder / "commondir"
-    folders = [folder, folder / common.read_text("utf-8").strip()] if common.exists() else [folder]
-    for each in folders:
-        if (each / reference).is_file():
-            return (each / reference).read_text("utf-8").strip()
-        packed = each / "packed-refs"
-        for line in packed.read_text("utf-8").splitlines() if packed.is_file() else ():
-            commit, _, name = line.partition(" ")
-            if name == reference:
-                return commit
-    return None
-
-
-class _GitStatus:
-    """Whether a checkout has changes that are not committed: git is asked on a thread of its own."""
-
-    _known: dict[Path, _GitStatus] = {}  # noqa: RUF012  # of this process
-
-    def __init__(self, folder: Path) -> None:
-        self.asked = time.monotonic()
-        self._dirty: bool | None = None
-        self._thread = threading.Thread(target=self._ask, args=(folder,), name="valuestore-git", daemon=True)
-        self._thread.start()
-
-    @classmethod
-    def of(cls, folder: Path) -> _GitStatus:
-        """What is known of the folder, asked anew after a while."""
-        known = cls._known.get(folder)
-        if known is None or time.monotonic() - known.asked > _DIRTY_SECONDS:
-            known = cls._known[folder] = cls(folder)
-        return known
-
-    def is_dirty(self) -> bool | None:
-        """None if git does not say so in time."""
-        self._thread.join(0.2)
-        return self._dirty
-
-    def _ask(self, folder: Path) -> None:
-        # fsmonitor is a program that the checkout's own configuration names
-        command = [
-            "git",
-            "--no-optional-locks",
-            "-c",
-            "core.fsmonitor=false",
-            "status",
-            "--porcelain",
-            "-uno",
-        ]
-        try:
-            asked = subprocess.run(  # noqa: S603  # constants, run in the user's own folder
-                command, cwd=folder, capture_output=True, timeout=_GIT_SECONDS, stdin=subprocess.DEVNULL
-            )
-        except (OSError, subprocess.SubprocessError):
-            return
-        if asked.returncode == 0:
-            self._dirty = bool(asked.stdout.strip())
