@@ -512,8 +512,11 @@ def _upgrade_tags() -> None:
     )
     bind = op.get_bind()
     update = sa.text("UPDATE tag SET value_digest = :digest WHERE tag_id = :tag_id")
-    for tag_id, value in bind.execute(sa.text("SELECT tag_id, value FROM tag")).all():
-        bind.execute(update, {"digest": xxhash.xxh3_128_hexdigest(value.encode()), "tag_id": tag_id})
+    tags = bind.execute(sa.text("SELECT tag_id, value FROM tag")).all()
+    if digests := [
+        {"tag_id": one, "digest": xxhash.xxh3_128_hexdigest(value.encode())} for one, value in tags
+    ]:
+        bind.execute(update, digests)
     op.create_index(
         "tag_current",
         "tag",

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from valuestore.values.keys import KeyRing
 
 PROBLEMS = 1
-_SAFE_CHECKPOINTS = (3, 51, 3)
 
 
 def doctor(repository: RepositoryOption = None, *, as_json: JsonOption = False) -> int:
@@ -55,11 +54,9 @@ def doctor(repository: RepositoryOption = None, *, as_json: JsonOption = False) 
 
 def examine(repository: Repository) -> tuple[dict[str, object], list[str]]:
     """What is there, by name, and what is wrong, as sentences. Raises: DatabaseError."""
-    from valuestore.values.keys import KeyRing
-
-    key_state, problems = _key_state()
+    keys, key_state, problems = _open_keys()
     store_state, store_problems = _store_state(repository)
-    counts, value_problems = _count(repository, KeyRing.open() if key_state != "no home folder" else None)
+    counts, value_problems = _count(repository, keys)
     facts: dict[str, object] = {
         "repository": str(repository.folder),
         **{f"values_{name}": counts[name] for name in ("plain", "signed", "foreign", "unreadable", "lost")},
@@ -109,10 +106,9 @@ def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple
             envelope = leaf.envelope
             if keys is None or keys.find(envelope.key_id) is None:
                 return "foreign", f"signed by the unknown key {envelope.key_id}"
-            is_moved = ref.codec == PICKLED.name and leaf.value_hash != ref.value_hash
             claim = Claim(repository.repository_id, leaf.value_hash, leaf.type_name, PICKLED.name)
             verify(envelope.data, claim, envelope.key_id, envelope.mac, keys)
-            if is_moved:
+            if ref.codec == PICKLED.name and leaf.value_hash != ref.value_hash:
                 return "foreign", "signed as another value"
     except KeyUnusable:
         return "foreign", "signed by a key that cannot be used"
@@ -147,21 +143,23 @@ def _is_readable(repository: Repository, type_name: str, codec: str) -> bool:
 # --- what it needs ----------------------------------------------------------------------------------
 
 
-def _key_state() -> tuple[str, list[str]]:
+def _open_keys() -> tuple[KeyRing | None, str, list[str]]:
+    """The keys, if there is a place for them; what they are; what is wrong with them."""
     from valuestore.values.keys import KeyRing
 
     try:
         ring = KeyRing.open()
-        ids = [key.key_id for key in ring.find_all()]
-        signing = ring.find_signing()
     except ConfigError as error:
-        return "no home folder", [str(error)]
+        return None, "no home folder", [str(error)]
+    try:
+        count = len(ring.find_all())
+        signing = ring.find_signing()
     except KeyUnusable as error:
-        return "unusable", [str(error)]
+        return ring, "unusable", [str(error)]
     if signing is None:
-        others = f"; {len(ids)} verify" if ids else ""
-        return f"none yet: made when a value is pickled{others}", []
-    return f"{signing.key_id}, {len(ids) - 1} others verify", []
+        others = f"; {count} verify" if count else ""
+        return ring, f"none yet: made when a value is pickled{others}", []
+    return ring, f"{signing.key_id}, {count - 1} others verify", []
 
 
 def _store_state(repository: Repository) -> tuple[str, list[str]]:
@@ -177,6 +175,8 @@ def _store_state(repository: Repository) -> tuple[str, list[str]]:
 
 
 def _sqlite_state() -> str:
-    if sqlite3.sqlite_version_info >= _SAFE_CHECKPOINTS:
+    from valuestore.db.engine import NEEDS_LOCKED_CHECKPOINT
+
+    if not NEEDS_LOCKED_CHECKPOINT:
         return sqlite3.sqlite_version
     return f"{sqlite3.sqlite_version}: checkpoints are taken under a lock, since 3.51.3 alone is safe without"

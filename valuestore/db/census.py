@@ -27,8 +27,7 @@ def find_kinds(database: Database) -> list[Kind]:
     """Every kind there is, in order. One statement, over all values."""
     columns = value.c.type_name, value.c.codec
     statement = select(*columns, func.count()).group_by(*columns).order_by(*columns)
-    with database.read() as connection:
-        return [Kind(*row) for row in connection.execute(statement)]
+    return database.fetch(lambda connection: [Kind(*row) for row in connection.execute(statement)])
 
 
 def find_by_codec(database: Database, codec: str) -> Iterator[list[Digest]]:

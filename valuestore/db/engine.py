@@ -37,7 +37,7 @@ _RETRY_SECONDS = 15.0
 _PING_AFTER_SECONDS = 1.0
 _ADVISORY_LOCK = 0x76616C7565  # any number that others are unlikely to use
 _CHECKPOINT_BYTES = 4 << 20
-_NEEDS_LOCKED_CHECKPOINT = sqlite3.sqlite_version_info < (3, 51, 3)
+NEEDS_LOCKED_CHECKPOINT = sqlite3.sqlite_version_info < (3, 51, 3)
 """Before 3.51.3 a checkpoint can race a writer that resets the log: https://sqlite.org/wal.html#walresetbug"""
 
 
@@ -253,11 +253,11 @@ class Database:
             if self.is_read_only:
                 return
             connection.execute("PRAGMA synchronous=NORMAL")
-            if _NEEDS_LOCKED_CHECKPOINT:
+            if NEEDS_LOCKED_CHECKPOINT:
                 connection.execute("PRAGMA wal_autocheckpoint=0")
 
     def _checkpoint_if_long(self) -> None:
-        if self.path is None or not _NEEDS_LOCKED_CHECKPOINT:
+        if self.path is None or not NEEDS_LOCKED_CHECKPOINT:
             return
         try:
             if os.stat(f"{self.path}-wal").st_size < _CHECKPOINT_BYTES:

@@ -17,6 +17,15 @@ _lock = threading.Lock()
 _last = 0
 
 
+def _unlock_in_child() -> None:
+    """After a fork the thread that held the lock is gone."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
 def new_id() -> str:
     """A UUIDv7 (RFC 9562) as 32 hex digits; ids of one process sort in the order they were made."""
     global _last

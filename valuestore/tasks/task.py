@@ -193,7 +193,7 @@ def task(func: Callable[P, R] | None = None, /, **options: Any) -> Any:
     ``namespace``  first part; default: the module's name, "" for none
     ``version``    identifies the code instead of the code itself
     ``cache``      false: the body runs in every execution
-    ``tags``       recorded with each of its jobs; values are JSON
+    ``tags``       labels of this version of the task; values are JSON
     ``executor``   name of the scheduler's executor that runs it
     ``capture``    true: the content of local Files in the result is kept in the payload store, and put back
                    if a file is missing; "overwrite": also if it has other content by now
