@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -193,3 +195,30 @@ def test_a_stored_object_brings_the_rules_of_its_library(site):
         "print(TypeRegistry().load(payload)[0].rows[0])"
     )
     assert run(site, code) == ["1"]
+
+
+def test_a_library_met_by_many_threads_at_once_has_one_identity(monkeypatch):
+    import decimal  # stands for a library whose rules come in on first use
+
+    entered, hashed = Event(), Event()
+
+    def slow_find(kind, name):
+        entered.set()
+        hashed.wait(0.2)  # whoever does not wait for the rules is done by then
+        return [TypeRule(decimal.Context, "decimal.Context", lambda c: c.prec, lambda s: decimal.Context(s))]
+
+    monkeypatch.setattr("valuestore.values.registry.names", lambda kind: ["decimal"])
+    monkeypatch.setattr("valuestore.values.registry.find", slow_find)
+    registry = TypeRegistry()
+
+    def hash_late():
+        entered.wait(5)
+        try:
+            return registry.hash(decimal.Context(5))
+        finally:
+            hashed.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        late = pool.submit(hash_late)
+        assert registry.hash(decimal.Context(5)) == late.result()
+    assert registry.rule_for(decimal.Context).codec is None

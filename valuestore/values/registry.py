@@ -6,8 +6,10 @@ built-in types in builtins.py. Called by the archive, the tasks layer and the sc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, BinaryIO
 
 from valuestore.errors import ConfigError, DecodeError, NotHashableError, PayloadError
@@ -50,6 +52,18 @@ from valuestore.values.value import (
 
 _COPY_MAX_BYTES = 1 << 16
 _STREAM_BYTES = 1 << 20
+_loading = RLock()
+_being_loaded: set[str] = set()
+
+
+def _renew_lock() -> None:
+    """In a child process: the thread that loaded rules at the fork stayed in the parent."""
+    global _loading
+    _loading = RLock()
+    _being_loaded.clear()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +340,7 @@ class TypeRegistry:
         rule = self._rules.get(cls)
         if rule is None:
             rule = family_rule(cls) or self._foreign_rule(cls) or content_rule(cls) or self._reduced_rule(cls)
-            self._rules[cls] = rule
+            rule = self._rules.setdefault(cls, rule)
         return rule
 
     def rule_named(self, type_name: str, /) -> TypeRule:
@@ -335,7 +349,8 @@ class TypeRegistry:
         if cls is not None:
             return self._rule_of_class(cls, type_name)
         rule = self._named.get(type_name)
-        if rule is None and self._load_stored_types(type_name):
+        if rule is None:
+            self._load_stored_types(type_name)
             rule = self._named.get(type_name)
         if rule is not None:
             return rule
@@ -362,20 +377,25 @@ class TypeRegistry:
         shared = (self._rules.get(base) for base in cls.__mro__[1:])
         return next((rule for rule in shared if rule is not None and rule.subclasses), None)
 
-    def _load_types(self, library: str) -> bool:
-        """Whether rules for the classes of this top-level module came in: asked once for each."""
+    def _load_types(self, library: str) -> None:
+        """Bring in the rules for the classes of this top-level module: asked once for each."""
         if library in self._asked_for:
-            return False
-        self._asked_for.add(library)
-        if library not in names("types"):
-            return False
-        for rule in find("types", library):
-            self.register(rule)
-        return True
+            return
+        # Others wait until all rules are there: a frame met meanwhile would pass for an unknown object.
+        with _loading:
+            if library in self._asked_for or library in _being_loaded:  # by this thread: a plug-in may ask
+                return
+            _being_loaded.add(library)
+            try:
+                for rule in find("types", library) if library in names("types") else ():
+                    self.register(rule)
+                self._asked_for.add(library)
+            finally:
+                _being_loaded.discard(library)
 
-    def _load_stored_types(self, type_name: str) -> bool:
+    def _load_stored_types(self, type_name: str) -> None:
         try:
-            return self._load_types(type_name.partition(".")[0])
+            self._load_types(type_name.partition(".")[0])
         except ConfigError as error:
             raise DecodeError(type_name, str(error)) from error
 
