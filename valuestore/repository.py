@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 from valuestore.config import Settings, database_password, environment, load_settings
 from valuestore.db import migrate
 from valuestore.db.engine import Database
-from valuestore.db.history import History
 from valuestore.db.lookup import Lookup, Miss
 from valuestore.db.recorder import Recorder
 from valuestore.db.tags import Tags
@@ -41,6 +40,7 @@ from valuestore.values.codecs.plain import decode_form
 from valuestore.values.registry import get_type_registry
 
 if TYPE_CHECKING:
+    from valuestore.db.history import History
     from valuestore.values.keys import KeyRing
 
 FOLDER = ".valuestore"
@@ -87,8 +87,7 @@ class Repository:
         self.archive = Archive(registry, self.payloads, settings.inline_max_bytes)
         self.recorder = Recorder(self.database, self.payloads.flush)
         self.lookup = Lookup(self.database)
-        forms = partial(_form, self.lookup, self.archive)
-        self.history = History(self.database, registry, self.recorder.flush, forms)
+        self._history: History | None = None
         self.tags = Tags(self.database, self.recorder.flush)
         self._release = weakref.finalize(self, _release, self.recorder, self.database, self.payloads)
 
@@ -107,6 +106,16 @@ class Repository:
             repository.close()
             raise ConfigError("digest", f"{folder} exists, and keeps its {repository.algorithm}")
         return repository
+
+    @property
+    def history(self) -> History:
+        """Questions about what ran. Imported when the first is asked: most programs only record."""
+        if self._history is None:
+            from valuestore.db.history import History
+
+            forms = partial(_form, self.lookup, self.archive)
+            self._history = History(self.database, self.archive.registry, self.recorder.flush, forms)
+        return self._history
 
     def put(self, obj: object) -> ValueRef:
         """Keep a value; the ref's ``value_hash`` gives it back. Written soon, or at ``flush``.

@@ -123,6 +123,7 @@ def _create(database: Database, settings: dict[str, str]) -> None:
     if database.is_sqlite:
         database.use_write_ahead_log()
     with database.write() as connection:
+        _limit_indexes(database.dialect.name)
         metadata.create_all(connection)
         for statement in create_statements(database.dialect.name):
             connection.execute(text(statement))
@@ -134,6 +135,14 @@ def _create(database: Database, settings: dict[str, str]) -> None:
         connection.execute(
             repository.insert(), [{"name": name, "value": value} for name, value in recorded.items()]
         )
+
+
+def _limit_indexes(dialect_name: str) -> None:
+    """Tell the dialect which indexes cover some rows alone."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if where := index.info.get("where"):
+                index.dialect_kwargs[f"{dialect_name}_where"] = text(where)
 
 
 def _set_comments(connection: Connection) -> None:

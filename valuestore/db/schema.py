@@ -3,7 +3,8 @@
 Names are singular here; the documented views are plural. Times are microseconds since 1970-01-01 UTC.
 Digests are lower-case hex. There are no foreign keys: rows arrive in content order, from many processes,
 and ``verify`` checks what a constraint would. Jobs and calls name their task and run by a short number,
-which the views resolve (docs/decisions/0003-schema.md). Behind each index is the question it answers.
+which the views resolve (docs/decisions/0003-schema.md). Behind each index is the question it answers, and
+``where`` if it covers some rows alone: named here for each dialect, it would have all of them imported.
 docs/schema.md is made from the comments (tables_page.py).
 """
 
@@ -20,7 +21,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    text,
 )
 
 metadata = MetaData()
@@ -311,16 +311,15 @@ job = Table(
     Index(
         "job_by_call",
         "call_hash",
-        sqlite_where=text("status = 'done'"),
-        postgresql_where=text("status = 'done'"),
-        info={"answers": "which job ran this call; those that reused it are found by their task"},
+        info={
+            "where": "status = 'done'",
+            "answers": "which job ran this call; those that reused it are found by their task",
+        },
     ),
     Index(
         "job_failed",
         "job_id",
-        sqlite_where=text("status = 'failed'"),
-        postgresql_where=text("status = 'failed'"),
-        info={"answers": "the newest failures"},
+        info={"where": "status = 'failed'", "answers": "the newest failures"},
     ),
     comment="One attempt to run a call.",
     sqlite_with_rowid=False,
@@ -346,9 +345,7 @@ tag = Table(
         "key",
         "value_digest",
         unique=True,
-        sqlite_where=text("ended IS NULL"),
-        postgresql_where=text("ended IS NULL"),
-        info={"answers": "the tags of a record; the same tag is current once"},
+        info={"where": "ended IS NULL", "answers": "the tags of a record; the same tag is current once"},
     ),
     Index("tag_by_entity", "entity_id", info={"answers": "the history of a record's tags"}),
     Index(

@@ -56,7 +56,7 @@ def _meaning(column: Column[object]) -> str:
 def _index(index: Index) -> str:
     columns = ", ".join(f"`{column.name}`" for column in index.columns)
     kind = "unique index" if index.unique else "index"
-    where = index.dialect_options["sqlite"]["where"]
+    where = index.info.get("where")
     only = f" where `{where}`" if where is not None else ""
     return f"{kind} `{index.name}` on {columns}{only}: {index.info.get('answers', '')}"
 
