@@ -19,6 +19,7 @@ from valuestore.hashing import (
     hash_stream,
     hash_struct,
     is_digest,
+    is_short_plain,
 )
 
 
@@ -66,3 +67,13 @@ def test_unknown_algorithm_is_refused_with_the_known_ones():
 def test_what_is_not_plain_is_refused(obj):
     with pytest.raises(NotPlain):
         encode_plain(obj)
+
+
+def test_what_is_short_is_told_without_writing_the_rest():
+    shared: list[object] = []
+    for _ in range(60):
+        shared = [shared, shared]
+    assert is_short_plain([1, {"a": [2]}])
+    assert not is_short_plain(shared)
+    assert not is_short_plain(["x" * 100_000])
+    assert is_short_plain({"after": "one that was long"})

@@ -53,6 +53,8 @@ SHARING = {
     "attributes": lambda: shared(lambda x: Plain(one=x, two=x)),
     "inside a dataclass": lambda: Node(shared(lambda x: [x, x])),
     "behind other data": lambda: [1, {"a": [2, (3, shared(lambda x: [x, x]))]}],
+    "the last of some parts": lambda: {"a": [1], "b": [2], "c": [3], "d": [4], "e": shared(lambda x: [x, x])},
+    "below one of many parts": lambda: [*([i] for i in range(60)), {"a": [shared(lambda x: (x, x))]}],
     "with a set": lambda: [{1}, shared(lambda x: [x, x])],
     "deques": lambda: shared(lambda x: collections.deque([x, x])),
 }

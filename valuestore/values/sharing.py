@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from valuestore.errors import NotHashableError
+from valuestore.hashing import is_short_plain
 
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _CONTAINERS = frozenset({list, tuple, dict})
@@ -18,6 +19,7 @@ _are_atoms = _ATOMS.issuperset
 _MANY_PARTS = 10_000_000
 _MANY_TIMES = 16
 _LOOKED_AT = 64
+_MANY_LOOKED_AT = 512
 _DEEP = 20
 _LONG = 64
 _FEW = 3
@@ -26,44 +28,43 @@ _FEW = 3
 def may_grow(obj: Any) -> bool:
     """Whether a look at some parts of a list, tuple or dict shows one that is met twice, or many levels.
 
-    At most 64 containers are looked at, so a part that is shared deep inside a large object can be missed.
+    Exact for what is written in less than 64 KiB. Of larger objects some containers are looked at, so a part
+    that is shared deep inside one can be missed. Raises: as ``encode_plain``.
     """
-    if len(obj) <= _LONG:  # two levels at most: what most values are, so it has to be told at once
+    if len(obj) <= _LONG:  # most values are small, and told at the speed of the pickler
         parts = obj.values() if type(obj) is dict else obj
-        if _are_atoms(map(type, parts)) or all(map(_is_flat, parts)):
+        if _are_atoms(map(type, parts)) or is_short_plain(obj):
             return False
-    return _shows_sharing(obj)
+        return _shows_sharing(obj, _MANY_LOOKED_AT, _LONG)
+    return _shows_sharing(obj, _LOOKED_AT, _FEW)
 
 
-def _is_flat(part: Any) -> bool:
-    kind = type(part)
-    if kind not in _CONTAINERS:
-        return True
-    return len(part) <= _LONG and _are_atoms(map(type, part.values() if kind is dict else part))
+def _shows_sharing(obj: Any, most: int, followed: int) -> bool:
+    """Whether one of the first ``most`` containers, level by level, is met twice or is deep inside.
 
-
-def _shows_sharing(obj: Any) -> bool:
+    Of each container so many parts are ``followed``.
+    """
     seen = {id(obj)}
-    stack = [(obj, 0)]
-    looked_at = 0
-    while stack and looked_at < _LOOKED_AT:
-        current, depth = stack.pop()
-        looked_at += 1
-        followed = 0
-        for part in _sample(current):
+    queue = [(obj, 0)]
+    for current, depth in queue:
+        sample = _sample(current)
+        if _are_atoms(map(type, sample)):
+            continue
+        room = min(followed, most - len(queue))
+        for part in sample:
             if type(part) in _CONTAINERS and part:
                 if id(part) in seen or depth >= _DEEP:
                     return True
                 seen.add(id(part))
-                if followed < _FEW:
-                    followed += 1
-                    stack.append((part, depth + 1))
+                if room > 0:
+                    room -= 1
+                    queue.append((part, depth + 1))
     return False
 
 
 def _sample(obj: Any) -> Any:
     if type(obj) is dict:
-        return islice(obj.values(), _LONG)
+        return tuple(islice(obj.values(), _LONG))
     return obj if len(obj) <= _LONG else (*obj[: _LONG // 2], *obj[-_LONG // 2 :])
 
 
