@@ -244,6 +244,20 @@ def test_two_value_classes_cannot_have_one_type_name():
         exec("class Other(Value): type_name = taken", {**globals(), "taken": EitherValue.type_name})
 
 
+@pytest.mark.parametrize("kind", [type(None), list[int], int | None], ids=str)
+def test_types_and_aliases_of_python_are_values(kind):
+    assert registry.hash(kind) != registry.hash(dict[str, int])
+
+
+def test_arrays_with_attributes_of_their_own_are_refused():
+    numpy = pytest.importorskip("numpy")
+    for array in (numpy.ma.masked_array([1], [False]), numpy.array([(1,)], "i4,").view(numpy.recarray)):
+        registry.hash(array)
+        array.note = "kept nowhere"
+        with pytest.raises(NotHashableError, match="note"):
+            registry.hash(array)
+
+
 def test_numpy_functions_are_not_those_of_other_libraries():
     numpy = pytest.importorskip("numpy")
     special = pytest.importorskip("scipy.special")

@@ -64,7 +64,7 @@ def instance_attributes(obj: object) -> dict[str, Any]:
             found[name] = slot.__get__(obj)
         except AttributeError:  # not set
             continue
-    own = _dictionary(obj)
+    own = instance_dictionary(obj)
     if not layout.saved:
         return found | own if found else dict(own)
     found.update(own)
@@ -91,7 +91,8 @@ def set_attributes(obj: object, attributes: Mapping[str, Any]) -> None:
         object.__getattribute__(obj, "__dict__").update(own)
 
 
-def _dictionary(obj: object) -> dict[str, Any]:
+def instance_dictionary(obj: object) -> dict[str, Any]:
+    """The object's own dictionary, whatever its class says that it is; empty if it has none."""
     try:
         return object.__getattribute__(obj, "__dict__")  # type: ignore[no-any-return]
     except AttributeError:

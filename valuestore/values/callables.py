@@ -79,7 +79,8 @@ def _names(module_name: str, qualname: str) -> list[str]:
     packages = module_name.split(".")
     packages[0] = packages[0].lstrip("_")
     public = [".".join(packages[: count + 1]) for count in range(len(packages))]
-    return [f"{package}.{qualname}" for package in (*public, module_name)]
+    python_has_it_in = ("types",) if module_name == "builtins" else ()  # NoneType and its like
+    return [f"{package}.{qualname}" for package in (*public, module_name, *python_has_it_in)]
 
 
 def _is_behind(found: Any, obj: Any) -> bool:

@@ -12,6 +12,7 @@ import sys
 import types
 from typing import Any
 
+from valuestore.values.attributes import instance_dictionary
 from valuestore.values.canonical import Refused
 from valuestore.values.ownership import is_own
 from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
@@ -74,8 +75,7 @@ def _forgotten(obj: Any) -> str | None:
     """An attribute that a subclass added and the ``__reduce__`` of its base does not know of, or None."""
     for base in type(obj).__mro__[:-1]:
         if "__reduce__" in vars(base) or "__reduce_ex__" in vars(base):
-            own_dict = {} if base.__dictoffset__ else getattr(obj, "__dict__", {})
-            return next(iter(own_dict), None)
+            return None if base.__dictoffset__ else next(iter(instance_dictionary(obj)), None)
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if not name.startswith("__") and hasattr(obj, name) and not _is_default(type(obj)):

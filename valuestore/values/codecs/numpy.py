@@ -155,6 +155,11 @@ def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
             locate=locate,
             subclasses=True,
         )
+
+    def identity(array: Any) -> Plain:
+        _check_attributes(array, {"_getitem"})  # of a matrix
+        return array_identity(_plain_view(array))
+
     codec = Codec(
         _NPY,
         lambda array: npy.encode(_plain_view(array)),
@@ -164,7 +169,7 @@ def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
     return TypeRule(
         cls,
         type_name,
-        lambda array: array_identity(_plain_view(array)),
+        identity,
         lambda state: back(array_from_state(state)),
         lambda array: array_state(_plain_view(array)),
         codec=codec,
@@ -172,8 +177,18 @@ def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
     )
 
 
+_MASKED_OWN = vars(np.ma.masked_array([0], [False])).keys()
+
+
+def _check_attributes(array: Any, known: Any) -> None:
+    """Raises: Refused if somebody gave it attributes, which would be lost."""
+    if more := vars(array).keys() - known:
+        raise Refused(f"a {type(array).__name__} with an attribute {min(more)!r}; keep it beside the array")
+
+
 def _masked_identity(array: Any) -> Plain:
     """Data below the mask counts too: it can be looked at."""
+    _check_attributes(array, _MASKED_OWN)
     told = {
         "data": np.asarray(array.data),
         "mask": None if array.mask is np.ma.nomask else np.asarray(array.mask),
