@@ -1,7 +1,7 @@
 """Redaction: secrets out of text before it is kept. The one choke point for what people read later.
 
-Command lines, labels of executions, and the errors and tracebacks of jobs pass through here. Arguments
-and results do not: they are the pipeline's data, and their bytes are what they are.
+Command lines, labels of executions, errors and tracebacks of jobs, and source code pass through here.
+Arguments and results do not: they are the pipeline's data, and their bytes are what they are.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ _ASSIGNED = re.compile(
     rf"(?<![\w.-])({_NAME}[\"']?\s*(?:=|:(?!//))\s*)((?:bearer|basic|token)\s+)?"
     r"(\"[^\"]*\"|'[^']*'|[^\s,;&'\")\]}]+)",
     re.I,
+)
+_LITERAL = re.compile(
+    rf"(?<![\w.-])({_NAME}\s*(?::[^=\n\"']{0, 80})?=\s*|{_NAME}[\"']\s*:\s*)"
+    r"[rbf]{0,2}(\"\"\".+?\"\"\"|'''.+?'''|\"[^\"\n]+\"|'[^'\n]+')",
+    re.I | re.S,
 )
 _BEARER = re.compile(r"\b([Bb]earer|[Bb]asic)\s+(?=[\w~+/.=-]*[\dA-Z=])[\w~+/.=-]{8,}")
 _KNOWN = re.compile(
@@ -51,6 +56,15 @@ def redact(text: str) -> str:
     text = _URL_USER_TOKEN.sub(rf"\1{HIDDEN}@", text)
     text = _ASSIGNED.sub(lambda found: f"{found[1]}{found[2] or ''}{HIDDEN}", text)
     return _BEARER.sub(rf"\1 {HIDDEN}", text)
+
+
+def redact_source(code: str) -> str:
+    """Source code with secrets hidden where they are literals. What is computed stays, so it can be read."""
+    if not _HINT.search(code):
+        return code
+    code = _KNOWN.sub(HIDDEN, code)
+    code = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", code)
+    return _LITERAL.sub(rf'\1"{HIDDEN}"', code)
 
 
 def redact_command(arguments: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ from valuestore.db.jobs import CallRow, DependencyRow, ExecutionRow, JobRow, Tas
 from valuestore.db.numbers import call_numbers, execution_numbers, task_numbers
 from valuestore.db.values import file_row, value_row
 from valuestore.hashing import Digest
+from valuestore.redaction import redact_source
 from valuestore.values.archive import ValueRef
 
 Rows = list[tuple[Any, ...]]
@@ -100,13 +101,12 @@ class Batch:
 
     def add_task(self, row: TaskRow, dependencies: Iterable[DependencyRow] = ()) -> None:
         """A version of a task and the code it depends on."""
-        row = TaskRow(
-            row.task_hash, _text(row.task_name), row.version and _text(row.version), _text(row.source)
-        )
+        version = None if row.version is None else _text(row.version)
+        row = TaskRow(row.task_hash, _text(row.task_name), version, _source(row.source))
         self.seen.tasks[row.task_hash] = row
         self.rows["task"].append(row)
         for one in dependencies:
-            source = None if one.source is None else _text(one.source)
+            source = None if one.source is None else _source(one.source)
             self.rows["dependency"].append((one.task_hash, _text(one.name), one.digest, source))
 
     def add_execution(self, row: ExecutionRow) -> None:
@@ -201,6 +201,10 @@ class Batch:
 
 def _text(text: str) -> str:
     return clean_text(text, _LONGEST_SOURCE)
+
+
+def _source(code: str) -> str:
+    return _text(redact_source(code))
 
 
 def _call_row(call: CallRow, task_no: int) -> tuple[Any, ...]:
