@@ -129,6 +129,8 @@ class Repository:
     def get(self, value_hash: str, *, copy: bool = True) -> Any:
         """The value. Without ``copy``, arrays and frames are read-only, and show the payload's file itself.
 
+        Who truncates that file in place meanwhile ends this process (SIGBUS); valuestore itself never does.
+
         Raises: NotFound, PayloadMissing, PayloadCorrupt, DecodeError, UntrustedPayload.
         """
         ref = self.find_value(value_hash)
