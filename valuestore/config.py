@@ -69,7 +69,7 @@ def load_settings(folder: Path, arguments: Mapping[str, Any]) -> Settings:
     ):
         for name, value in given.items():
             if name not in known:
-                raise ConfigError(name, f"{source} sets it, but there is no such setting")
+                raise ConfigError(name, f"there is no such setting; {source} must not set it")
             merged[name] = _converted(name, value, known[name])
             if name == "database" and source == str(file) and _has_password(merged[name]):
                 raise ConfigError(

@@ -358,7 +358,10 @@ class RecordNotFound(QueryError, LookupError):
 
     def __str__(self) -> str:
         name, looked_for = self.args
-        return f"{name!r} stands for no {looked_for}; `valuestore log` shows some ids"
+        listing = "valuestore log" + (
+            f" {looked_for}s" if looked_for in ("job", "call", "task", "value", "file") else ""
+        )
+        return f"{name!r} stands for no {looked_for}; `{listing}` shows some"
 
 
 class AmbiguousId(QueryError, LookupError):

@@ -326,7 +326,17 @@ def test_arguments_that_do_not_fit_are_refused_when_the_call_is_made():
 
 
 @pytest.mark.parametrize(
-    "use", [bool, list, len, lambda call: 3 in call, lambda call: range(call), lambda call: [1][call]]
+    "use",
+    [
+        bool,
+        list,
+        len,
+        lambda call: 3 in call,
+        lambda call: range(call),
+        lambda call: [1][call],
+        lambda call: call.bit_length(),
+        lambda call: f"{call}.csv",
+    ],
 )
 def test_lazy_value_says_that_it_has_not_run(use):
     with pytest.raises(LazyValueError, match="has not run yet"):

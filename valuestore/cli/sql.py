@@ -31,7 +31,13 @@ def sql(
     Views, made for asking:
       executions  execution_id label status started seconds jobs executed cached failed
       jobs        job_id execution_id parent_id task status started seconds
-                  result_type result error call_hash task_hash value_hash
+                  result_type result error call_hash task_hash args_hash value_hash
+      arguments   args_hash position name type value path value_hash
+      results     call_hash task args_hash type result bytes path value_hash
+      lineage     call_hash task via argument source_call_hash source_task value_hash
+      files       path kind role task argument call_hash value_hash
+      tags        entity entity_id key value author created
+      storage     type codec number inline_bytes stored_bytes
 
     \b
     Tables: execution job call_node call_edge argument evaluation task value payload tag

@@ -62,6 +62,12 @@ class Expression:
     def __index__(self) -> NoReturn:
         raise LazyValueError(repr(self), "integer value")
 
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise LazyValueError(repr(self), "value to call")
+
+    def __format__(self, format_spec: str) -> NoReturn:
+        raise LazyValueError(repr(self), "text")
+
     def __reduce__(self) -> NoReturn:
         raise LazyValueError(repr(self), "pickled form")
 

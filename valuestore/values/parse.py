@@ -175,6 +175,8 @@ def _member(kind: type[Enum], text: str) -> Enum:
 def _named(kind: Any, text: str) -> Any:
     """The function or class called ``package.module.name``; its module is imported, as the person asks."""
     module_name, _, name = text.rpartition(".")
+    if not module_name:
+        raise _misfit(kind, text, reason="write package.module.name")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
