@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -19,7 +18,7 @@ from valuestore import Repository
 CENSUS = Path(__file__).parents[2] / "examples" / "census.py"
 PACKAGES = ("json", "email", "logging", "importlib", "unittest", "http", "xml")
 SHARDS = 5
-KILLS_EACH = 10 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 4
+KILLS_EACH = 10
 KILLS_OF_A_FOLDER = 3
 
 

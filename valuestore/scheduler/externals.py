@@ -9,7 +9,8 @@ from __future__ import annotations
 from valuestore.hashing import Digest
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE
-from valuestore.values.registry import Encoded, TypeRegistry
+from valuestore.values.payload import Encoded
+from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Value, value_types
 
 Externals = tuple[Digest, ...]

@@ -14,7 +14,7 @@ from valuestore.tasks.expression import Call
 from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE
-from valuestore.values.registry import Encoded
+from valuestore.values.payload import Encoded
 
 UNLOADED = object()
 """A result's value while its bytes are in the store alone."""

@@ -16,7 +16,8 @@ from valuestore.stores.content import ContentStore, PayloadRef
 from valuestore.stores.data import Data
 from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import PLAIN_CODECS, TAGGED
-from valuestore.values.registry import Encoded, Payload, TypeRegistry
+from valuestore.values.payload import Encoded, Payload
+from valuestore.values.registry import TypeRegistry
 
 INLINE_MAX_BYTES = 8192
 """Payloads up to this size live in the database, where SQLite reads them faster than files."""

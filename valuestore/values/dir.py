@@ -1,8 +1,8 @@
 """Dir: a folder with everything in it, as one value.
 
 Its identity is the path and one manifest (files/manifest.py): every file by its content, folders, links by
-their target, down to the last. Paths are literal, never patterns, and links are never followed below the folder
-itself. Each content is read once and remembered by its file's status.
+their target, down to the last. Paths are literal, never patterns, and links are never followed below the
+folder itself. Each content is read once and remembered by its file's status.
 """
 
 from __future__ import annotations

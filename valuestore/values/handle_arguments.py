@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 from valuestore.errors import ArgumentError, CredentialsInArgument, NotHashableError
-from valuestore.values.registry import Encoded, get_type_registry
+from valuestore.values.payload import Encoded
+from valuestore.values.registry import get_type_registry
 
 _WORDS = (
     r"(?:pass(?:word|wd|phrase)|pwd|token|secret|signature|credentials?"

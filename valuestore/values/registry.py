@@ -1,18 +1,15 @@
-"""TypeRegistry: which types there are, and through them hash, dump and load of any object.
+"""TypeRegistry: hash, dump and load of any object, and what is inside it.
 
-It holds the rules and picks the codec; what canonical form is lives in canonical.py, the rules of
-built-in types in builtins.py. Called by the archive, the tasks layer and the scheduler.
+It picks the codec; rules are found in rulebook.py, canonical form is made in canonical.py. Called by the
+archive, the tasks layer and the scheduler.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from threading import RLock
 from typing import Any, BinaryIO
 
-from valuestore.errors import ConfigError, DecodeError, NotHashableError, PayloadError
+from valuestore.errors import DecodeError, NotHashableError, PayloadError
 from valuestore.hashing import (
     DEFAULT_ALGORITHM,
     Bytes,
@@ -22,9 +19,9 @@ from valuestore.hashing import (
     encode_plain,
     get_algorithm,
 )
-from valuestore.plugins import find, is_built_in, names
-from valuestore.values.builtins import BUILTIN_RULES, PLAIN_TYPE_NAMES
-from valuestore.values.canonical import Codec, Part, Refused, TypeRule, encode, explain_depth, lower
+from valuestore.plugins import is_built_in
+from valuestore.values.builtins import PLAIN_TYPE_NAMES
+from valuestore.values.canonical import Codec, Part, encode, explain_depth, lower
 from valuestore.values.codecs.pickled import PICKLED, Signer, dump_leaf, load_leaf
 from valuestore.values.codecs.plain import (
     BYTES,
@@ -37,140 +34,43 @@ from valuestore.values.codecs.plain import (
     decode_lowered,
     encode_text,
 )
-from valuestore.values.families import content_rule, family_rule
 from valuestore.values.nested import holds_own_code, iter_asked, map_values
+from valuestore.values.payload import Encoded as Encoded
+from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.reduction import reduction, why_not_reducible
+from valuestore.values.rulebook import Rulebook
 from valuestore.values.value import (
-    Plain,
     Value,
-    find_class,
     hooks_in_use,
     type_name_of,
-    value_types,
 )
 
 _COPY_MAX_BYTES = 1 << 16
 _STREAM_BYTES = 1 << 20
-_loading = RLock()
-_being_loaded: set[str] = set()
 
 
-def _renew_lock() -> None:
-    """In a child process: the thread that loaded rules at the fork stayed in the parent."""
-    global _loading
-    _loading = RLock()
-    _being_loaded.clear()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
-
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """Stored bytes and what they are: the codec that reads them and the type they become."""
-
-    type_name: str
-    codec: str
-    data: bytes
-
-
-class Encoded:
-    """An object hashed once: its identity, and its payload, made when it is asked for.
-
-    ``parts`` are the Values inside it, ``external`` the outside state that it stands for, if it does.
-    """
-
-    __slots__ = ("_check", "_payload", "codec", "external", "lowered", "parts", "type_name", "value_hash")
-
-    def __init__(
-        self,
-        value_hash: Digest,
-        type_name: str,
-        codec: str,
-        payload: bytes | Callable[[], tuple[Bytes, ...]],
-        lowered: Plain,
-        parts: tuple[Encoded, ...] = (),
-        external: str | None = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
-        self.value_hash = value_hash
-        self.type_name = type_name
-        self.codec = codec
-        self.lowered = lowered
-        self.parts = parts
-        self.external = external
-        self._payload = payload
-        self._check = check
-
-    @property
-    def payload(self) -> Payload:
-        """The payload, its bytes in one piece."""
-        pieces = self.pieces()
-        data = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
-        return Payload(self.type_name, self.codec, data)
-
-    def pieces(self) -> tuple[Bytes, ...]:
-        """The payload's bytes; large ones are views of the object's own memory and change with it."""
-        return (self._payload,) if isinstance(self._payload, bytes) else self._payload()
-
-    def check(self) -> None:
-        """Call it once the payload's bytes are copied. Raises: NotHashableError if the object changed."""
-        if self._check is not None:
-            self._check()
-
-    @property
-    def preview(self) -> str:
-        """Short JSON text of the value."""
-        if self.codec == TEXT:
-            return preview_text(self.lowered)
-        if self.codec == BYTES:
-            return preview_bytes(self.lowered)
-        return preview(self.lowered, len(self._payload) if isinstance(self._payload, bytes) else 0)
-
-
-class TypeRegistry:
-    """Rules by class and by type name. Thread-safe: rules are only ever added.
+class TypeRegistry(Rulebook):
+    """Rules, and what they make of an object. Thread-safe.
 
     ``signer`` signs what can be stored as a pickle alone; without one such objects have an identity, but no
     payload. A repository's registry has its signer.
     """
 
     def __init__(self, algorithm: str = DEFAULT_ALGORITHM, signer: Signer | None = None) -> None:
+        super().__init__()
         self.algorithm = get_algorithm(algorithm)
         self.signer = signer
-        self._rules: dict[type, TypeRule] = {}
-        self._named: dict[str, TypeRule] = {}
-        self._asked_for: set[str] = set()
         self._prefixes: dict[tuple[str, str], bytes] = {}
-        for rule in BUILTIN_RULES:
-            self.register(rule)
 
     def bound(self, algorithm: str, signer: Signer | None = None) -> TypeRegistry:
         """This registry's rules, with another algorithm or signer; rules added later are shared."""
         other = TypeRegistry(algorithm, signer)
-        other._rules, other._named, other._asked_for = self._rules, self._named, self._asked_for
+        other.share_rules(self)
         return other
 
     def with_algorithm(self, algorithm: str) -> TypeRegistry:
         """This registry's rules, hashing with another algorithm."""
         return self if algorithm == self.algorithm.name else self.bound(algorithm, self.signer)
-
-    def register(self, rule: TypeRule, *, aliases: Iterable[str] = ()) -> None:
-        """Add the rule of a foreign class; a later rule for the same class replaces it.
-
-        ``aliases`` are type names that its objects were stored under before.
-        """
-        self._rules[rule.type] = rule
-        for type_name in (rule.type_name, *aliases):
-            self._named[type_name] = rule
-
-    def alias(self, type_name: str, cls: type) -> None:
-        """Let what was stored as ``type_name`` come back as ``cls``, which was moved or renamed.
-
-        Raises: Refused if the class has no rule.
-        """
-        self._named[type_name] = self.rule_for(cls)
 
     # --- identity and payload ---------------------------------------------------------------
 
@@ -322,96 +222,6 @@ class TypeRegistry:
         while chunk := stream.read(_STREAM_BYTES):
             hasher.update(chunk)
         return Digest(hasher.hexdigest())
-
-    # --- rules ------------------------------------------------------------------------------
-
-    def rule_of(self, obj: object) -> TypeRule:
-        """The rule that an object is hashed by. Raises: NotHashableError."""
-        try:
-            return self.rule_for(type(obj))
-        except Refused as refusal:
-            raise NotHashableError("value", str(refusal)) from None
-
-    def rule_for(self, cls: type, /) -> TypeRule:
-        """The rule of this class: its own, its family's, a plug-in's, a parent's, by content or reduction.
-
-        Raises: Refused, saying how to add one.
-        """
-        rule = self._rules.get(cls)
-        if rule is None:
-            rule = family_rule(cls) or self._foreign_rule(cls) or content_rule(cls) or self._reduced_rule(cls)
-            rule = self._rules.setdefault(cls, rule)
-        return rule
-
-    def rule_named(self, type_name: str, /) -> TypeRule:
-        """The rule behind a stored type name, if this program knows the class. Raises: DecodeError."""
-        cls: type | None = value_types.get(type_name)
-        if cls is not None:
-            return self._rule_of_class(cls, type_name)
-        rule = self._named.get(type_name)
-        if rule is None:
-            self._load_stored_types(type_name)
-            rule = self._named.get(type_name)
-        if rule is not None:
-            return rule
-        cls = find_class(type_name)
-        if cls is None:
-            raise DecodeError(type_name, "this program has not imported such a class")
-        rule = self._rule_of_class(cls, type_name)
-        if rule.type_name != type_name:
-            raise DecodeError(type_name, f"the name now stands for a {rule.type_name}")
-        return rule
-
-    def _rule_of_class(self, cls: type, type_name: str) -> TypeRule:
-        try:
-            return self.rule_for(cls)
-        except Refused as refusal:
-            raise DecodeError(type_name, str(refusal)) from None
-
-    def _foreign_rule(self, cls: type) -> TypeRule | None:
-        """The rule that a plug-in has for this class, or that a parent shares with its subclasses."""
-        for base in cls.__mro__[:-1]:
-            self._load_types(base.__module__.partition(".")[0])
-        if cls in self._rules:
-            return self._rules[cls]
-        shared = (self._rules.get(base) for base in cls.__mro__[1:])
-        return next((rule for rule in shared if rule is not None and rule.subclasses), None)
-
-    def _load_types(self, library: str) -> None:
-        """Bring in the rules for the classes of this top-level module: asked once for each."""
-        if library in self._asked_for:
-            return
-        # Others wait until all rules are there: a frame met meanwhile would pass for an unknown object.
-        with _loading:
-            if library in self._asked_for or library in _being_loaded:  # by this thread: a plug-in may ask
-                return
-            _being_loaded.add(library)
-            try:
-                for rule in find("types", library) if library in names("types") else ():
-                    self.register(rule)
-                self._asked_for.add(library)
-            finally:
-                _being_loaded.discard(library)
-
-    def _load_stored_types(self, type_name: str) -> None:
-        try:
-            self._load_types(type_name.partition(".")[0])
-        except ConfigError as error:
-            raise DecodeError(type_name, str(error)) from error
-
-    def _reduced_rule(self, cls: type) -> TypeRule:
-        """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
-        reason = why_not_reducible(cls)
-        if reason:
-            raise Refused(reason)
-        return TypeRule(cls, type_name_of(cls), reduction, PICKLED.decode, codec=PICKLED)
-
-    def known_rule(self, cls: type, /) -> TypeRule | None:
-        """The rule of this class, or None if it has none."""
-        try:
-            return self.rule_for(cls)
-        except Refused:
-            return None
 
     # --- the Values inside an object ------------------------------------------------------------
 

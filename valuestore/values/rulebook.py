@@ -1,0 +1,152 @@
+"""Rulebook: which rule an object of a class follows, and which a stored type name stands for.
+
+Rules are registered, made for families of classes (families.py), brought in by plug-ins when an object of
+their library is first met, shared by a parent, or made of an object's reduction. The registry is one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from threading import RLock
+
+from valuestore.errors import ConfigError, DecodeError, NotHashableError
+from valuestore.plugins import find, names
+from valuestore.values.builtins import BUILTIN_RULES
+from valuestore.values.canonical import Refused, TypeRule
+from valuestore.values.codecs.pickled import PICKLED
+from valuestore.values.families import content_rule, family_rule
+from valuestore.values.reduction import reduction, why_not_reducible
+from valuestore.values.value import find_class, type_name_of, value_types
+
+_loading = RLock()
+_being_loaded: set[str] = set()
+
+
+def _renew_lock() -> None:
+    """In a child process: the thread that loaded rules at the fork stayed in the parent."""
+    global _loading
+    _loading = RLock()
+    _being_loaded.clear()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+class Rulebook:
+    """Rules by class and by type name. Thread-safe: rules are only ever added."""
+
+    def __init__(self) -> None:
+        self._rules: dict[type, TypeRule] = {}
+        self._named: dict[str, TypeRule] = {}
+        self._asked_for: set[str] = set()
+        for rule in BUILTIN_RULES:
+            self.register(rule)
+
+    def share_rules(self, other: Rulebook) -> None:
+        """Use the rules of ``other`` from now on, those added later included."""
+        self._rules, self._named, self._asked_for = other._rules, other._named, other._asked_for
+
+    def register(self, rule: TypeRule, *, aliases: Iterable[str] = ()) -> None:
+        """Add the rule of a foreign class; a later rule for the same class replaces it.
+
+        ``aliases`` are type names that its objects were stored under before.
+        """
+        self._rules[rule.type] = rule
+        for type_name in (rule.type_name, *aliases):
+            self._named[type_name] = rule
+
+    def alias(self, type_name: str, cls: type) -> None:
+        """Let what was stored as ``type_name`` come back as ``cls``, which was moved or renamed.
+
+        Raises: Refused if the class has no rule.
+        """
+        self._named[type_name] = self.rule_for(cls)
+
+    def rule_of(self, obj: object) -> TypeRule:
+        """The rule that an object is hashed by. Raises: NotHashableError."""
+        try:
+            return self.rule_for(type(obj))
+        except Refused as refusal:
+            raise NotHashableError("value", str(refusal)) from None
+
+    def rule_for(self, cls: type, /) -> TypeRule:
+        """The rule of this class: its own, its family's, a plug-in's, a parent's, by content or reduction.
+
+        Raises: Refused, saying how to add one.
+        """
+        rule = self._rules.get(cls)
+        if rule is None:
+            rule = family_rule(cls) or self._foreign_rule(cls) or content_rule(cls) or self._reduced_rule(cls)
+            rule = self._rules.setdefault(cls, rule)
+        return rule
+
+    def rule_named(self, type_name: str, /) -> TypeRule:
+        """The rule behind a stored type name, if this program knows the class. Raises: DecodeError."""
+        cls: type | None = value_types.get(type_name)
+        if cls is not None:
+            return self._rule_of_class(cls, type_name)
+        rule = self._named.get(type_name)
+        if rule is None:
+            self._load_stored_types(type_name)
+            rule = self._named.get(type_name)
+        if rule is not None:
+            return rule
+        cls = find_class(type_name)
+        if cls is None:
+            raise DecodeError(type_name, "this program has not imported such a class")
+        rule = self._rule_of_class(cls, type_name)
+        if rule.type_name != type_name:
+            raise DecodeError(type_name, f"the name now stands for a {rule.type_name}")
+        return rule
+
+    def _rule_of_class(self, cls: type, type_name: str) -> TypeRule:
+        try:
+            return self.rule_for(cls)
+        except Refused as refusal:
+            raise DecodeError(type_name, str(refusal)) from None
+
+    def _foreign_rule(self, cls: type) -> TypeRule | None:
+        """The rule that a plug-in has for this class, or that a parent shares with its subclasses."""
+        for base in cls.__mro__[:-1]:
+            self._load_types(base.__module__.partition(".")[0])
+        if cls in self._rules:
+            return self._rules[cls]
+        shared = (self._rules.get(base) for base in cls.__mro__[1:])
+        return next((rule for rule in shared if rule is not None and rule.subclasses), None)
+
+    def _load_types(self, library: str) -> None:
+        """Bring in the rules for the classes of this top-level module: asked once for each."""
+        if library in self._asked_for:
+            return
+        # Others wait until all rules are there: a frame met meanwhile would pass for an unknown object.
+        with _loading:
+            if library in self._asked_for or library in _being_loaded:  # by this thread: a plug-in may ask
+                return
+            _being_loaded.add(library)
+            try:
+                for rule in find("types", library) if library in names("types") else ():
+                    self.register(rule)
+                self._asked_for.add(library)
+            finally:
+                _being_loaded.discard(library)
+
+    def _load_stored_types(self, type_name: str) -> None:
+        try:
+            self._load_types(type_name.partition(".")[0])
+        except ConfigError as error:
+            raise DecodeError(type_name, str(error)) from error
+
+    def _reduced_rule(self, cls: type) -> TypeRule:
+        """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
+        reason = why_not_reducible(cls)
+        if reason:
+            raise Refused(reason)
+        return TypeRule(cls, type_name_of(cls), reduction, PICKLED.decode, codec=PICKLED)
+
+    def known_rule(self, cls: type, /) -> TypeRule | None:
+        """The rule of this class, or None if it has none."""
+        try:
+            return self.rule_for(cls)
+        except Refused:
+            return None
