@@ -181,8 +181,8 @@ def test_a_result_with_a_format_of_its_own_is_asked_whether_it_is_valid(run, tmp
 def test_nothing_is_kept_of_a_body_whose_file_was_another_when_it_began(run, tmp_path):
     path = str(tmp_path / "a.txt")
     File(path).write("one")
+    file = as_file(path)
     with pytest.warns(ValuestoreWarning, match="changed before it ran"):
-        file = as_file(path)
         assert run(look(file, overwrite(path_of(file), "two"))) == "two"
     File(path).write("one")
     assert run(look(as_file(path), "two")) == "one"
