@@ -171,3 +171,33 @@ def test_hostile_text_is_shown_escaped(ran: Cli, here: Path) -> None:
     ):
         done = ran(*command)
         assert all(char.isprintable() or char in "\n\t" for char in done.out), command
+
+
+def test_every_option_that_is_given_counts(ran: Cli) -> None:
+    assert ran("log", "jobs", "--arg", "1", "--arg", "2", "--count").out == "0\n"
+    assert ran("log", "jobs", "--arg", "n=1", "--arg", "n=2", "--count").out == "0\n"
+    assert ran("log", "jobs", "--task", "", "--count").out == "0\n"
+    assert ran("log", "jobs", "--longer", "0", "--count").code == 0
+    assert ran("log", "--csv", "--json").code == 2
+    assert ran("log", "--csv", "--page", "x").code == 2
+    assert ran("log", "--since", "999999w", "--count").out == "3\n"
+    assert ran("log", "jobs", "--arg", "[" * 100_000, "--count").code in (0, 2)
+
+
+def test_a_key_may_be_tagged_with_several_values_in_one_command(ran: Cli) -> None:
+    assert len(answer(ran("tag", "add", "-", "c=1", "c=2", "--json"))) >= 2
+    assert ran("log", "--tag", "c=1", "--tag", "c=2", "--count").out == "1\n"
+    assert ran("tag", "rm", "-", "c=1", "c=2").out == "2 removed\n"
+
+
+def test_json_lists_are_lists_however_long(ran: Cli) -> None:
+    assert answer(ran("log", "jobs", "--tag", "nothing", "--json")) == []
+    assert len(answer(ran("log", "jobs", "--limit", "1", "--json"))) == 1
+    assert len(answer(ran("log", "jobs", "--limit", "2000", "--json"))) == 6
+
+
+def test_columns_line_up_where_characters_are_wide(ran: Cli) -> None:
+    ran("tag", "add", "-", "名前=値", "n=1")
+    lines = ran("tag", "list", "-").out.splitlines()
+    assert any("名前=値" in line for line in lines)
+    assert all(line == line.rstrip() for line in lines)

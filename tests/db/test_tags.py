@@ -258,3 +258,24 @@ def test_tags_of_a_made_history_are_pages_of_their_own(tmp_path):
         made_history.make(repository, tmp_path)
         assert repository.history.tags().where(key="project", value="census").count() == 2
         assert repository.history.tags().where(key="pro*").count() == 2
+
+
+def test_a_key_is_given_several_values_at_once_as_pairs(made):
+    tags = made.tags
+    tags.add("-", [("colour", "red"), ("colour", "blue")])
+    assert [each.value for each in tags.all("-") if each.key == "colour"] == ["red", "blue"]
+    tags.update("-", [("colour", "blue"), ("colour", "green")])
+    assert [each.value for each in tags.all("-") if each.key == "colour"] == ["blue", "green"]
+    assert tags.remove("-", tags=[("colour", "blue"), ("colour", "green")]) == 2
+
+
+def test_secrets_in_tags_are_hidden_and_still_match(made):
+    made.tags.add(
+        "-", {"url": "https://me:canary-1@host/", "api_key": "canary-2", "max_tokens": 5, "token": ""}
+    )
+    made.tags.add("-", {"settings": {"db": {"password": "canary-3"}, "hosts": ["redis://:canary-4@h/0"]}})
+    with made.database.read() as connection:
+        rows = str(connection.exec_driver_sql("SELECT value FROM tag").all())
+    assert "canary" not in rows
+    assert made.tags.get("-")["max_tokens"] == 5
+    assert made.history.executions().where(tag="url=https://me:canary-1@host/").count() == 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +12,14 @@ import typer
 
 from valuestore.cli.failure import Usage, say
 from valuestore.cli.repository import JsonOption, RepositoryOption, open_existing
-from valuestore.cli.terminal import print_json, print_table, short
+from valuestore.cli.terminal import TerminalText, print_json_list, print_table, short
 
 if TYPE_CHECKING:
     from valuestore.db.history import History
     from valuestore.db.query import Query
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+"""Seconds."""
 
 
 def log(
@@ -83,17 +85,22 @@ def log(
         "error_contains": error,
         "duration_over": longer,
     }
-    filters = {name: given for name, given in asked.items() if given}
-    filters |= _value_filters(argument or [], result)
+    from valuestore.db.export import plain
+
+    if as_csv and (as_json or page is not None):
+        raise Usage("--csv excludes --json and --page")
+    filters = {name: given for name, given in asked.items() if given is not None and given != []}
     with open_existing(repository) as opened:
         query = _query(opened.history, kind)._filtered(filters)
+        for each in _value_filters(argument or [], result):
+            query = query._filtered(each)
         query = query.order(order) if order else query
         if count:
             print(query.count())
         elif as_csv:
-            import sys
-
-            query.limit(limit).to_csv(sys.stdout)
+            print_csv(query.record_type, query.limit(limit))
+        elif as_json and page is None:
+            print_json_list(plain(record) for record in query.limit(limit))
         else:
             _show(query, kind, page, limit, as_json=as_json)
 
@@ -103,14 +110,14 @@ def _show(query: Query[Any], kind: str, cursor: str | None, limit: int, *, as_js
 
     found = query.page(cursor, limit)
     if as_json:
-        print_json([plain(record) for record in found.records])
+        print_json_list(plain(record) for record in found.records)
     elif found.records:
         columns, cells = _TABLES[kind]
         print_table(columns, [cells(record) for record in found.records])
     else:
         is_all = not (query._conditions or query._deferred)
         print("nothing has run yet" if kind == "executions" and is_all else f"no {kind} match")
-    if found.cursor is not None and (cursor is not None or not as_json):
+    if found.cursor is not None:
         say(f"there are more: --limit N, or --page {found.cursor}")
 
 
@@ -125,7 +132,7 @@ def moment(text: str) -> datetime | timedelta:
     """``2h`` ago, or an ISO date or time; without a zone it is UTC, as times are shown. Raises: Usage."""
     number, unit = text[:-1], text[-1:]
     if unit in _UNITS and number.isascii() and number.isdecimal() and len(number) < 7:
-        return timedelta(**{_UNITS[unit]: int(number)})
+        return timedelta(seconds=int(number) * _UNITS[unit])
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
@@ -137,27 +144,32 @@ def parse_value(text: str) -> Any:
     """A value as it is written on a command line: JSON, else text."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
-def _value_filters(arguments: list[str], result: str | None) -> dict[str, Any]:
-    filters: dict[str, Any] = {}
-    named = {}
+def _value_filters(arguments: list[str], result: str | None) -> list[dict[str, Any]]:
+    """One filter for each option, since all of them have to be met."""
+    filters: list[dict[str, Any]] = []
     for text in arguments:
         name, equals, value = text.partition("=")
         if equals and name.isidentifier():
-            named[name] = parse_value(value)
+            filters.append({"arguments": {name: parse_value(value)}})
         elif text.startswith("@"):
-            filters["argument_hash"] = text[1:]
+            filters.append({"argument_hash": text[1:]})
         else:
-            filters["argument"] = parse_value(text)
-    if named:
-        filters["arguments"] = named
+            filters.append({"argument": parse_value(text)})
     if result is not None:
         is_hash = result.startswith("@")
-        filters["result_hash" if is_hash else "result"] = result[1:] if is_hash else parse_value(result)
+        filters.append({"result_hash": result[1:]} if is_hash else {"result": parse_value(result)})
     return filters
+
+
+def print_csv(record_type: type, records: Iterable[Any]) -> None:
+    """Records as CSV on stdout, page by page; escaped on a terminal, exact elsewhere."""
+    from valuestore.db.export import to_csv
+
+    to_csv(record_type, records, TerminalText() if sys.stdout.isatty() else sys.stdout)
 
 
 # --- tables -----------------------------------------------------------------------------------------

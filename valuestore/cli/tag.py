@@ -95,7 +95,7 @@ def rm(
 
     pairs = [parse_tag_filter(text) for text in named or []]
     keys = [key for key, value in pairs if value is ANY_VALUE]
-    values = {key: value for key, value in pairs if value is not ANY_VALUE}
+    values = [(key, value) for key, value in pairs if value is not ANY_VALUE]
     with open_existing(repository) as opened:
         count = opened.tags.remove(record, *keys, tags=values, author=author)
     print(f"{count} removed")
@@ -110,12 +110,12 @@ def history(record: Record, repository: RepositoryOption = None, *, as_json: Jso
         _print(opened.tags.history(record), as_json=as_json, ended=True)
 
 
-def _parsed(pairs: list[str] | None) -> dict[str, Any]:
+def _parsed(pairs: list[str] | None) -> list[tuple[str, Any]]:
     from valuestore.db.tags import parse_tag
 
     if not pairs:
         raise Usage("give at least one KEY=VALUE")
-    return dict(parse_tag(text) for text in pairs)
+    return [parse_tag(text) for text in pairs]
 
 
 def _print(records: list[TagRecord], *, as_json: bool, ended: bool = False) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ _STYLES = {
     "running": "yellow",
     "interrupted": "yellow",
 }
+
+_KEPT_WIDTH = 24
+"""Columns this wide are shown whole on a terminal: ids, times, most names."""
 
 
 def shown(value: object, *, lines: bool = False) -> str:
@@ -49,26 +52,59 @@ def print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, indent=2, default=_json_text) + "\n")
 
 
+def print_json_list(records: Iterable[Any]) -> None:
+    """As ``print_json`` of a list, but each record is written when it is there."""
+    separator = "[\n"
+    for record in records:
+        text = json.dumps([record], indent=2, default=_json_text)
+        sys.stdout.write(separator + text[2:-2])
+        separator = ",\n"
+    sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+class TerminalText:
+    """Where CSV is written for a terminal: no control characters but line ends get through."""
+
+    def write(self, text: str) -> int:
+        """Write it escaped."""
+        return sys.stdout.write(shown(text.replace("\r\n", "\n"), lines=True))
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table on stdout. On a terminal, columns are cut to its width; elsewhere nothing is cut."""
+    if not sys.stdout.isatty():
+        sys.stdout.writelines(_plain_table(columns, rows))
+        return
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(Text(shown(column)), no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        cells = [shown(cell) for cell in row]
+    console = open_console()
+    lines = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip([shown(name) for name in columns], *lines, strict=True)]
+    kept = [width for width in widths if width <= _KEPT_WIDTH]
+    # A long preview must not take the room of the ids that one types.
+    room = (console.width - sum(kept) - 2 * len(widths)) // max(len(widths) - len(kept), 1)
+    for column, width in zip(columns, widths, strict=True):
+        most = None if width <= _KEPT_WIDTH else max(room, _KEPT_WIDTH // 3)
+        table.add_column(Text(shown(column)), no_wrap=True, overflow="ellipsis", max_width=most)
+    for cells in lines:
         table.add_row(
             *[Text(cell, style=_style(name, cell)) for name, cell in zip(columns, cells, strict=True)]
         )
-    console = open_console()
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    console.print(table)
+
+
+def _plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Its lines where nobody looks; rich takes a minute for a hundred thousand."""
+    from rich.cells import cell_len
+
+    lines = [[shown(cell) for cell in row] for row in (columns, *rows)]
+    sizes = [[len(cell) if cell.isascii() else cell_len(cell) for cell in line] for line in lines]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
+    for line, size in zip(lines, sizes, strict=True):
+        cells = zip(line, size, widths, strict=True)
+        yield "  ".join(cell + " " * (width - taken) for cell, taken, width in cells).rstrip() + "\n"
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

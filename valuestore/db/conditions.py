@@ -6,6 +6,8 @@ characters. Nothing that a caller gives becomes an identifier or part of a state
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,13 +15,16 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, select, union
 
 from valuestore.db import schema
 from valuestore.db.jobs import clean_text
-from valuestore.db.names import END_OF_PREFIX, is_prefix
+from valuestore.db.names import END_OF_PREFIX, is_prefix, spellings
 from valuestore.db.records import microseconds
 from valuestore.db.tags import ANY_VALUE, parse_tag_filter, tag_key, tag_value
 from valuestore.errors import QueryError
 
 LONGEST_TEXT = 10_000
 """Characters of a filter: databases bound the length of patterns."""
+
+_FAR = 10**18
+"""Microseconds, 31,000 years: what is longer does not fit the databases' integers."""
 
 Condition = ColumnElement[bool]
 
@@ -71,7 +76,7 @@ def contains(name: str, column: Any, part: object) -> Condition:
 def moment_of(name: str, when: object) -> int:
     """A time: an aware datetime, or a timedelta before now. Raises: QueryError for a naive datetime."""
     if isinstance(when, timedelta):
-        when = datetime.now(UTC) - when
+        return microseconds(datetime.now(UTC)) - micros_of(name, when)
     if not isinstance(when, datetime):
         raise QueryError(name, f"expected a datetime or timedelta, not {type(when).__name__}")
     if when.tzinfo is None or when.utcoffset() is None:
@@ -82,7 +87,7 @@ def moment_of(name: str, when: object) -> int:
 def micros_of(name: str, length: object) -> int:
     """A duration in seconds, or as a timedelta, in microseconds. Raises: QueryError."""
     if isinstance(length, timedelta):
-        return length // timedelta(microseconds=1)
+        return min(max(length // timedelta(microseconds=1), -_FAR), _FAR)
     if isinstance(length, bool) or not isinstance(length, int | float) or not -1e12 < length < 1e12:
         raise QueryError(name, f"expected seconds or a timedelta, not {length!r}"[:200])
     return round(length * 1e6)
@@ -113,7 +118,7 @@ def tagged(name: str, entity: str, column: Any, given: object) -> Condition:
 
 
 def _tags(name: str, given: object) -> list[tuple[str, Any]]:
-    if isinstance(given, dict):
+    if isinstance(given, Mapping):
         pairs = [(tag_key(key), value) for key, value in given.items()]
     else:
         texts = [given] if isinstance(given, str) else given if isinstance(given, list | tuple) else []
@@ -128,10 +133,20 @@ def _tags(name: str, given: object) -> list[tuple[str, Any]]:
 
 def files_at(name: str, pattern: object, *, sqlite: bool) -> Select[Any]:
     """The values that stand for files at a path, or below one with ``*``, and all values they are in."""
-    at = select(schema.file.c.value_hash.label("value_hash")).where(
-        matches(name, schema.file.c.path, pattern, sqlite=sqlite, by_bytes=True)
+    return _with_containers(
+        select(schema.file.c.value_hash.label("value_hash")).where(at_path(name, pattern, sqlite=sqlite))
     )
-    return _with_containers(at)
+
+
+def at_path(name: str, pattern: object, *, sqlite: bool) -> Condition:
+    """Files at a path, as it is written or without its ``./`` and ``..``; a text may be a pattern."""
+    column = schema.file.c.path
+    if isinstance(pattern, os.PathLike):
+        return column.in_(spellings(text_of(name, os.fspath(pattern))))
+    text = text_of(name, pattern)
+    if set("*?") & set(text):
+        return matches(name, column, text, sqlite=sqlite, by_bytes=True)
+    return column.in_(spellings(text))
 
 
 def values_with_hash(value_hash: str) -> Select[Any]:
@@ -156,7 +171,7 @@ def calls_with_file(values: Any) -> Any:
 
 
 def _with_containers(values: Select[Any]) -> Select[Any]:
-    around = values.cte("around", recursive=True)
+    around = values.cte(recursive=True)  # a query may have several, each with its own name
     inside = schema.subvalue
     around = around.union(
         select(inside.c.parent_hash).select_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Self, TypedDict, Unpack
 
@@ -30,7 +31,7 @@ class ExecutionFilters(TypedDict, total=False):
     label: str | None
     status: str | Sequence[str] | None
     task: str | None
-    file: str | None
+    file: str | os.PathLike[str] | None
     tag: TagFilter
     since: Moment
     until: Moment
@@ -120,7 +121,8 @@ class ExecutionQuery(Filtered, Query[ExecutionRecord]):
 
     def _where_file(self, pattern: Any) -> Condition:
         values = conditions.files_at("file", pattern, sqlite=self._sqlite)
-        jobs = JobsOfCalls(conditions.calls_with_file(values), None, frozenset(JOB_STATUSES))
+        calls, args = conditions.calls_with_file(values), conditions.calls_given(values)
+        jobs = JobsOfCalls(calls, args, frozenset(JOB_STATUSES))
         return _run.c.execution_no.in_(jobs.executions())
 
     def _where_since(self, when: Any) -> Condition:

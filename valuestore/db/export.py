@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import polars
@@ -46,8 +46,18 @@ def to_polars(record_type: type, records: Iterable[Any]) -> polars.DataFrame:
     return frame
 
 
-def to_csv(record_type: type, records: Iterable[Any], target: str | os.PathLike[str] | TextIO) -> int:
-    """CSV with a header; times in ISO 8601, None empty. Returns the number of records."""
+class Writable(Protocol):
+    """What text can be written to."""
+
+    def write(self, text: str, /) -> object:
+        """Write it."""
+
+
+def to_csv(record_type: type, records: Iterable[Any], target: str | os.PathLike[str] | Writable) -> int:
+    """CSV with a header; times in ISO 8601, None empty. Returns the number of records.
+
+    Cells are exact: a text that begins with ``=`` stays so, and a spreadsheet may take it for a formula.
+    """
     if isinstance(target, str | os.PathLike):
         with open(target, "w", encoding="utf-8", newline="") as file:
             return _write_csv(record_type, records, file)
@@ -62,7 +72,7 @@ def plain(record: Any) -> dict[str, Any]:
     }
 
 
-def _write_csv(record_type: type, records: Iterable[Any], file: TextIO) -> int:
+def _write_csv(record_type: type, records: Iterable[Any], file: Writable) -> int:
     writer = csv.writer(file)
     columns = _columns(record_type)
     writer.writerow(columns)

@@ -20,6 +20,9 @@ from valuestore.db.heartbeat import status_sql
 if TYPE_CHECKING:
     from valuestore.db.query import Query
 
+FEW_VERSIONS = 16
+"""Versions of a task that are searched one by one; with more, their jobs are sorted."""
+
 FEW_JOBS = 1000
 """Of a task with fewer jobs the executions are listed; of one with more, looked up one by one."""
 
@@ -61,10 +64,13 @@ class TaskIs:
     sqlite: bool
 
     def alternatives(self, connection: Connection, query: Query[Any]) -> list[Condition]:
-        """One for each version."""
-        numbers = connection.scalars(select(schema.task.c.task_no).where(self.condition())).all()
+        """One for each version, while they are few."""
+        of_task = select(schema.task.c.task_no).where(self.condition())
         if getattr(query, "statuses", None) == frozenset({"failed"}):
-            return [(self.column + 0).in_(sorted(numbers))]  # there are few failures, and they have an index
+            return [(self.column + 0).in_(of_task)]  # there are few failures, and they have an index
+        numbers = connection.scalars(of_task.limit(FEW_VERSIONS + 1)).all()
+        if len(numbers) > FEW_VERSIONS:
+            return [self.column.in_(of_task)]
         return [self.column == number for number in sorted(numbers)] or [false()]
 
     def condition(self) -> Condition:
@@ -87,17 +93,21 @@ class ExecutionsOf:
         job, task, run = schema.job, schema.task, schema.execution
         some = select(job.c.job_id).where(job.c.task_no == task.c.task_no).limit(FEW_JOBS)
         few = select(func.count()).select_from(some.correlate(task).subquery()).scalar_subquery()
-        rows = connection.execute(select(task.c.task_no, few).where(self.task.condition())).all()
-        numbers = sorted(row[0] for row in rows)
-        jobs = select(job.c.execution_no).where(job.c.task_no.in_(numbers))
-        if sum(row[1] for row in rows) < FEW_JOBS:
+        counts = select(few.label("jobs")).where(self.task.condition()).limit(FEW_JOBS).subquery()
+        number = connection.execute(select(func.count(), func.sum(counts.c.jobs)).select_from(counts)).one()
+        of_task = select(task.c.task_no).where(self.task.condition())
+        jobs = select(job.c.execution_no).where(job.c.task_no.in_(of_task))
+        if number[0] < FEW_JOBS and (number[1] or 0) < FEW_JOBS:
             return [run.c.execution_no.in_(jobs)]
         return [jobs.where(job.c.execution_no == run.c.execution_no).exists()]
 
 
 @dataclass(frozen=True)
 class JobsOfCalls:
-    """Jobs whose calls are among ``calls``; failed ones have no call, and are known by their arguments."""
+    """Jobs whose calls are among ``calls``.
+
+    Those that failed, or whose results could not be stored, have no call and are known by their arguments.
+    """
 
     calls: Any
     args: Any
@@ -105,17 +115,24 @@ class JobsOfCalls:
 
     def alternatives(self, connection: Connection, query: Query[Any]) -> list[Condition]:
         """One for each status: what ran, what reused it, what failed with the same arguments."""
+        return self.conditions() or [false()]
+
+    def conditions(self) -> list[Condition]:
+        """As ``alternatives``; none if none of the statuses is wanted."""
         job, call = schema.job, schema.call_node
+        is_done = status_is(job.c.status, ("done",))
         found = []
         if "done" in self.statuses:
-            found.append(and_(status_is(job.c.status, ("done",)), job.c.call_hash.in_(self.calls)))
+            found.append(and_(is_done, job.c.call_hash.in_(self.calls)))
+        if "done" in self.statuses and self.args is not None:
+            found.append(and_(is_done, job.c.call_hash.is_(None), job.c.args_hash.in_(self.args)))
         if "cached" in self.statuses:
             tasks = select(call.c.task_no).where(call.c.call_hash.in_(self.calls))
             cached = status_is(job.c.status, ("cached",))
             found.append(and_(job.c.task_no.in_(tasks), job.c.call_hash.in_(self.calls), cached))
         if "failed" in self.statuses and self.args is not None:
             found.append(and_(has_failed(), job.c.args_hash.in_(self.args)))
-        return found or [false()]
+        return found
 
     def among(self, statuses: frozenset[str]) -> JobsOfCalls:
         """Of these statuses alone."""
@@ -123,14 +140,4 @@ class JobsOfCalls:
 
     def executions(self) -> Any:
         """The numbers of their executions."""
-        job, call = schema.job, schema.call_node
-        done = select(job.c.execution_no).where(
-            status_is(job.c.status, ("done",)), job.c.call_hash.in_(self.calls)
-        )
-        tasks = select(call.c.task_no).where(call.c.call_hash.in_(self.calls))
-        cached = select(job.c.execution_no).where(
-            job.c.task_no.in_(tasks),
-            job.c.call_hash.in_(self.calls),
-            status_is(job.c.status, ("cached",)),
-        )
-        return union_all(done, cached)
+        return union_all(*[select(schema.job.c.execution_no).where(each) for each in self.conditions()])

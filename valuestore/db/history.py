@@ -124,8 +124,11 @@ class History:
         """The record that is meant, of a file the one with the first hash. Raises: as ``find_one``."""
         found = self.find_one(name)
         query = _QUERIES[found.kind](self._context)
-        by = {"path": found.record_id} if found.kind == "file" else {"id": found.record_id}
-        return cast(Record, query._filtered(by).limit(1).one())
+        if found.kind == "file":  # exactly this path, whatever characters it has
+            query = query._with(_conditions=(schema.file.c.path == found.record_id,))
+        else:
+            query = query._filtered({"id": found.record_id})
+        return cast(Record, query.limit(1).one())
 
     def upstream(
         self, record: Name, *, depth: int = DEPTH, rows: int = ROWS, cursor: str | None = None

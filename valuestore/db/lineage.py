@@ -129,21 +129,17 @@ class LineageFinder:
         more = len(found) > rows
         return _lineage(direction, root, found[:rows], offset + rows if more else None)
 
-    def _start(self, root: Found) -> dict[str, list[str]]:
-        if root.kind == "value":
-            return {"values": [root.record_id], "calls": []}
-        if root.kind == "call":
-            return {"values": [], "calls": [root.record_id]}
+    def _start(self, root: Found) -> dict[str, str | None]:
+        nothing: dict[str, str | None] = {"value": None, "path": None, "call": None}
+        if root.kind in ("value", "call"):
+            return {**nothing, root.kind: root.record_id}
+        if root.kind == "file":
+            return {**nothing, "path": root.record_id}
         with self.database.read() as connection:
-            if root.kind == "file":
-                column = schema.file.c.value_hash
-                paths = column.table.select().where(schema.file.c.path == root.record_id)
-                hashes = [row.value_hash for row in connection.execute(paths)]
-                return {"values": hashes, "calls": []}
             job = connection.execute(schema.job.select().where(schema.job.c.job_id == root.record_id)).first()
         if job is None or job.call_hash is None:
             raise RecordNotFound(root.record_id, "finished call: the job gave no result")
-        return {"values": [], "calls": [job.call_hash]}
+        return {**nothing, "call": job.call_hash}
 
 
 # --- rows to objects --------------------------------------------------------------------------------
@@ -312,7 +308,7 @@ _USED = (
 )
 _ASKED = (
     "SELECT 0, CAST(NULL AS BIGINT), m.call_no, CAST('result' AS TEXT), -1 "
-    "FROM call_node m WHERE m.call_hash IN :calls"
+    "FROM call_node m WHERE m.call_hash = :call"
 )
 
 _INPUTS = {
@@ -331,7 +327,8 @@ def _statement(direction: Direction, dialect: str) -> TextClause:
     inputs = _INPUTS[dialect].format(columns=_INPUT_COLUMNS)
     sql = f"""
 WITH RECURSIVE around(value_hash) AS (
-  SELECT value_hash FROM value WHERE value_hash IN :values
+  SELECT value_hash FROM value WHERE value_hash = :value
+  UNION SELECT value_hash FROM file WHERE path = :path
   UNION SELECT i.parent_hash FROM around r JOIN subvalue i ON i.child_hash = r.value_hash),
 walk(depth, from_no, call_no, role, position) AS (
   SELECT * FROM ({_ordered(start) if on_sqlite else start}) begun
@@ -355,9 +352,7 @@ SELECT u.depth, b.call_hash AS from_call, c.call_hash, u.role, u.position, t.tas
   LEFT JOIN file f ON f.value_hash = c.value_hash
  ORDER BY u.place
 """  # noqa: S608  # put together from the constants above; what is asked for is bound
-    return text(sql).bindparams(
-        bindparam("values", expanding=True, type_=String), bindparam("calls", expanding=True, type_=String)
-    )
+    return text(sql).bindparams(*[bindparam(name, type_=String) for name in ("value", "path", "call")])
 
 
 def _steps_on_sqlite(branches: Sequence[_Branch]) -> str:

@@ -94,14 +94,17 @@ class Names:
         return matches[0]
 
     def _matches(self, name: str, kinds: Sequence[str]) -> list[Found]:
+        """A whole id, else a path or task of this name, else ids that begin so.
+
+        A task ``add`` stays what ``add`` means, whichever hashes turn up; of an id one can give more digits.
+        """
         prefix = name.strip().lower()
-        if is_prefix(prefix):
-            found = self.find(prefix, kinds=kinds)
-            whole = [each for each in found if each.record_id == prefix]
-            if whole or found:
-                return whole or found
-        found = self._by_path_or_task(name)
-        return [each for each in found if each.kind in kinds][:1]
+        found = self.find(prefix, kinds=kinds) if is_prefix(prefix) else []
+        whole = [each for each in found if each.record_id == prefix]
+        if whole:
+            return whole
+        named = [each for each in self._by_path_or_task(name) if each.kind in kinds][:1]
+        return named or found
 
     def _newest(self, name: str) -> Found | None:
         steps = "0" if name == "-" else name[1:] or "1"
@@ -112,11 +115,17 @@ class Names:
         return None if row is None else Found("execution", row[0])
 
     def _by_path_or_task(self, name: str) -> list[Found]:
-        text = clean_text(name)
-        normal = text if "://" in text or not text else os.path.normpath(text)
+        text, *others = spellings(clean_text(name))
+        normal = others[0] if others else text
         with self.database.read() as connection:
             rows = connection.execute(_BY_PATH_OR_TASK, {"name": text, "normal": normal})
             return [Found(row.kind, row.record_id) for row in rows]
+
+
+def spellings(path: str) -> list[str]:
+    """The path as it is written, and without its ``./`` and ``..`` if these make a difference."""
+    normal = path if "://" in path or not path else os.path.normpath(path)
+    return [path] if normal == path else [path, normal]
 
 
 def is_prefix(text: str) -> bool:
@@ -159,6 +168,7 @@ def _path_or_task() -> Any:
     path = (
         select(literal_column("'file'").label("kind"), schema.file.c.path.label("record_id"))
         .where(schema.file.c.path.in_([bindparam("name"), bindparam("normal")]))
+        .order_by(schema.file.c.path != bindparam("name"))
         .limit(1)
         .subquery()
     )

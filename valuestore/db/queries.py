@@ -6,6 +6,7 @@ for those that are given a value, which may be None.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self, TypedDict, Unpack
@@ -24,6 +25,9 @@ from valuestore.db.records import (
 from valuestore.errors import QueryError
 
 JOB_STATUSES = ("done", "cached", "failed")
+
+_CLOCK_MILLISECONDS = 24 * 3600 * 1000
+"""How far clocks are taken to be set back."""
 
 Moment = datetime | timedelta | None
 Seconds = float | timedelta | None
@@ -83,7 +87,7 @@ class JobFilters(TypedDict, total=False):
     argument_hash: str | None
     result: Any
     result_hash: str | None
-    file: str | None
+    file: str | os.PathLike[str] | None
     value_type: str | None
     since: Moment
     until: Moment
@@ -241,8 +245,10 @@ class JobQuery(_CallFilters, Query[JobRecord]):
 
     def _where_until(self, when: Any) -> Condition:
         moment = conditions.moment_of("until", when)
-        # an id is made before its body begins, so the index can leave out the newer ones
-        return and_(_job.c.started < moment, _job.c.job_id < f"{max(0, moment // 1000 + 1):012x}")
+        # an id is made before its body begins, so the index can leave out the newer ones; by a wide margin,
+        # since ids go on from the last one when a clock is set back
+        newest = max(0, moment // 1000 + _CLOCK_MILLISECONDS)
+        return and_(_job.c.started < moment, _job.c.job_id < f"{newest:012x}")
 
     def _where_duration_over(self, length: Any) -> Condition:
         return _job.c.ended - _job.c.started > conditions.micros_of("duration_over", length)
@@ -287,7 +293,7 @@ class CallFilters(TypedDict, total=False):
     argument_hash: str | None
     result: Any
     result_hash: str | None
-    file: str | None
+    file: str | os.PathLike[str] | None
     value_type: str | None
 
 

@@ -14,11 +14,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TextIO, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    String,
+    and_,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from valuestore.db import export
 from valuestore.db.conditions import Condition
 from valuestore.db.engine import Database
+from valuestore.db.jobs import clean_text
 from valuestore.db.names import Found
 from valuestore.errors import AmbiguousId, QueryError, RecordNotFound
 
@@ -235,10 +247,8 @@ class Query(Generic[R]):
         alternatives = self._alternatives(connection)
         if len(alternatives) == 1:
             conditions.append(alternatives[0])
-        elif alternatives and len(alternatives) <= _BRANCHES:
-            conditions = [self._any_of(alternatives, conditions, directed, most)]
         elif alternatives:
-            conditions.append(or_(*alternatives))
+            conditions = [self._any_of(alternatives, conditions, directed, most)]
         places = [column.label(f"place_{number}") for number, column in enumerate(columns)]
         page = self.shape.statement.add_columns(*places).where(*conditions).order_by(*directed).limit(most)
         return self.shape.finish(page, order.descending)
@@ -284,13 +294,10 @@ class Query(Generic[R]):
         right = len(self.shape.orders[self._order].by) + 1
         if kind != self.kind or order != self._order or len(places) != right:
             raise QueryError("cursor", "it belongs to another query, or to another order")
-        if not all(type(place) in (str, int, float) for place in places):
+        columns = (*self.shape.orders[self._order].by, self.shape.key)
+        if not all(map(_is_place, columns, places)):
             raise QueryError("cursor", "it is not one that a page gave")
         return places
-
-
-_BRANCHES = 16
-"""Versions of a task that are searched one by one; with more, their jobs are sorted."""
 
 
 def _beyond(columns: tuple[Any, ...], places: list[Any], *, descending: bool) -> Condition:
@@ -301,6 +308,13 @@ def _beyond(columns: tuple[Any, ...], places: list[Any], *, descending: bool) ->
         beyond = past if beyond is None else or_(past, and_(column == place, beyond))
     assert beyond is not None
     return beyond
+
+
+def _is_place(column: ColumnElement[Any], place: object) -> bool:
+    """Whether a place in a cursor is one that the column can have."""
+    if isinstance(column.type, String):
+        return isinstance(place, str) and place == clean_text(place, len(place))
+    return type(place) is int and abs(place) < 1 << 63
 
 
 def _positive(name: str, number: object) -> int:

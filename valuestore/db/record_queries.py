@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Self, TypedDict, Unpack
 
@@ -78,7 +79,7 @@ class ValueFilters(TypedDict, total=False):
     value: Any
     value_type: str | None
     codec: str | None
-    file: str | None
+    file: str | os.PathLike[str] | None
     size_over: int | None
     preview_contains: str | None
     tag: TagFilter
@@ -151,12 +152,13 @@ class ValueQuery(Filtered, Query[ValueRecord]):
 
 
 class FileFilters(TypedDict, total=False):
-    """``path``: as written, or a pattern: ``*`` matches any characters, ``/`` too, ``?`` one ·
+    """``path``: as written, or a pattern: ``*`` matches any characters, ``/`` too, ``?`` one; a ``Path`` is
+    never a pattern ·
     ``file_kind``: File, FileSet or Dir.
     """
 
     id: str | None
-    path: str | None
+    path: str | os.PathLike[str] | None
     file_kind: str | Sequence[str] | None
     tag: TagFilter
 
@@ -189,7 +191,7 @@ class FileQuery(Filtered, Query[FileRecord]):
         return self._filtered(filters)
 
     def _where_path(self, pattern: Any) -> Condition:
-        return conditions.matches("path", _file.c.path, pattern, sqlite=self._sqlite, by_bytes=True)
+        return conditions.at_path("path", pattern, sqlite=self._sqlite)
 
     def _where_file_kind(self, given: Any) -> Condition:
         return _file.c.kind.in_(conditions.one_of("file_kind", given, ("File", "FileSet", "Dir")))

@@ -14,8 +14,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(microseconds: int | None) -> Any:
-    """A time of the database as an aware datetime; None for NULL. Exact: no float in between."""
-    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+    """A time of the database as an aware datetime; None for NULL. Exact: no float in between.
+
+    A damaged one, beyond the years that there are, is the last of them: it must not hide other records.
+    """
+    if microseconds is None:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return (datetime.max if microseconds > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def microseconds(when: datetime) -> int:
@@ -178,9 +186,17 @@ def tag_record(row: Any) -> TagRecord:
         row.entity,
         row.entity_id,
         row.key,
-        json.loads(row.value),
+        _json(row.value),
         row.author,
         moment(row.created),
         moment(row.ended),
         row.ended_by,
     )
+
+
+def _json(text: str) -> Any:
+    """What the text says; a damaged one is itself: it must not hide other records."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -1,7 +1,8 @@
 """Ad-hoc SQL: one SELECT of the user's, on a connection that cannot write.
 
 On SQLite the file is opened for reading, and an authorizer refuses whatever is not a read. On Postgres the
-statement is made a cursor's, which takes a SELECT and nothing else, in a transaction that is read-only.
+statement is made a cursor's, which takes a SELECT and nothing else, in a transaction that is read-only; a
+superuser asks as one who may read every table and do nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ _STEPS_BETWEEN_SIGNALS = 100_000
 """Ctrl-C reaches Python when SQLite calls back, after so many of its steps."""
 
 POSTGRES_TIMEOUT_SECONDS = 300
+
+_MAY_DO_ALL = (
+    "SELECT rolsuper AND EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'pg_read_all_data') "
+    "FROM pg_roles WHERE rolname = current_user"
+)
+"""A superuser's SELECT could read the server's files and reload it: those rights are put down."""
 _FETCHED_AT_ONCE = 10_000
 
 
@@ -100,7 +107,9 @@ def _ask_postgres(database: Database, sql: str, limit: int | None) -> Rows:
             connection.execute("SET default_transaction_read_only = on")
             connection.execute(f"SET statement_timeout = {POSTGRES_TIMEOUT_SECONDS * 1000}")
             connection.execute("BEGIN READ ONLY")
-            connection.execute("SELECT 1")  # from here on the transaction cannot be made to write
+            may_all = connection.execute(_MAY_DO_ALL).fetchone()  # from here on it cannot be made to write
+            if may_all and may_all[0]:
+                connection.execute("SET LOCAL ROLE pg_read_all_data")
             # sent on its own (extended protocol), so that it is one statement; a cursor's is a SELECT
             declared = "DECLARE asked NO SCROLL CURSOR FOR " + sql.rstrip().rstrip(";")
             connection.cursor(binary=True).execute(declared.encode(), prepare=True)

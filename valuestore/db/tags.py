@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -22,11 +23,16 @@ from valuestore.db.names import Name, Names
 from valuestore.db.records import TagRecord, tag_record
 from valuestore.errors import RecordNotFound, TagError
 from valuestore.hashing import hash_bytes
+from valuestore.redaction import HIDDEN, redact
 
 ENTITIES = ("execution", "job", "call", "task", "value")
 
 KEY_MAX_CHARS = 255
 VALUE_MAX_CHARS = 65_536
+
+_SECRET_KEY = re.compile(
+    r"(?:passw(?:or)?d|passphrase|secret|credentials?|(?:api|access|private|secret)[_-]?key|token)\Z", re.I
+)
 
 
 class AnyValue:
@@ -55,9 +61,13 @@ class TagRow(NamedTuple):
     ended_by: str | None
 
 
-def tag_rows(entity: str, entity_id: str, tags: Mapping[str, Any], author: str | None = None) -> list[TagRow]:
+Given = Mapping[str, Any] | Iterable[tuple[str, Any]]
+"""Tags by key, or as pairs where a key has several values."""
+
+
+def tag_rows(entity: str, entity_id: str, tags: Given, author: str | None = None) -> list[TagRow]:
     """The rows that label one record. Raises: TagError."""
-    return [tag_row(entity, entity_id, key, value, author) for key, value in tags.items()]
+    return [tag_row(entity, entity_id, key, value, author) for key, value in _pairs(tags)]
 
 
 def tag_row(entity: str, entity_id: str, key: str, value: Any, author: str | None = None) -> TagRow:
@@ -76,9 +86,11 @@ def tag_key(key: object) -> str:
 
 
 def tag_value(key: object, value: Any) -> tuple[str, str]:
-    """JSON and its digest, which is how a value is searched for. Raises: TagError."""
+    """JSON and its digest, which is how a value is searched for; secrets are hidden. Raises: TagError."""
     try:
         json_text = json.dumps(value, allow_nan=False, sort_keys=True)
+        if len(json_text) <= VALUE_MAX_CHARS:
+            json_text = json.dumps(_without_secrets(key, value), sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
         raise TagError(key, f"its value is not JSON ({str(error) or type(error).__name__})") from error
     if len(json_text) > VALUE_MAX_CHARS:
@@ -148,7 +160,7 @@ class Tags:
     def add(
         self,
         record: Name,
-        tags: Mapping[str, Any] | None = None,
+        tags: Given | None = None,
         *,
         author: str | None = None,
         **more: Any,
@@ -170,7 +182,7 @@ class Tags:
     def update(
         self,
         record: Name,
-        tags: Mapping[str, Any] | None = None,
+        tags: Given | None = None,
         *,
         author: str | None = None,
         **more: Any,
@@ -182,9 +194,9 @@ class Tags:
 
         def work(connection: Connection) -> list[TagRecord]:
             self._lock(connection, entity_id)
-            for row in rows:
-                stays = schema.tag.c.value_digest == row.value_digest
-                self._end(connection, entity, entity_id, [and_(schema.tag.c.key == row.key, ~stays)], author)
+            for key in {row.key for row in rows}:
+                stay = schema.tag.c.value_digest.in_([row.value_digest for row in rows if row.key == key])
+                self._end(connection, entity, entity_id, [and_(schema.tag.c.key == key, ~stay)], author)
             self._insert(connection, rows)
             return self._current(connection, entity, entity_id)
 
@@ -194,7 +206,7 @@ class Tags:
         self,
         record: Name,
         *keys: str,
-        tags: Mapping[str, Any] | None = None,
+        tags: Given | None = None,
         author: str | None = None,
     ) -> int:
         """Remove tags: all current values of these ``keys``, and in ``tags`` single values. Returns how many.
@@ -203,7 +215,7 @@ class Tags:
         """
         entity, entity_id = self._entity(record)
         conditions: list[Any] = [schema.tag.c.key == tag_key(key) for key in keys]
-        for key, value in (tags or {}).items():
+        for key, value in _pairs(tags or {}):
             digest = tag_value(key, value)[1]
             conditions.append(and_(schema.tag.c.key == tag_key(key), schema.tag.c.value_digest == digest))
         if not conditions:
@@ -268,8 +280,23 @@ def _of(entity: str, entity_id: str) -> tuple[Any, Any]:
     return schema.tag.c.entity_id == entity_id, schema.tag.c.entity == entity
 
 
-def _some(tags: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
-    together = {**(tags or {}), **more}
+def _pairs(tags: Given) -> list[tuple[str, Any]]:
+    return list(tags.items() if isinstance(tags, Mapping) else tags)
+
+
+def _without_secrets(key: object, value: Any) -> Any:
+    """The value with the passwords and tokens in its texts hidden, and texts under keys that name secrets."""
+    if isinstance(value, str):
+        return HIDDEN if value and _SECRET_KEY.search(str(key)) else redact(value)
+    if isinstance(value, dict):
+        return {name: _without_secrets(name, each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(key, each) for each in value]
+    return value
+
+
+def _some(tags: Given | None, more: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    together = [*_pairs(tags or {}), *more.items()]
     if not together:
         raise TagError("", "none was given")
     return together

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from valuestore.db.engine import Database
 from valuestore.db.jobs import eval_hash
@@ -27,6 +27,7 @@ ReasonKind = Literal[
 
 _LONGEST_DIFF = 200
 _CANDIDATES = 200
+_MOST_FILES = 20
 
 _ALGORITHM_BY_LENGTH = {algorithm.hex_length: algorithm.name for algorithm in ALGORITHMS.values()}
 
@@ -112,6 +113,18 @@ SELECT f.path, f.value_hash FROM inside i JOIN file f ON f.value_hash = i.value_
 """
 
 
+_FILES_BELOW = """
+WITH RECURSIVE below(hash) AS (
+  SELECT external_set_hash FROM call_node WHERE call_hash = :call
+  UNION SELECT m.member_hash FROM below b JOIN set_member m ON m.set_hash = b.hash)
+SELECT f.path, f.value_hash FROM below b JOIN file f ON f.value_hash = b.hash ORDER BY f.path LIMIT 1000
+"""
+
+_CANDIDATES_ARGUMENTS = text(
+    "SELECT args_hash, position, value_hash FROM argument WHERE args_hash IN :all"
+).bindparams(bindparam("all", expanding=True))
+
+
 class WhyFinder:
     """Explains jobs of one database."""
 
@@ -161,16 +174,15 @@ class WhyFinder:
             text(_IN_EARLIER_EXECUTIONS),
             {"task": this.task_name, "job": this.job_id, "execution": this.execution_no},
         ).all()
-        own = {(row.position, row.value_hash) for row in _arguments(connection, this)}
-        best: tuple[int, _Job] | None = None
-        for row in rows:
-            candidate = _Job(*row)
-            shared = len(
-                own & {(each.position, each.value_hash) for each in _arguments(connection, candidate)}
-            )
-            if best is None or shared > best[0]:
-                best = shared, candidate
-        return best[1] if best else None
+        candidates = [_Job(*row) for row in rows]
+        if not candidates:
+            return None
+        hashes = {each.args_hash for each in (this, *candidates) if each.args_hash}
+        given: dict[str | None, set[tuple[int, str]]] = {}
+        for args_hash, *argument in connection.execute(_CANDIDATES_ARGUMENTS, {"all": sorted(hashes)}):
+            given.setdefault(args_hash, set()).add((argument[0], argument[1]))
+        own = given.get(this.args_hash, set())
+        return max(candidates, key=lambda each: len(own & given.get(each.args_hash, set())))
 
     def _differences(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
         reasons = self._code(connection, earlier, this)
@@ -246,7 +258,12 @@ class WhyFinder:
                     f"the file {row.path}, which it returned before, had changed or was gone",
                     row.path,
                 )
-                for row in files[:20]
+                for row in files[:_MOST_FILES]
+            ]
+        if below := _changed_below(connection, earlier, this):
+            return [
+                Reason("file", f"the file {path}, which a call below it had, had changed", path)
+                for path in below[:_MOST_FILES]
             ]
         row = connection.execute(
             text("SELECT inline IS NULL AS is_stored FROM value WHERE value_hash = :value"),
@@ -268,6 +285,15 @@ def _job(connection: Connection, sql: str, **parameters: Any) -> _Job | None:
 
 def _arguments(connection: Connection, job: _Job) -> list[Any]:
     return list(connection.execute(text(_ARGUMENTS), {"args": job.args_hash or ""}))
+
+
+def _changed_below(connection: Connection, earlier: _Job, this: _Job) -> list[str]:
+    """Paths of files that were in calls below the one, and no longer as they were below the other."""
+    old, new = (
+        {tuple(row) for row in connection.execute(text(_FILES_BELOW), {"call": each.call_hash or ""})}
+        for each in (earlier, this)
+    )
+    return sorted({path for path, _ in old - new})
 
 
 def _dependencies(connection: Connection, job: _Job) -> dict[str, Any]:
