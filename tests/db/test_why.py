@@ -154,6 +154,17 @@ def test_a_file_that_was_given_and_changed_is_named(run, tmp_path):
     assert (reason.kind, reason.subject) == ("file", str(path))
 
 
+def test_one_of_many_files_is_compared_with_what_it_was_itself(run, tmp_path):
+    paths = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for path in paths:
+        path.write_text("before")
+    for path in paths:
+        run(lambda m, path=path: m.read(File(str(path))))
+    paths[0].write_text("after")
+    [reason] = run(lambda m: m.read(File(str(paths[0])))).reasons
+    assert (reason.kind, reason.subject) == ("file", str(paths[0]))
+
+
 @pytest.mark.filterwarnings("ignore::valuestore.errors.ValuestoreWarning")
 def test_a_lost_payload_is_told(run, repository):
     run(lambda m: m.large(1000))

@@ -121,7 +121,8 @@ SELECT f.path, f.value_hash FROM below b JOIN file f ON f.value_hash = b.hash OR
 """
 
 _CANDIDATES_ARGUMENTS = text(
-    "SELECT args_hash, position, value_hash FROM argument WHERE args_hash IN :all"
+    "SELECT a.args_hash, a.position, a.value_hash, f.path FROM argument a "
+    "LEFT JOIN file f ON f.value_hash = a.value_hash WHERE a.args_hash IN :all"
 ).bindparams(bindparam("all", expanding=True))
 
 
@@ -169,7 +170,7 @@ class WhyFinder:
     # --- arguments ----------------------------------------------------------------------------
 
     def _nearest(self, connection: Connection, this: _Job) -> _Job | None:
-        """The earlier job that shares most arguments, the newest of these."""
+        """The earlier job that shares most arguments, then most paths of files; the newest of these."""
         rows = connection.execute(
             text(_IN_EARLIER_EXECUTIONS),
             {"task": this.task_name, "job": this.job_id, "execution": this.execution_no},
@@ -179,10 +180,21 @@ class WhyFinder:
             return None
         hashes = {each.args_hash for each in (this, *candidates) if each.args_hash}
         given: dict[str | None, set[tuple[int, str]]] = {}
-        for args_hash, *argument in connection.execute(_CANDIDATES_ARGUMENTS, {"all": sorted(hashes)}):
-            given.setdefault(args_hash, set()).add((argument[0], argument[1]))
-        own = given.get(this.args_hash, set())
-        return max(candidates, key=lambda each: len(own & given.get(each.args_hash, set())))
+        paths: dict[str | None, set[tuple[int, str]]] = {}
+        for args_hash, position, value_hash, path in connection.execute(
+            _CANDIDATES_ARGUMENTS, {"all": sorted(hashes)}
+        ):
+            given.setdefault(args_hash, set()).add((position, value_hash))
+            if path is not None:
+                paths.setdefault(args_hash, set()).add((position, path))
+
+        def shared(each: _Job) -> tuple[int, int]:
+            of = [
+                kind.get(each.args_hash, set()) & kind.get(this.args_hash, set()) for kind in (given, paths)
+            ]
+            return len(of[0]), len(of[1])
+
+        return max(candidates, key=shared)
 
     def _differences(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
         reasons = self._code(connection, earlier, this)
