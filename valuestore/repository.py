@@ -7,6 +7,7 @@ write one, ``valuestore.toml``.
 from __future__ import annotations
 
 import os
+import re
 import weakref
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 FOLDER = ".valuestore"
 _DATABASE = "valuestore.db"
 _PAYLOADS = "payloads"
+_LIKE_A_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.I)
+"""Also after ``Path`` has made one slash of two; a drive has one letter."""
 _COMPARED_MAX_BYTES = 4 << 20
 
 
@@ -181,6 +184,8 @@ def find_folder(location: str | Path | None = None) -> Path:
     location = location if location is not None else environment("repository")
     if location is not None:
         folder = Path(location)
+        if _LIKE_A_URL.match(str(location)) and not os.path.exists(folder):  # may have a password
+            raise ConfigError("repository", "a URL is no folder; VALUESTORE_DATABASE may be one")
         return folder if folder.name == FOLDER or os.path.exists(folder / _DATABASE) else folder / FOLDER
     here = Path.cwd()
     for parent in (here, *here.parents):

@@ -201,3 +201,12 @@ def test_columns_line_up_where_characters_are_wide(ran: Cli) -> None:
     lines = ran("tag", "list", "-").out.splitlines()
     assert any("名前=値" in line for line in lines)
     assert all(line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize("command", ["log -r", "sql select/**/1 -r", "init"])
+def test_a_url_in_the_place_of_the_folder_is_refused_and_not_quoted(cli: Cli, command: str) -> None:
+    done = cli(*command.split(), "postgresql://me:canary@127.0.0.1:1/db")
+    assert done.code == 2
+    assert "VALUESTORE_DATABASE" in done.err
+    assert "canary" not in done.out + done.err
+    assert not Path("postgresql:").exists()
