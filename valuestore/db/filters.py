@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from valuestore.db.query import Query
 
 FEW_VERSIONS = 16
-"""Versions of a task that are searched one by one; with more, their jobs are sorted."""
+"""Versions of a task that are searched one by one; with more, their jobs are sorted if they are few, else
+picked out of all jobs in order."""
 
 FEW_JOBS = 1000
 """Of a task with fewer jobs the executions are listed; of one with more, looked up one by one."""
@@ -70,7 +71,9 @@ class TaskIs:
             return [(self.column + 0).in_(of_task)]  # there are few failures, and they have an index
         numbers = connection.scalars(of_task.limit(FEW_VERSIONS + 1)).all()
         if len(numbers) > FEW_VERSIONS:
-            return [self.column.in_(of_task)]
+            some = select(self.column).where(self.column.in_(of_task)).limit(FEW_JOBS).subquery()
+            is_few = (connection.scalar(select(func.count()).select_from(some)) or 0) < FEW_JOBS
+            return [(self.column if is_few else self.column + 0).in_(of_task)]  # many are met in order
         return [self.column == number for number in sorted(numbers)] or [false()]
 
     def condition(self) -> Condition:
