@@ -169,29 +169,36 @@ class _Long(Exception):
 class _OneFrame:
     """What a pickler writes to: nothing, and no more than one frame of it."""
 
+    frozensets = False
+
     def write(self, data: Any) -> None:
         if len(data) >= _FRAME_BYTES:
             raise _Long
+        self.frozensets = self.frozensets or _FROZENSET in bytes(data)
 
 
 _FRAME_BYTES = 1 << 16
-_idle_measures: list[_PlainPickler] = []
+_FROZENSET = b"\x91"
+_idle_measures: list[tuple[_OneFrame, _PlainPickler]] = []
 
 
 def is_short_plain(obj: Any) -> bool:
     """Whether the canonical bytes take less than about 64 KiB, found out without writing more than these.
 
     Protocol 4 hands over what it has in frames of that size (PEP 3154), so that an object whose parts are
-    shared until they would fill the memory is left at the first. Raises: as ``encode_plain``.
+    shared until they would fill the memory is left at the first. Sets, which that protocol knows, count by
+    their bytes. False as well if it cannot tell. Raises: NotPlain, RecursionError as ``encode_plain``.
     """
     try:
-        pickler = _idle_measures.pop()
+        frame, pickler = _idle_measures.pop()
     except IndexError:
-        pickler = _PlainPickler(_OneFrame(), 4)
+        frame = _OneFrame()
+        pickler = _PlainPickler(frame, 4)
         pickler.fast = True
     try:
         pickler.dump(obj)  # one that raised is not used again
-    except _Long:
+    except (_Long, KeyError, ValueError):
         return False
-    _idle_measures.append(pickler)
+    if not frame.frozensets:  # CPython counts the levels of each frozenset up and not down (save_frozenset)
+        _idle_measures.append((frame, pickler))
     return True

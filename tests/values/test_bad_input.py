@@ -315,3 +315,10 @@ def test_a_list_that_changes_as_it_is_read_gives_a_digest_or_a_typed_error(regis
     Grower.__qualname__ = "Grower"
     changing["b"] = Grower()
     assert "changed" in refusal(registry, changing)
+
+
+def test_many_frozensets_are_hashed_and_leave_no_trace(registry):
+    many = [[frozenset([number]) for number in range(60)]] * 2
+    assert registry.load(registry.dump(many)) == many
+    for number in range(200):
+        assert registry.hash([frozenset([number])]) != registry.hash([[[number]]])
