@@ -161,6 +161,7 @@ class Cache:
     def _argument(
         self, name: str, argument: object, job_of: Callable[[Call], Job], position: int
     ) -> Argument:
+        source = ref = None
         if isinstance(argument, Call):
             source = job_of(argument)
             if source.result is None:
@@ -169,8 +170,10 @@ class Cache:
             if ref is not None and not ("preprocess" in hooks_in_use and ref.codec in MAY_GO_STALE):
                 return Argument(name, source.result.value, ref.value_hash, None, ref, source)
         try:
-            value = evaluate(argument, lambda call: self.value(job_of(call)))
-            value = self.archive.registry.preprocess(value, position=position)
+            given = evaluate(argument, lambda call: self.value(job_of(call)))
+            value = self.archive.registry.preprocess(given, position=position)
+            if source is not None and ref is not None and value is given:
+                return Argument(name, value, ref.value_hash, None, ref, source)
             encoded = self.archive.registry.encode(value)
         except RecursionError:
             raise NotHashableError(f"argument {name}", "it is nested too deeply") from None
