@@ -403,3 +403,17 @@ def test_categories_do_not_depend_on_what_came_before(registry):
 def test_lazy_frame_and_objects_are_refused():
     assert "collect" in refusal(pl.LazyFrame({"a": [1]}))
     assert "value['o']" in refusal(pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}))
+
+
+@pytest.mark.parametrize(
+    ("obj", "shown"),
+    [
+        (pd.DataFrame({"city": ["a"], "t": [1.5]}), '{"rows":1,"columns":{"city":"str","t":"float64"}}'),
+        (pd.Series([1, 2], name="x"), '{"rows":2,"name":"x","dtype":"int64"}'),
+        (pl.DataFrame({"a": [1]}), '{"rows":1,"columns":{"a":"Int64"}}'),
+        (pa.table({"a": [1, 2]}), '{"rows":2,"columns":{"a":"int64"}}'),
+    ],
+    ids=["frame", "series", "polars", "arrow"],
+)
+def test_previews_say_how_long_and_which_columns(registry, obj, shown):
+    assert registry.encode(obj).preview == shown

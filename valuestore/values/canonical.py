@@ -54,7 +54,8 @@ class TypeRule:
     stored in its format instead of by state. ``is_valid`` says whether an object is still true of the
     outside world. ``subclasses`` says that the rule serves subclasses too that have none of their own.
     ``locate`` makes the path to a refused part, which names places in the identity, name them in the
-    object: it is given the object and the path's steps, innermost first, and changes these.
+    object: it is given the object and the path's steps, innermost first, and changes these. ``summary`` is
+    what a preview shows of an object, instead of its identity.
     """
 
     type: type
@@ -67,6 +68,7 @@ class TypeRule:
     is_valid: Callable[[Any], bool] | None = None
     subclasses: bool = False
     locate: Callable[[Any, list[str]], None] | None = None
+    summary: Callable[[Any], Plain] | None = None
 
     def codec_of(self, obj: object) -> Codec | None:
         """The format that this object is stored in, or None if it is stored by its state."""

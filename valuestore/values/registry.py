@@ -179,11 +179,12 @@ class TypeRegistry(Rulebook):
         type_name = type_name or rule.type_name  # type: ignore[union-attr]  # one of the two is there
         digest = self._digest(type_name, TAGGED, hashed)
         external = obj.external() if isinstance(obj, Value) else None
+        shown = rule.summary(obj) if rule is not None and rule.summary is not None else lowered.hashed
         if codec is None:
             data = encode_plain(lowered.stored) if lowered.differs else hashed
             if lowered.shows_memory and self.hash(obj) != digest:
                 raise NotHashableError("the value", "it changed while it was read")
-            return Encoded(digest, type_name, TAGGED, data, lowered.hashed, parts, external)
+            return Encoded(digest, type_name, TAGGED, data, shown, parts, external)
 
         def encode_again() -> tuple[Bytes, ...]:
             return tuple(self.encode_as(codec, obj))
@@ -192,7 +193,7 @@ class TypeRegistry(Rulebook):
             if self.hash(obj) != digest:
                 raise NotHashableError("the value", "it changed while it was stored")
 
-        return Encoded(digest, type_name, codec.name, encode_again, lowered.hashed, parts, external, check)
+        return Encoded(digest, type_name, codec.name, encode_again, shown, parts, external, check)
 
     def _part(self, part: Part, differs: bool) -> Encoded:
         """A Value met inside an object, as ``encode`` would give it, from the form it has already."""

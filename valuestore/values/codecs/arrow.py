@@ -136,6 +136,7 @@ def _rule(
     fits: Any = lambda _: True,
     *,
     family: bool = False,
+    summary: Any = None,
 ) -> TypeRule:
     """Stored as an IPC file; ``family`` says that the subclasses, one for each Arrow type, are served too."""
 
@@ -146,14 +147,41 @@ def _rule(
         raise Refused(f"a {name} without columns cannot be stored")
 
     codec = Codec(ipc.ARROW, encode, decode, fits)
-    return TypeRule(cls, f"pyarrow.{name}", identity, unreadable, state, codec=codec, subclasses=family)
+    return TypeRule(
+        cls, f"pyarrow.{name}", identity, unreadable, state, codec=codec, subclasses=family, summary=summary
+    )
+
+
+def _table_summary(table: Any) -> Plain:
+    return {"rows": table.num_rows, "columns": {field.name: str(field.type) for field in table.schema}}
+
+
+def _array_summary(array: Any) -> Plain:
+    return {"rows": len(array), "type": str(array.type)}
 
 
 RULES = [
-    _rule(pa.Table, "Table", _table_identity, ipc.encode, ipc.decode, _keeps_rows),
-    _rule(pa.RecordBatch, "RecordBatch", _table_identity, _encode_batch, _decode_batch, _has_columns),
-    _rule(pa.ChunkedArray, "ChunkedArray", _array_identity, _encode_array, _decode_chunked),
-    _rule(pa.Array, "Array", _array_identity, _encode_array, _decode_array, family=True),
+    _rule(pa.Table, "Table", _table_identity, ipc.encode, ipc.decode, _keeps_rows, summary=_table_summary),
+    _rule(
+        pa.RecordBatch,
+        "RecordBatch",
+        _table_identity,
+        _encode_batch,
+        _decode_batch,
+        _has_columns,
+        summary=_table_summary,
+    ),
+    _rule(
+        pa.ChunkedArray,
+        "ChunkedArray",
+        _array_identity,
+        _encode_array,
+        _decode_chunked,
+        summary=_array_summary,
+    ),
+    _rule(
+        pa.Array, "Array", _array_identity, _encode_array, _decode_array, family=True, summary=_array_summary
+    ),
     _rule(pa.Scalar, "Scalar", _scalar_identity, _encode_scalar, _decode_scalar, family=True),
     _rule(pa.Schema, "Schema", _schema_identity, _encode_schema, lambda data: ipc.decode(data).schema),
     _rule(pa.Field, "Field", describe_field, _encode_field, lambda data: ipc.decode(data).schema.field(0)),

@@ -273,6 +273,15 @@ def _array_rules() -> list[TypeRule]:
     return rules
 
 
+def _frame_summary(frame: Any) -> Plain:
+    dtypes = zip(frame.columns, frame.dtypes, strict=True)
+    return {"rows": len(frame), "columns": {str(name): str(dtype) for name, dtype in dtypes}}
+
+
+def _series_summary(series: Any) -> Plain:
+    return {"rows": len(series), "name": str(series.name), "dtype": str(series.dtype)}
+
+
 _FRAME_CODEC = Codec(
     pandas_arrow.CODEC, pandas_arrow.encode_frame, pandas_arrow.decode_frame, pandas_arrow.fits_frame
 )
@@ -289,6 +298,7 @@ RULES = [
         codec=_FRAME_CODEC,
         locate=_locate_column,
         subclasses=True,
+        summary=_frame_summary,
     ),
     TypeRule(
         pd.Series,
@@ -298,6 +308,7 @@ RULES = [
         codec=_SERIES_CODEC,
         locate=_locate_element,
         subclasses=True,
+        summary=_series_summary,
     ),
     *[
         TypeRule(cls, f"pandas.{cls.__name__}", _index_identity, _index, locate=_locate_element)

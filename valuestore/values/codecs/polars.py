@@ -181,6 +181,10 @@ RULES = [
         _unreadable,
         codec=Codec("arrow", _encode, _decode, _keeps_rows),
         subclasses=True,
+        summary=lambda frame: {
+            "rows": frame.height,
+            "columns": {name: str(dtype) for name, dtype in frame.schema.items()},
+        },
     ),
     TypeRule(
         pl.Series,
@@ -189,6 +193,7 @@ RULES = [
         _unreadable,
         codec=Codec("arrow", lambda series: _encode(series.to_frame()), lambda data: _one(_decode(data))),
         subclasses=True,
+        summary=lambda series: {"rows": len(series), "name": series.name, "dtype": str(series.dtype)},
     ),
     TypeRule(pl.LazyFrame, "polars.LazyFrame", _refuse_lazy, _unreadable),
 ]
