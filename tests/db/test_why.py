@@ -215,6 +215,20 @@ def test_executions_are_compared_job_by_job(run, repository):
     assert not changed.is_same
 
 
+def test_a_call_made_twice_is_compared_once(run, repository):
+    twice = CODE + """
+@task(namespace="w")
+def shared(n: int) -> list:
+    one = scaled(n)
+    return [one, versioned(one), versioned(one + 0)]
+"""
+    run(lambda m: m.shared(2), twice)
+    run(lambda m: m.shared(2), twice)
+    found = repository.history.diff("~1", "-")
+    assert (found.added, found.removed, found.differ) == ((), (), ())
+    assert found.equal == 3
+
+
 @pytest.mark.parametrize(
     ("before", "after", "changes"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,8 @@ class Comparison:
 
     ``added`` and ``removed``: calls that one alone made. ``changed``: calls of a task in the same place with
     other arguments. ``rerun``: the same call, whose body ran in the second. ``differ``: the same call with
-    another result or status. ``equal`` counts the calls that gave the same. ``is_whole``: all were compared.
+    another result or status. ``equal`` counts the calls that gave the same; a call that was made twice counts
+    as one. ``is_whole``: all were compared.
     """
 
     before: str
@@ -88,13 +89,15 @@ def _jobs(connection: Connection, execution_id: str) -> list[Any]:
 
 
 def _by_call(rows: list[Any]) -> dict[tuple[Any, ...], Any]:
-    """Jobs by task, arguments, and the how-manieth such call it is."""
-    seen: Counter[tuple[Any, Any]] = Counter()
-    found = {}
+    """Jobs by task and arguments: of equal calls, which share a result, the one whose body ran, or the first.
+
+    How many there are says nothing: calls that came back from the cache are no longer one object.
+    """
+    found: dict[tuple[Any, ...], Any] = {}
     for row in rows:
         call = (row.task, row.args_hash)
-        found[(*call, seen[call])] = row
-        seen[call] += 1
+        if call not in found or (row.status == "done" and found[call].status == "cached"):
+            found[call] = row
     return found
 
 
