@@ -216,12 +216,15 @@ def test_executions_are_compared_job_by_job(run, repository):
 
 
 def test_a_call_made_twice_is_compared_once(run, repository):
-    twice = CODE + """
+    twice = (
+        CODE
+        + """
 @task(namespace="w")
 def shared(n: int) -> list:
     one = scaled(n)
     return [one, versioned(one), versioned(one + 0)]
 """
+    )
     run(lambda m: m.shared(2), twice)
     run(lambda m: m.shared(2), twice)
     found = repository.history.diff("~1", "-")
