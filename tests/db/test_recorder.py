@@ -441,3 +441,30 @@ def updated(repository):
 def status(repository):
     with repository.database.read() as connection:
         return connection.execute(text("SELECT status FROM executions")).scalar()
+
+
+def test_closing_is_noticed_by_a_thread_that_was_about_to_wait(tmp_path, monkeypatch):
+    about_to_wait, closing = threading.Event(), threading.Event()
+
+    def beat(recorder):
+        about_to_wait.set()
+        closing.wait(5)
+
+    repository = Repository.open(tmp_path)
+    recorder = repository.recorder
+    repository.put(1)
+    repository.flush()
+    waits = []
+    really_wait = recorder._wake.wait
+    monkeypatch.setattr(recorder_module.Recorder, "_beat_if_due", beat)
+    monkeypatch.setattr(
+        recorder._wake,
+        "wait",
+        lambda timeout=None: (waits.append(recorder._thread), really_wait(timeout))[1],
+    )
+    repository.put(2)
+    assert about_to_wait.wait(5)
+    really_notify = recorder._wake.notify_all
+    monkeypatch.setattr(recorder._wake, "notify_all", lambda: (really_notify(), closing.set()))
+    repository.close()
+    assert None not in waits

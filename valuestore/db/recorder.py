@@ -142,8 +142,8 @@ class Recorder:
         try:
             self.flush()
         finally:
-            thread, self._thread = self._thread, None
             with self._wake:
+                thread, self._thread = self._thread, None
                 self._wake.notify_all()
             if thread is not None and thread is not threading.current_thread():
                 thread.join()
@@ -243,10 +243,12 @@ def _write_in_background(reference: weakref.ref[Recorder]) -> None:
     """The thread: write when it is time, end when the recorder is closed or gone."""
     while True:
         recorder = reference()
-        if recorder is None or recorder._thread is not threading.current_thread():
+        if recorder is None:
             return
         recorder._beat_if_due()
         with recorder._wake:
+            if recorder._thread is not threading.current_thread():  # with the lock: no notice is missed
+                return
             if recorder._oldest is None or recorder._failure is not None:
                 recorder._wake.wait(timeout=1.0)
                 continue
