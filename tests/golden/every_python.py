@@ -45,7 +45,7 @@ def run_on(python: str, name: str) -> str:
             "-m",
             "pytest",
             "-q",
-            "--noconftest",
+            "--confcutdir=tests/values",
             "-W",
             "default",
             *(f"tests/values/{test}" for test in TESTS),

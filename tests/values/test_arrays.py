@@ -38,11 +38,6 @@ arrays = st.one_of(dtypes, hnp.array_dtypes(dtypes, max_size=3)).flatmap(
 )
 
 
-@pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
 def forged(data):
     with pytest.raises(DecodeError):
         TypeRegistry().load(Payload("numpy.ndarray", "npy", data))

@@ -14,11 +14,6 @@ from valuestore.errors import DecodeError, NotHashableError
 from valuestore.values.registry import TypeRegistry
 
 
-@pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
 def refusal(registry, obj):
     with pytest.raises(NotHashableError) as caught:
         registry.hash(obj)

@@ -54,11 +54,6 @@ def make():
 
 
 @pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
-@pytest.fixture
 def module(tmp_path, monkeypatch):
     """``module(source)`` imports that source, as a program started anew would."""
     monkeypatch.syspath_prepend(str(tmp_path))

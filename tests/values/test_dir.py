@@ -9,7 +9,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 
 import pytest
 from hypothesis import example, given
@@ -22,24 +21,6 @@ from valuestore.values.files import local_folder
 from valuestore.values.files import stat_memory as memory_module
 from valuestore.values.files.manifest import compare, entries_of, folder_listing, join_listings
 from valuestore.values.registry import Payload, TypeRegistry
-
-
-@pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def later(monkeypatch):
-    """A clock a minute ahead: files written just now count as settled."""
-    real = time.time_ns
-    monkeypatch.setattr(memory_module.time, "time_ns", lambda: real() + 60_000_000_000)
 
 
 @pytest.fixture

@@ -244,11 +244,6 @@ class TestOwnClasses(ValueContract):
 # --- what the contract cannot tell ------------------------------------------------------------------
 
 
-@pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
 @pytest.mark.parametrize("obj", [Defined(1), Model(x=1), Struct(1), Ordinary(1), Checked(1)])
 def test_loading_runs_no_code_of_the_class(registry, obj):
     payload = registry.dump(obj)

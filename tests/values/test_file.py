@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -18,38 +17,6 @@ from valuestore.hashing import encode_plain
 from valuestore.values.file import File
 from valuestore.values.files import stat_memory as memory_module
 from valuestore.values.registry import Payload, TypeRegistry
-
-
-@pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def later(monkeypatch):
-    """A clock a minute ahead: files written just now count as settled."""
-    real = time.time_ns
-    monkeypatch.setattr(memory_module.time, "time_ns", lambda: real() + 60_000_000_000)
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """Paths whose content was read, in order."""
-    seen = []
-    real = memory_module._read_once
-
-    def read(path, algorithm):
-        seen.append(path)
-        return real(path, algorithm)
-
-    monkeypatch.setattr(memory_module, "_read_once", read)
-    return seen
 
 
 @pytest.fixture

@@ -25,14 +25,8 @@ from valuestore.errors import (
 )
 from valuestore.values.files import location
 from valuestore.values.files.remote_files import vouched_for
-from valuestore.values.registry import TypeRegistry
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def registry():
-    return TypeRegistry()
 
 
 def loaded(registry, value):

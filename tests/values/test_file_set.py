@@ -14,12 +14,7 @@ from valuestore import Dir, File, FileSet
 from valuestore.errors import BadReference, DecodeError
 from valuestore.hashing import encode_plain
 from valuestore.values.files.patterns import matches
-from valuestore.values.registry import Payload, TypeRegistry
-
-
-@pytest.fixture
-def registry():
-    return TypeRegistry()
+from valuestore.values.registry import Payload
 
 
 @pytest.fixture

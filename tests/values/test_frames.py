@@ -22,11 +22,6 @@ from valuestore.values.codecs import ipc
 from valuestore.values.registry import Payload, TypeRegistry
 
 
-@pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
 def refusal(obj):
     with pytest.raises(NotHashableError) as caught:
         TypeRegistry().hash(obj)

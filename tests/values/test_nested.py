@@ -12,7 +12,6 @@ import pydantic
 import pytest
 
 from valuestore.errors import NotHashableError
-from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Value
 
 
@@ -52,11 +51,6 @@ class Model(pydantic.BaseModel):
 
 class Struct(msgspec.Struct):
     mark: Any
-
-
-@pytest.fixture
-def registry():
-    return TypeRegistry()
 
 
 def louder(value):

@@ -43,11 +43,6 @@ class BoxOfBoxes(Box):
     pass
 
 
-@pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
 def test_a_class_without_rule_says_how_to_give_it_one(registry):
     with pytest.raises(NotHashableError, match=r"test_registry\.Point.*not by pickle.*TypeRule"):
         registry.hash(Point(1, 2))

@@ -32,11 +32,6 @@ import science  # noqa: E402  # the golden cases are also a script, run by other
 FROZEN = json.loads((GOLDEN / "science.json").read_text())
 
 
-@pytest.fixture
-def registry():
-    return TypeRegistry()
-
-
 @pytest.mark.parametrize("name", science.CASES)
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # numpy's, of np.matrix
 def test_digest_is_the_frozen_one_and_survives_a_round_trip(registry, name):

@@ -19,12 +19,6 @@ from valuestore.values.staging import StagingDir, StagingFile
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def memory():
     return f"memory://{uuid.uuid4().hex}"
 

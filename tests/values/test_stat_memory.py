@@ -31,25 +31,6 @@ def record(tmp_path):
     return StatRecord(str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def later(monkeypatch):
-    real = time.time_ns
-    monkeypatch.setattr(memory_module.time, "time_ns", lambda: real() + 60_000_000_000)
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    seen = []
-    real = memory_module._read_once
-
-    def read(path, algorithm):
-        seen.append(path)
-        return real(path, algorithm)
-
-    monkeypatch.setattr(memory_module, "_read_once", read)
-    return seen
-
-
 def test_next_process_need_not_read_again(tmp_path, record, reads, later):
     path = str(tmp_path / "a")
     with open(path, "w") as stream:

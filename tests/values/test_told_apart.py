@@ -11,7 +11,9 @@ import typing
 import zoneinfo
 from functools import cached_property
 
+import numpy as np
 import pytest
+from scipy import special
 
 from tests.values import twins
 from valuestore import Value
@@ -250,8 +252,7 @@ def test_types_and_aliases_of_python_are_values(kind):
 
 
 def test_arrays_with_attributes_of_their_own_are_refused():
-    numpy = pytest.importorskip("numpy")
-    for array in (numpy.ma.masked_array([1], [False]), numpy.array([(1,)], "i4,").view(numpy.recarray)):
+    for array in (np.ma.masked_array([1], [False]), np.array([(1,)], "i4,").view(np.recarray)):
         registry.hash(array)
         array.note = "kept nowhere"
         with pytest.raises(NotHashableError, match="note"):
@@ -259,7 +260,5 @@ def test_arrays_with_attributes_of_their_own_are_refused():
 
 
 def test_numpy_functions_are_not_those_of_other_libraries():
-    numpy = pytest.importorskip("numpy")
-    special = pytest.importorskip("scipy.special")
-    assert registry.hash(numpy.log1p) != registry.hash(special.log1p)
+    assert registry.hash(np.log1p) != registry.hash(special.log1p)
     assert "numpy" in sys.modules
