@@ -13,6 +13,7 @@ import pickle  # only its Pickler: this module writes, values/trust.py alone rea
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO, NewType, NoReturn, Protocol
 
 import blake3
@@ -80,6 +81,12 @@ def is_digest(text: object) -> bool:
 def domain_tag(domain: str) -> bytes:
     """The bytes that every pre-image of this domain starts with."""
     return f"valuestore/{ENCODING_VERSION}/{domain}\0".encode()
+
+
+@lru_cache(maxsize=10_000)
+def value_tag(type_name: str, codec: str) -> bytes:
+    """What stands before the canonical bytes of a value, so that equal bytes of two types differ."""
+    return domain_tag("value") + f"{type_name}\0{codec}\0".encode()
 
 
 def hash_bytes(data: Bytes, domain: str = "", *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:

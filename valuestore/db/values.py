@@ -6,11 +6,10 @@ digest: the hash itself vouches for them, and it is checked when they are read.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from valuestore.db.jobs import clean_text
-from valuestore.hashing import ALGORITHMS, domain_tag, hash_bytes
+from valuestore.hashing import ALGORITHMS, hash_bytes, value_tag
 from valuestore.values.archive import ValueRef
 
 FILE_KINDS = {"valuestore.File": "File", "valuestore.FileSet": "FileSet", "valuestore.Dir": "Dir"}
@@ -55,12 +54,7 @@ def _vouches(ref: ValueRef) -> bool:
     """Whether the inline bytes, with type and codec, hash to the value hash (values/registry.py)."""
     assert ref.inline is not None
     algorithm = ALGORITHMS[_algorithm(ref.value_hash)]
-    return algorithm.hexdigest(_prefix(ref.type_name, ref.codec) + ref.inline) == ref.value_hash
-
-
-@lru_cache(maxsize=10_000)
-def _prefix(type_name: str, codec: str) -> bytes:
-    return domain_tag("value") + f"{type_name}\0{codec}\0".encode("utf-8", "surrogatepass")
+    return algorithm.hexdigest(value_tag(ref.type_name, ref.codec) + ref.inline) == ref.value_hash
 
 
 def _algorithm(value_hash: str) -> str:

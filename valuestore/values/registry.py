@@ -7,6 +7,8 @@ archive, the tasks layer and the scheduler.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Any, BinaryIO
 
 from valuestore.errors import DecodeError, NotHashableError, PayloadError
@@ -15,9 +17,10 @@ from valuestore.hashing import (
     Bytes,
     Digest,
     active_algorithm,
-    domain_tag,
     encode_plain,
     get_algorithm,
+    hash_pieces,
+    value_tag,
 )
 from valuestore.plugins import is_built_in
 from valuestore.values.builtins import PLAIN_TYPE_NAMES
@@ -60,7 +63,6 @@ class TypeRegistry(Rulebook):
         super().__init__()
         self.algorithm = get_algorithm(algorithm)
         self.signer = signer
-        self._prefixes: dict[tuple[str, str], bytes] = {}
 
     def bound(self, algorithm: str, signer: Signer | None = None) -> TypeRegistry:
         """This registry's rules, with another algorithm or signer; rules added later are shared."""
@@ -205,24 +207,16 @@ class TypeRegistry(Rulebook):
         return Encoded(digest, type_name, TAGGED, stored, part.hashed, parts, part.value.external())
 
     def _digest(self, type_name: str, codec: str, identity: bytes) -> Digest:
-        prefix = self._prefixes.get((type_name, codec))
-        if prefix is None:
-            prefix = domain_tag("value") + f"{type_name}\0{codec}\0".encode()
-            self._prefixes[type_name, codec] = prefix
+        tag = value_tag(type_name, codec)
         if len(identity) <= _COPY_MAX_BYTES:
-            return Digest(self.algorithm.hexdigest(prefix + identity))
-        hasher = self.algorithm.new()
-        hasher.update(prefix)
-        hasher.update(identity)
-        return Digest(hasher.hexdigest())
+            return Digest(self.algorithm.hexdigest(tag + identity))
+        return hash_pieces((tag, identity), algorithm=self.algorithm.name)[0]
 
     def hash_stream(self, type_name: str, codec: str, stream: BinaryIO) -> Digest:
         """The value hash of what is left in a stream of canonical bytes: for text and bytes, the content."""
-        hasher = self.algorithm.new()
-        hasher.update(domain_tag("value") + f"{type_name}\0{codec}\0".encode())
-        while chunk := stream.read(_STREAM_BYTES):
-            hasher.update(chunk)
-        return Digest(hasher.hexdigest())
+        pieces = iter(partial(stream.read, _STREAM_BYTES), b"")
+        tag = value_tag(type_name, codec)
+        return hash_pieces(chain((tag,), pieces), algorithm=self.algorithm.name)[0]
 
     # --- the Values inside an object ------------------------------------------------------------
 
