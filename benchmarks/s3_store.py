@@ -24,7 +24,7 @@ from obstore.store import S3Store as NativeStore
 from rich.console import Console
 from rich.table import Table
 
-from valuestore.stores.s3 import S3Store
+from valuestore.stores.s3.store import S3Store
 from valuestore.testing.servers import S3Server, SigningS3Server
 
 VALUES = 1000

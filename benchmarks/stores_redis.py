@@ -18,7 +18,7 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
-from valuestore.stores.redis import RedisStore
+from valuestore.stores.redis.store import RedisStore
 from valuestore.testing.servers import RedisServer
 
 VALUE_BYTES = 1000

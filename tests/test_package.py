@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pickle
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-import valuestore
 from valuestore import errors
 
 ROOT = Path(__file__).parents[1]
@@ -34,12 +35,29 @@ def test_task_decorator_loads_no_database():
     assert run(code + "print('sqlalchemy' in sys.modules)").strip() == "False"
 
 
-def test_public_names_are_all_there():
-    assert set(valuestore.__all__) == set(valuestore._HOMES)
-    for name in valuestore.__all__:
-        assert getattr(valuestore, name) is not None
+def lazy_packages():
+    return sorted(
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for file in (ROOT / "valuestore").rglob("__init__.py")
+        if "lazy_names(" in file.read_text("utf-8")
+    )
+
+
+@pytest.mark.parametrize("package", lazy_packages())
+def test_lazy_names_are_those_that_type_checkers_are_told(package):
+    module = import_module(package)
+    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+    told = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    imported = {name.name: each.module for block in told for each in block.body for name in each.names}
+    assert module.__all__ == sorted(imported)
+    for name, home in imported.items():
+        assert getattr(module, name) is getattr(import_module(home), name)
     with pytest.raises(AttributeError, match="nonsense"):
-        valuestore.nonsense  # noqa: B018
+        module.nonsense  # noqa: B018
 
 
 def facts_of(cls):

@@ -7,8 +7,10 @@ importing this package loads no database driver.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from valuestore.lazy import lazy_names
+from valuestore.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from valuestore.errors import ValuestoreError as ValuestoreError
@@ -27,53 +29,22 @@ if TYPE_CHECKING:
     from valuestore.values.registry import get_type_registry as get_type_registry
     from valuestore.values.value import Value as Value
 
-__version__ = "0.1.0"
-
-_HOMES = {
-    "Dir": "values.dir",
-    "File": "values.file",
-    "FileSet": "values.fileset",
-    "Handle": "values.handle",
-    "Repository": "repository",
-    "Scheduler": "scheduler.scheduler",
-    "TypeRegistry": "values.registry",
-    "Value": "values.value",
-    "ValuestoreError": "errors",
-    "get_type_registry": "values.registry",
-    "merge_handles": "tasks.handles",
-    "open_store": "stores.base",
-    "script": "tasks.script",
-    "tag": "tasks.tag",
-    "task": "tasks.task",
-}
-
-__all__ = [  # the table above, which a test compares with the imports above
-    "Dir",
-    "File",
-    "FileSet",
-    "Handle",
-    "Repository",
-    "Scheduler",
-    "TypeRegistry",
-    "Value",
-    "ValuestoreError",
-    "get_type_registry",
-    "merge_handles",
-    "open_store",
-    "script",
-    "tag",
-    "task",
-]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'valuestore' has no attribute {name!r}")
-    found = getattr(import_module(f"valuestore.{home}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "errors": "ValuestoreError",
+        "repository": "Repository",
+        "scheduler.scheduler": "Scheduler",
+        "stores.base": "open_store",
+        "tasks.handles": "merge_handles",
+        "tasks.script": "script",
+        "tasks.tag": "tag",
+        "tasks.task": "task",
+        "values.dir": "Dir",
+        "values.file": "File",
+        "values.fileset": "FileSet",
+        "values.handle": "Handle",
+        "values.registry": "TypeRegistry get_type_registry",
+        "values.value": "Value",
+    },
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 HIDDEN = "***"
 
@@ -75,3 +76,15 @@ def redact_command(arguments: Sequence[str]) -> list[str]:
         hidden.append(HIDDEN if follows else redact(argument))
         follows = not follows and _OPTION.match(argument) is not None
     return hidden
+
+
+# --- URLs of stores, as messages and logs may show them.
+
+
+def without_credentials(url: str) -> str:
+    """The URL as messages may show it: no user, no password, no query, no fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition("://")[0] + "://..."
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

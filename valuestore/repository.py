@@ -32,9 +32,9 @@ from valuestore.errors import (
     StoreReadOnly,
 )
 from valuestore.hashing import Digest, get_algorithm, is_digest
-from valuestore.stores.base import open_store
-from valuestore.stores.content import ContentStore
-from valuestore.stores.filesystem import FileStore
+from valuestore.stores.content.store import ContentStore
+from valuestore.stores.files.store import FileStore
+from valuestore.stores.open import open_store
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.pickled import Signer
 from valuestore.values.codecs.plain import decode_form

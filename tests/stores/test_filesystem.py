@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from valuestore.errors import AlreadyExists, BadReference, ConfigError, NotFound, NotSupported, StoreError
 from valuestore.stores import FileStore, open_store
-from valuestore.stores.files import etags
+from valuestore.stores.files import store as etags
 from valuestore.testing import StoreContract, StoreMachine
 from valuestore.testing.stores import ODD_KEYS
 

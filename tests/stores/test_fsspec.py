@@ -20,8 +20,7 @@ from valuestore.errors import (
     StoreUnavailable,
 )
 from valuestore.stores import open_store
-from valuestore.stores.fsspec import FsspecStore
-from valuestore.stores.fsspec_trailer import MAGIC
+from valuestore.stores.fsspec.store import MAGIC, FsspecStore
 from valuestore.testing import StoreContract, StoreMachine
 
 

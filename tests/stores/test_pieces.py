@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestore.stores.pieces import cut
+from valuestore.stores.data import cut
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20)), st.integers(1, 12))

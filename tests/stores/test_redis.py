@@ -30,7 +30,7 @@ from valuestore.errors import (
 )
 from valuestore.stores import open_store
 from valuestore.stores.base import Page
-from valuestore.stores.redis import RedisStore
+from valuestore.stores.redis.store import RedisStore
 from valuestore.stores.wrappers import Routed
 from valuestore.testing import StoreContract, StoreMachine
 from valuestore.testing.servers import RedisServer
@@ -638,6 +638,6 @@ def test_a_forked_child_and_its_parent_do_not_mix_their_answers(store):
 def test_nobody_pays_for_redis_before_it_is_used():
     script = (
         "import sys, valuestore.stores, valuestore.plugins\n"
-        "assert not {'redis', 'valuestore.stores.redis'} & sys.modules.keys()"
+        "assert not {'redis', 'valuestore.stores.redis.store'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

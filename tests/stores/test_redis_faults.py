@@ -27,9 +27,10 @@ from valuestore.errors import (
     StoreUnavailable,
     ValuestoreWarning,
 )
-from valuestore.stores import open_store, redis_client
+from valuestore.stores import open_store
 from valuestore.stores.base import Store
-from valuestore.stores.redis import RedisStore
+from valuestore.stores.redis import client as redis_client
+from valuestore.stores.redis.store import RedisStore
 from valuestore.testing.servers import RedisServer
 
 MIB = 1 << 20

@@ -25,7 +25,7 @@ from valuestore.errors import (
 )
 from valuestore.stores import open_store
 from valuestore.stores.base import Page
-from valuestore.stores.s3 import S3Store
+from valuestore.stores.s3.store import S3Store
 from valuestore.testing import StoreContract, StoreMachine
 from valuestore.testing import stores as contract
 from valuestore.testing.servers import S3Server

@@ -26,7 +26,7 @@ from valuestore.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from valuestore.stores.s3 import S3Store
+from valuestore.stores.s3.store import S3Store
 from valuestore.testing.servers import S3Server
 
 PART = 5 << 20

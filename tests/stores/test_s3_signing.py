@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 import pytest
 
 from valuestore.errors import CredentialsRejected, NotFound
-from valuestore.stores.s3 import S3Store
+from valuestore.stores.s3.store import S3Store
 
 
 @pytest.fixture

@@ -47,9 +47,9 @@ def _move(repository: Repository, url: str) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from valuestore.stores.base import open_store
-    from valuestore.stores.content import ContentStore
-    from valuestore.stores.moving import move_payloads
+    from valuestore.stores.content.moving import move_payloads
+    from valuestore.stores.content.store import ContentStore
+    from valuestore.stores.open import open_store
 
     digests = repository.history.payload_digests()
     problems = 0

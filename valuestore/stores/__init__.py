@@ -1,61 +1,40 @@
 """Stores: key -> bytes and attributes, in memory, on a disk or on a server. They know no values and no SQL.
 
-The names load on first use, so that importing this package costs nothing, and a store whose driver is not
-installed is in nobody's way. Those of ``wrappers``, stores made of stores, are a package of their own.
+One room for each backend; ``wrappers`` are stores made of stores, ``content`` keeps payloads by their digest.
+The names load on first use, so that a store whose driver is not installed is in nobody's way.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from valuestore.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from valuestore.stores.base import Page, SignedUrl, Stat, Store, check_key, open_store
-    from valuestore.stores.content import ContentStore, PayloadRef
-    from valuestore.stores.filesystem import FileStore
-    from valuestore.stores.fsspec import FsspecStore
-    from valuestore.stores.memory import MemoryStore
-    from valuestore.stores.redis import RedisStore
-    from valuestore.stores.s3 import S3Store
+    from valuestore.stores.base import Page as Page
+    from valuestore.stores.base import SignedUrl as SignedUrl
+    from valuestore.stores.base import Stat as Stat
+    from valuestore.stores.base import Store as Store
+    from valuestore.stores.base import check_key as check_key
+    from valuestore.stores.content.store import ContentStore as ContentStore
+    from valuestore.stores.content.store import PayloadRef as PayloadRef
+    from valuestore.stores.files.store import FileStore as FileStore
+    from valuestore.stores.fsspec.store import FsspecStore as FsspecStore
+    from valuestore.stores.memory import MemoryStore as MemoryStore
+    from valuestore.stores.open import open_store as open_store
+    from valuestore.stores.redis.store import RedisStore as RedisStore
+    from valuestore.stores.s3.store import S3Store as S3Store
 
-_HOMES = {
-    "ContentStore": "content",
-    "FileStore": "filesystem",
-    "FsspecStore": "fsspec",
-    "MemoryStore": "memory",
-    "Page": "base",
-    "PayloadRef": "content",
-    "RedisStore": "redis",
-    "S3Store": "s3",
-    "SignedUrl": "base",
-    "Stat": "base",
-    "Store": "base",
-    "check_key": "base",
-    "open_store": "base",
-}
-
-__all__ = [
-    "ContentStore",
-    "FileStore",
-    "FsspecStore",
-    "MemoryStore",
-    "Page",
-    "PayloadRef",
-    "RedisStore",
-    "S3Store",
-    "SignedUrl",
-    "Stat",
-    "Store",
-    "check_key",
-    "open_store",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "base": "Page SignedUrl Stat Store check_key",
+        "content.store": "ContentStore PayloadRef",
+        "files.store": "FileStore",
+        "fsspec.store": "FsspecStore",
+        "memory": "MemoryStore",
+        "open": "open_store",
+        "redis.store": "RedisStore",
+        "s3.store": "S3Store",
+    },
+)

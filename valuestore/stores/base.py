@@ -2,49 +2,39 @@
 
 A store knows nothing of values, digests of values or SQL, and never interprets a key: URLs exist in
 ``open_store`` alone. What stores share lies beside, and can be imported from here: ``keys`` (the one key
-rule), ``data`` (what is put), ``attributes``, ``answers`` (Stat, Page, SignedUrl), ``pages`` and ``address``.
+rule, and pages of keys) and ``data`` (what is put, its attributes, and what is answered).
 """
 
 from __future__ import annotations
 
 import io
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self
 
-from valuestore import plugins
-from valuestore.errors import BadReference, ConfigError, NotFound, NotSupported, StoreClosed
-from valuestore.stores.address import without_credentials
-from valuestore.stores.answers import Page, SignedUrl, Stat
-from valuestore.stores.attributes import Json, copy_attrs
-from valuestore.stores.data import CHUNK_BYTES, Data, as_buffer, iter_chunks
-from valuestore.stores.keys import KEY_MAX_BYTES, check_key, check_prefix
-from valuestore.stores.pages import check_page, take_page
-
-__all__ = [
-    "CHUNK_BYTES",
-    "KEY_MAX_BYTES",
-    "Data",
-    "Json",
-    "Page",
-    "SignedUrl",
-    "Stat",
-    "Store",
-    "as_buffer",
-    "check_key",
-    "check_page",
-    "check_prefix",
-    "copy_attrs",
-    "iter_chunks",
-    "open_store",
-    "take_page",
-    "without_credentials",
-]
+from valuestore.errors import BadReference, NotFound, NotSupported, StoreClosed
+from valuestore.lazy import lazy_names
+from valuestore.redaction import without_credentials as without_credentials
+from valuestore.stores.data import CHUNK_BYTES as CHUNK_BYTES
+from valuestore.stores.data import Data as Data
+from valuestore.stores.data import Json as Json
+from valuestore.stores.data import Page as Page
+from valuestore.stores.data import SignedUrl as SignedUrl
+from valuestore.stores.data import Stat as Stat
+from valuestore.stores.data import as_buffer as as_buffer
+from valuestore.stores.data import copy_attrs as copy_attrs
+from valuestore.stores.data import iter_chunks as iter_chunks
+from valuestore.stores.keys import KEY_MAX_BYTES as KEY_MAX_BYTES
+from valuestore.stores.keys import check_key as check_key
+from valuestore.stores.keys import check_page as check_page
+from valuestore.stores.keys import check_prefix as check_prefix
+from valuestore.stores.keys import take_page as take_page
 
 _PAGE_KEYS = 1000
+
+__getattr__, *_ = lazy_names("valuestore.stores", {"open": "open_store"})  # open.py stands above this
 
 
 class Store(ABC):
@@ -250,25 +240,3 @@ class Store(ABC):
 
 def _reopen(cls: type[Store], settings: dict[str, Any]) -> Store:
     return cls(**settings)
-
-
-def open_store(url: str | os.PathLike[str], **settings: Any) -> Store:
-    """The store that the URL names (``memory://name``, ``file:///path``), or the folder of a plain path.
-
-    ``settings`` go to the store's constructor. Schemes beyond the built-in ones come from plug-ins
-    (``valuestore.plugins``, kind ``stores``). Raises: BadReference, naming the schemes there are.
-    """
-    text = os.fspath(url)
-    scheme, separator, _ = text.partition("://")
-    if not separator:
-        if not text:
-            raise BadReference(text, "it is empty; give a folder or a URL")
-        return cast(Store, plugins.find("stores", "file")(text, **settings))
-    try:
-        store = plugins.find("stores", scheme.lower())
-    except ConfigError as error:
-        if isinstance(error.__cause__, ModuleNotFoundError):
-            raise BadReference(without_credentials(text), error.args[1]) from error
-        known = ", ".join(f"{name}://" for name in plugins.names("stores"))
-        raise BadReference(without_credentials(text), f"no such scheme; there are {known}") from error
-    return cast(Store, store.from_url(text, **settings))

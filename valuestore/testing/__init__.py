@@ -6,34 +6,26 @@ one for stores needs no database and no server.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from valuestore.lazy import lazy_names
+
 if TYPE_CHECKING:
-    from valuestore.testing.codec_contract import CodecContract
-    from valuestore.testing.stores import StoreContract, StoreMachine
-    from valuestore.testing.value_contract import ValueContract
-
-_HOMES = {
-    "CodecContract": "codec_contract",
-    "StoreContract": "stores",
-    "StoreMachine": "stores",
-    "ValueContract": "value_contract",
-}
-
-__all__ = ["CodecContract", "StoreContract", "StoreMachine", "ValueContract"]
+    from valuestore.testing.codec_contract import CodecContract as CodecContract
+    from valuestore.testing.stores import StoreContract as StoreContract
+    from valuestore.testing.stores import StoreMachine as StoreMachine
+    from valuestore.testing.value_contract import ValueContract as ValueContract
 
 _REWRITTEN = ("codec_contract", "store_contract", "store_machine", "value_contract")
 pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in _REWRITTEN))
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "codec_contract": "CodecContract",
+        "stores": "StoreContract StoreMachine",
+        "value_contract": "ValueContract",
+    },
+)

@@ -5,45 +5,30 @@ Here are the names for those who bring classes of their own; ``valuestore`` has 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from valuestore.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from valuestore.values.callables import MissingFunction, is_missing_function
-    from valuestore.values.canonical import Codec, TypeRule
-    from valuestore.values.foreign import ForeignType, register_type
-    from valuestore.values.parse import parse_arg
-    from valuestore.values.registry import TypeRegistry, get_type_registry
-    from valuestore.values.value import Value
+    from valuestore.values.callables import MissingFunction as MissingFunction
+    from valuestore.values.callables import is_missing_function as is_missing_function
+    from valuestore.values.canonical import Codec as Codec
+    from valuestore.values.canonical import TypeRule as TypeRule
+    from valuestore.values.foreign import ForeignType as ForeignType
+    from valuestore.values.foreign import register_type as register_type
+    from valuestore.values.parse import parse_arg as parse_arg
+    from valuestore.values.registry import TypeRegistry as TypeRegistry
+    from valuestore.values.registry import get_type_registry as get_type_registry
+    from valuestore.values.value import Value as Value
 
-_HOMES = {
-    "Codec": "canonical",
-    "ForeignType": "foreign",
-    "MissingFunction": "callables",
-    "TypeRegistry": "registry",
-    "TypeRule": "canonical",
-    "Value": "value",
-    "get_type_registry": "registry",
-    "is_missing_function": "callables",
-    "parse_arg": "parse",
-    "register_type": "foreign",
-}
-
-__all__ = [
-    "Codec",
-    "ForeignType",
-    "MissingFunction",
-    "TypeRegistry",
-    "TypeRule",
-    "Value",
-    "get_type_registry",
-    "is_missing_function",
-    "parse_arg",
-    "register_type",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "callables": "MissingFunction is_missing_function",
+        "canonical": "Codec TypeRule",
+        "foreign": "ForeignType register_type",
+        "parse": "parse_arg",
+        "registry": "TypeRegistry get_type_registry",
+        "value": "Value",
+    },
+)

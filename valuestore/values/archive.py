@@ -12,7 +12,7 @@ from typing import Any
 
 from valuestore.errors import PayloadCorrupt
 from valuestore.hashing import Bytes, Digest, hash_bytes
-from valuestore.stores.content import ContentStore, PayloadRef
+from valuestore.stores.content.store import ContentStore, PayloadRef
 from valuestore.stores.data import Data
 from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import PLAIN_CODECS, TAGGED

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from valuestore.errors import NotHashableError, PayloadError, StoreUnavailable
 from valuestore.hashing import Digest, active_algorithm, is_digest
-from valuestore.stores.content import ContentStore
+from valuestore.stores.content.store import ContentStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.plain import BYTES
 from valuestore.values.file import File

@@ -16,7 +16,7 @@ from valuestore.errors import NotSupported, PayloadCorrupt, SizeMismatch, StoreU
 from valuestore.hashing import hash_bytes
 from valuestore.stores import ContentStore, FileStore, MemoryStore
 from valuestore.stores.wrappers import Compressed
-from valuestore.stores.wrappers.frames import HEADER_BYTES, SIGNATURE
+from valuestore.stores.wrappers.compressed import HEADER_BYTES, SIGNATURE
 from valuestore.testing import StoreContract, StoreMachine
 
 TEXT = b"all work and no play makes jack a dull boy\n" * 1000

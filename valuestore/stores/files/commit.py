@@ -9,8 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from valuestore.errors import AlreadyExists, NotSupported, StoreUnavailable
-from valuestore.stores.files.odd import OddKeys
-from valuestore.stores.files.places import Places
+from valuestore.stores.files.places import OddKeys, Places
 from valuestore.stores.files.posix import Writing, look, unlink
 from valuestore.stores.files.root import Root
 from valuestore.stores.files.sidecars import Sidecars, encode_sidecar

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
+from typing import Any, BinaryIO
 
 from valuestore.errors import StoreError, StoreReadOnly, StoreUnavailable
+from valuestore.stores.data import CHUNK_BYTES
 
 # Not blocking, since a FIFO in the way would keep an open waiting for its writer.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -124,3 +127,25 @@ def older(folder: bytes, seconds: float) -> Iterator[bytes]:
             with suppress(OSError):
                 if entry.stat(follow_symlinks=False).st_mtime <= limit:
                     yield entry.path
+
+
+# --- Streams of values: files whose failures are the store's.
+
+
+def open_stream(fd: int, path: bytes) -> BinaryIO:
+    """What the descriptor reads; it is closed with the stream. Reading raises StoreUnavailable."""
+    return io.BufferedReader(_Reader(fd, path), CHUNK_BYTES // 4)
+
+
+class _Reader(io.FileIO):
+    def __init__(self, fd: int, path: bytes) -> None:
+        super().__init__(fd, "rb")
+        self._path = path
+
+    def readinto(self, buffer: Any, /) -> int:
+        with Reading(self._path):
+            return super().readinto(buffer) or 0
+
+    def readall(self) -> bytes:
+        with Reading(self._path):
+            return super().readall() or b""

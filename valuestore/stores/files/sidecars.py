@@ -12,8 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from valuestore.errors import StoreError, StoreUnavailable
-from valuestore.stores.files.odd import key_digest
-from valuestore.stores.files.places import Places
+from valuestore.stores.files.places import Places, key_digest
 from valuestore.stores.files.posix import look, older, read_file, unlink
 from valuestore.stores.files.root import Root
 from valuestore.stores.keys import check_key

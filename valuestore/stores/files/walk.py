@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterator
 
 from valuestore.errors import BadKey
-from valuestore.stores.files.odd import OddKeys
-from valuestore.stores.files.places import Places
+from valuestore.stores.files.places import OddKeys, Places
 from valuestore.stores.files.posix import NOTHING_THERE, unavailable
 from valuestore.stores.files.root import PRIVATE, Root
 from valuestore.stores.keys import KEY_MAX_BYTES, check_key

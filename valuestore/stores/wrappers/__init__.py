@@ -7,65 +7,41 @@ A wrapper owns what it wraps: closing it closes that, and its pickle holds that 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from valuestore.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from valuestore.stores.wrappers.base import Wrapper
-    from valuestore.stores.wrappers.compressed import Compressed
-    from valuestore.stores.wrappers.configured import store_from_config
-    from valuestore.stores.wrappers.evicting import Evicting
-    from valuestore.stores.wrappers.limited import Limited
-    from valuestore.stores.wrappers.observed import Observed
-    from valuestore.stores.wrappers.prefixed import Prefixed
-    from valuestore.stores.wrappers.readonly import ReadOnly
-    from valuestore.stores.wrappers.retrying import Retrying
-    from valuestore.stores.wrappers.routed import ByUrl, Routed, join
-    from valuestore.stores.wrappers.sized import Sized
-    from valuestore.stores.wrappers.tiered import Tiered, cached
+    from valuestore.stores.wrappers.base import Wrapper as Wrapper
+    from valuestore.stores.wrappers.compressed import Compressed as Compressed
+    from valuestore.stores.wrappers.configured import store_from_config as store_from_config
+    from valuestore.stores.wrappers.evicting import Evicting as Evicting
+    from valuestore.stores.wrappers.limited import Limited as Limited
+    from valuestore.stores.wrappers.observed import Observed as Observed
+    from valuestore.stores.wrappers.readonly import ReadOnly as ReadOnly
+    from valuestore.stores.wrappers.renaming import Prefixed as Prefixed
+    from valuestore.stores.wrappers.retrying import Retrying as Retrying
+    from valuestore.stores.wrappers.routed import ByUrl as ByUrl
+    from valuestore.stores.wrappers.routed import Routed as Routed
+    from valuestore.stores.wrappers.routed import join as join
+    from valuestore.stores.wrappers.sized import Sized as Sized
+    from valuestore.stores.wrappers.tiered import Tiered as Tiered
+    from valuestore.stores.wrappers.tiered import cached as cached
 
-_HOMES = {
-    "ByUrl": "routed",
-    "Compressed": "compressed",
-    "Evicting": "evicting",
-    "Limited": "limited",
-    "Observed": "observed",
-    "Prefixed": "prefixed",
-    "ReadOnly": "readonly",
-    "Retrying": "retrying",
-    "Routed": "routed",
-    "Sized": "sized",
-    "Tiered": "tiered",
-    "Wrapper": "base",
-    "cached": "tiered",
-    "join": "routed",
-    "store_from_config": "configured",
-}
-
-__all__ = [
-    "ByUrl",
-    "Compressed",
-    "Evicting",
-    "Limited",
-    "Observed",
-    "Prefixed",
-    "ReadOnly",
-    "Retrying",
-    "Routed",
-    "Sized",
-    "Tiered",
-    "Wrapper",
-    "cached",
-    "join",
-    "store_from_config",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "base": "Wrapper",
+        "compressed": "Compressed",
+        "configured": "store_from_config",
+        "evicting": "Evicting",
+        "limited": "Limited",
+        "observed": "Observed",
+        "readonly": "ReadOnly",
+        "renaming": "Prefixed",
+        "retrying": "Retrying",
+        "routed": "ByUrl Routed join",
+        "sized": "Sized",
+        "tiered": "Tiered cached",
+    },
+)

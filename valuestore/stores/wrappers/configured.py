@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from valuestore.errors import ConfigError
-from valuestore.stores.base import Store, open_store
+from valuestore.stores.base import Store
+from valuestore.stores.open import open_store
 from valuestore.stores.wrappers.limited import Limited
 from valuestore.stores.wrappers.routed import Opener, Routed
 from valuestore.stores.wrappers.tiered import cached

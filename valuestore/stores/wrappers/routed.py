@@ -13,15 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from valuestore.errors import BadReference, NotFound
-from valuestore.stores.base import (
-    Page,
-    Store,
-    check_key,
-    check_page,
-    check_prefix,
-    open_store,
-    without_credentials,
-)
+from valuestore.stores.base import Page, Store, check_key, check_page, check_prefix, without_credentials
+from valuestore.stores.open import open_store
 from valuestore.stores.wrappers.renaming import Renaming
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")

@@ -14,7 +14,7 @@ from typing import Any
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound
 from valuestore.stores.base import Data, Json, Stat, Store, as_buffer, check_key, iter_chunks
-from valuestore.stores.wrappers.union import Union
+from valuestore.stores.wrappers.layering import Union
 
 _LOCKS = 64
 

@@ -13,7 +13,7 @@ from valuestore.stores.memory import MemoryStore
 from valuestore.stores.wrappers.base import Wrapper
 from valuestore.stores.wrappers.caching import Caching
 from valuestore.stores.wrappers.evicting import Evicting
-from valuestore.stores.wrappers.layered import Layered
+from valuestore.stores.wrappers.layering import Layered
 
 ADMIT_MAX_BYTES = 16 << 20
 

@@ -20,8 +20,7 @@ from typing import IO, Any, BinaryIO, TypeVar
 
 from valuestore.errors import CredentialsRejected, NotFound, NotHashableError, StoreReadOnly, StoreUnavailable
 from valuestore.hashing import Digest, active_algorithm, hash_stream
-from valuestore.stores.fsspec_body import Body
-from valuestore.stores.fsspec_filesystem import FsspecFilesystem
+from valuestore.stores.fsspec.filesystem import Body, FsspecFilesystem
 from valuestore.values.files.filesystems import COPY_BYTES, READING, Filesystem, Found
 from valuestore.values.files.location import joined, scheme_of, working_url
 from valuestore.values.files.manifest import folder_listing, join_listings

@@ -1,0 +1,340 @@
+"""ContentStore: payload digest -> verified bytes, on any store.
+
+The address of a payload is the digest of its bytes, so whatever is read is checked against what was asked
+for, and equal bytes are stored once. It knows no names, types or codecs: those live in the metadata
+database. The keys in the store below it::
+
+    ab/ab3f...                  the payload with that digest
+    quarantine/<digest>.<n>     what lay at an address without being that payload
+    valuestore.json             the format, and the one digest algorithm of this store
+
+Called by ``values.archive`` for payloads, by garbage collection and by ``verify``.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from types import TracebackType
+from typing import IO, Any, BinaryIO, Self, cast
+
+from valuestore.errors import (
+    BadKey,
+    NotFound,
+    PayloadCorrupt,
+    PayloadError,
+    PayloadMissing,
+    StoreError,
+    StoreUnavailable,
+)
+from valuestore.hashing import DEFAULT_ALGORITHM, Bytes, Digest, get_algorithm, hash_pieces, is_digest
+from valuestore.stores.base import Data, Store, as_buffer, iter_chunks
+from valuestore.stores.content.marker import Marker
+from valuestore.stores.content.quarantine import Quarantine, damage, is_forbidden
+from valuestore.stores.content.reader import VerifiedReader
+
+_SMALL_BYTES = 1 << 20
+_SPOOL_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadRef:
+    """Which payload, and how many bytes it has."""
+
+    digest: Digest
+    size: int
+
+
+class ContentStore:
+    """Payloads by digest. Thread-safe; pickled by configuration; closing it closes the store below.
+
+    Everything raises ConfigError, naming both, if the store below was first used with another algorithm.
+    """
+
+    def __init__(self, store: Store, *, algorithm: str = DEFAULT_ALGORITHM) -> None:
+        self._store = store
+        self._algorithm = get_algorithm(algorithm)
+        self._marker = Marker(store, self._algorithm.name)
+        self._quarantine = Quarantine(store, self._algorithm)
+        self._checked: set[str] = set()  # of the large payloads, those that were whole when last looked at
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def put(self, data: Data) -> PayloadRef:
+        """Store the bytes at the address that is their digest. It may happen twice, and it heals.
+
+        What lies there is checked first: by size, and by digest if it is at most 1 MiB or this object never
+        checked it. What is damaged goes to quarantine. A stream is read to its end and left open; memory
+        stays bounded. A tuple of pieces is gone through twice and not copied.
+
+        Raises: StoreReadOnly; StoreUnavailable, if full for example; nothing is stored then.
+        """
+        self._marker.check(writing=True)
+        buffer = as_buffer(data)
+        if buffer is not None:
+            ref = PayloadRef(Digest(self._algorithm.hexdigest(buffer)), len(buffer))
+            if not self._is_stored(ref):
+                self._write(ref, buffer)
+            return ref
+        if isinstance(data, tuple):
+            return self._put_pieces(data)
+        if _is_seekable(data):
+            return self._put_seekable(cast(IO[bytes], data))
+        with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+            for chunk in iter_chunks("payload", data):
+                spool.write(chunk)
+            spool.seek(0)
+            return self._put_seekable(spool)
+
+    def holds(self, ref: PayloadRef) -> bool:
+        """Whether the payload is stored, as ``put`` makes sure of it; what is damaged goes to quarantine."""
+        self._marker.check(writing=True)
+        return self._is_stored(ref)
+
+    def delete(self, digest: str) -> None:
+        """Remove the payload. Raises: PayloadMissing."""
+        address = self._address(digest)
+        self._marker.check()
+        self._checked.discard(digest)
+        try:
+            self._store.delete(address)
+        except NotFound as error:
+            raise PayloadMissing(digest, self.url) from error
+
+    def flush(self) -> None:
+        """Return when everything put so far is as durable as the store below was configured to make it."""
+        self._store.flush()
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def get(self, digest: str) -> bytes:
+        """The payload, verified.
+
+        Raises: PayloadMissing; PayloadCorrupt, after what was there went to quarantine (unless the store is
+        read-only); StoreUnavailable if the store cannot tell, which is no miss.
+        """
+        address = self._address(digest)
+        self._marker.check()
+        found = ""
+        for _ in range(2):  # the second look tells bad bytes from a bad read
+            try:
+                data = self._store.get(address)
+            except NotFound as error:
+                raise PayloadMissing(digest, self.url) from error
+            except StoreUnavailable as error:
+                found = damage(error)
+            else:
+                if self._algorithm.hexdigest(data) == digest:
+                    return data
+                found = f"{len(data)} bytes with another digest"
+        raise self._condemn(digest, found)
+
+    def read(self, digest: str, size: int) -> memoryview:
+        """A payload of that size, verified, in memory that is the caller's to change. Raises: as ``get``."""
+        address = self._address(digest)
+        self._marker.check()
+        with suppress(OSError, ValueError, OverflowError):  # get looks again, and says what is wrong
+            if size > _SMALL_BYTES and self._store.size(address) == size:
+                memory = memoryview(_fresh_memory(size))
+                with self._store.open(address) as stream:
+                    whole = _fill(memory, stream)
+                if whole and self._algorithm.hexdigest(memory) == digest:
+                    return memory
+        return memoryview(bytearray(self.get(digest)))
+
+    def map(self, digest: str) -> memoryview:
+        """The payload, verified, read-only and if the store below can do that, in no memory but the file's.
+
+        Raises: as ``get``.
+        """
+        address = self._address(digest)
+        self._marker.check()
+        with suppress(NotFound, StoreUnavailable):
+            view = self._store.map(address)
+            if self._algorithm.hexdigest(view) == digest:
+                return view
+        return memoryview(self.get(digest))
+
+    def open(self, digest: str) -> BinaryIO:
+        """A stream of the payload. Its last piece is handed out only once the whole was verified.
+
+        Raises: PayloadMissing. Reading raises PayloadCorrupt at the end, under the conditions of ``get``.
+        """
+        address = self._address(digest)
+        self._marker.check()
+        try:
+            stream = self._store.open(address)
+        except NotFound as error:
+            raise PayloadMissing(digest, self.url) from error
+        return io.BufferedReader(
+            VerifiedReader(stream, digest, self._algorithm.new(), partial(self._condemn, digest))
+        )
+
+    def has_many(self, digests: Iterable[str]) -> set[Digest]:
+        """Those of the digests that something is stored at, without reading it."""
+        self._marker.check()
+        asked = {self._address(digest): digest for digest in digests}
+        return {Digest(asked[address]) for address in self._store.exists_many(asked)}
+
+    def digests(self) -> Iterator[Digest]:
+        """The digest of everything stored, in order; keys that are no payload's are passed over."""
+        self._marker.check()
+        for key in self._store.keys():  # noqa: SIM118 - a store is no mapping
+            digest = key[3:]
+            if len(digest) == self._algorithm.hex_length and is_digest(digest) and key == _address(digest):
+                yield Digest(digest)
+
+    def verify(self, digests: Iterable[str] | None = None) -> Iterator[PayloadError | StoreError]:
+        """Read everything stored, or what is named; yield what is wrong, and go on. Changes nothing.
+
+        A PayloadMissing or PayloadCorrupt tells its digest; any other error, what could not be looked at.
+        """
+        for digest in self.digests() if digests is None else digests:
+            try:
+                found = self._quarantine.digest_at(self._address(digest))
+            except NotFound:
+                if digests is not None:
+                    yield PayloadMissing(digest, self.url)
+            except PayloadCorrupt as error:
+                self._checked.discard(digest)
+                yield error
+            except StoreError as error:
+                yield error
+            else:
+                if found != digest:
+                    self._checked.discard(digest)
+                    yield PayloadCorrupt(digest, self.url, f"bytes with digest {found}")
+
+    # --- itself -------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """What messages call the store below; never with credentials."""
+        return self._store.url
+
+    @property
+    def algorithm(self) -> str:
+        """The name of the digest algorithm."""
+        return self._algorithm.name
+
+    def close(self) -> None:
+        """Close the store below."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(ContentStore, algorithm=self.algorithm), (self._store,)
+
+    def __repr__(self) -> str:
+        return f"<ContentStore {self.url} {self.algorithm}>"
+
+    def _address(self, digest: str) -> str:
+        if not is_digest(digest):
+            raise BadKey(digest, "a digest is 32 or 64 lower-case hex digits")
+        return _address(digest)
+
+    # --- putting ------------------------------------------------------------------------------------
+
+    def _put_seekable(self, stream: IO[bytes]) -> PayloadRef:
+        """Read it once for the digest and, if need be, once more to store it."""
+        start = stream.tell()
+        ref = PayloadRef(*self._digest(iter_chunks("payload", cast(BinaryIO, stream))))
+        if not self._is_stored(ref):
+            stream.seek(start)
+            self._write(ref, self._unchanged(ref, stream))
+        return ref
+
+    def _put_pieces(self, pieces: tuple[Bytes, ...]) -> PayloadRef:
+        ref = PayloadRef(*self._digest(pieces))
+        if not self._is_stored(ref):
+            self._write(ref, self._unchanged(ref, pieces))
+        return ref
+
+    def _digest(self, pieces: Iterable[Bytes]) -> tuple[Digest, int]:
+        return hash_pieces(pieces, algorithm=self._algorithm.name)
+
+    def _unchanged(self, ref: PayloadRef, data: IO[bytes] | tuple[Bytes, ...]) -> Iterator[bytes]:
+        """The data's bytes; at their end it raises, which fails the put, if they have another digest."""
+        hasher = self._algorithm.new()
+        for chunk in iter_chunks(ref.digest, cast(Data, data), ref.size):
+            hasher.update(chunk)
+            yield cast(bytes, chunk)
+        if hasher.hexdigest() != ref.digest:
+            raise StoreError("the data changed while it was being stored; nothing was stored")
+
+    def _write(self, ref: PayloadRef, data: Data) -> None:
+        self._store.put(_address(ref.digest), data, size=ref.size, attrs={})
+        self._remember(ref)
+
+    def _is_stored(self, ref: PayloadRef) -> bool:
+        """Whether the payload is at its address. Whatever else is there goes to quarantine."""
+        address = _address(ref.digest)
+        try:
+            whole = self._store.size(address) == ref.size and (
+                ref.digest in self._checked or self._quarantine.digest_at(address) == ref.digest
+            )
+            if whole:
+                self._remember(ref)
+                return True
+        except NotFound:
+            return False
+        except PayloadCorrupt:
+            pass
+        except StoreUnavailable as error:
+            if not is_forbidden(error):
+                raise
+        with suppress(StoreError):  # what cannot be moved is overwritten
+            self._checked.discard(ref.digest)
+            self._quarantine.take(address)
+        return False
+
+    def _remember(self, ref: PayloadRef) -> None:
+        if ref.size > _SMALL_BYTES:
+            self._checked.add(ref.digest)
+
+    def _condemn(self, digest: str, found: str) -> PayloadCorrupt:
+        """Take away what is at the address, which was found to be no payload; the error to raise."""
+        self._checked.discard(digest)
+        return self._quarantine.condemn(_address(digest), found)
+
+
+def _fresh_memory(size: int) -> mmap.mmap:
+    """Memory of the process alone, in large pages where there are such: a fifth of the cost of a bytearray.
+
+    Most of that cost is the system's, for each page that is touched first (measured on Linux 6, 50 MB).
+    """
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+def _fill(memory: memoryview, stream: BinaryIO) -> bool:
+    """Read the stream into the memory; whether it has just so many bytes."""
+    read_into = cast(io.BufferedReader, stream).readinto
+    filled = 0
+    while filled < len(memory) and (count := read_into(memory[filled:])):
+        filled += count
+    return filled == len(memory) and not stream.read(1)
+
+
+def _is_seekable(data: Data) -> bool:
+    seekable = getattr(data, "seekable", None)
+    return seekable is not None and bool(seekable())
+
+
+def _address(digest: str) -> str:
+    return f"{digest[:2]}/{digest}"

@@ -1,0 +1,304 @@
+"""S3Store: keys as objects of a bucket, on AWS or any server that speaks its protocol.
+
+A value is one object, verbatim, at ``<prefix>/<key>``, where other programs can read it; attributes are in
+its metadata (``s3_about``). The requests are those of ``s3_client``; what is put goes through ``s3_writer``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, BinaryIO, Self, TypeVar
+
+from valuestore.errors import AlreadyExists, BadKey
+from valuestore.stores.base import (
+    KEY_MAX_BYTES,
+    Data,
+    Json,
+    Page,
+    SignedUrl,
+    Stat,
+    Store,
+    check_key,
+    check_page,
+    check_prefix,
+    copy_attrs,
+    take_page,
+)
+from valuestore.stores.s3.about import About
+from valuestore.stores.s3.address import S3Address
+from valuestore.stores.s3.client import Body, S3Client
+from valuestore.stores.s3.sign import sign
+from valuestore.stores.s3.writer import S3Writer
+
+_TIMEOUT_SECONDS = 120.0
+_PART_BYTES = 8 << 20
+_CONCURRENCY = 16
+_COPY_MAX_BYTES = 5 << 30
+_ATTEMPTS = 5
+
+
+class S3Store(Store):
+    """Keys as objects of a bucket, below the URL's prefix. ``s3_address`` says what a URL may hold.
+
+    ``timeout_seconds``  bounds every request, a second try included; large values are several requests.
+                         A ``get`` may take longer, as its size needs at 32 KiB/s; of an opened stream,
+                         each read is bounded, but not their number
+    ``part_bytes``       larger values are sent in parts of this size, at most 10,000 of them
+    ``concurrency``      how many requests ``get_many``, ``put_many`` and ``delete_many`` make at once
+    ``conditional``      False for a server that ignores ``If-None-Match``; of two who create the same key at
+                         the same time, the later wins then
+
+    Attributes take at most about 1,900 bytes as JSON. The etag of a value of up to ``part_bytes`` is its
+    digest, that of a larger one comes from S3 and its parts: it changes when ``part_bytes`` does, and with
+    KMS encryption at each put. A put that keeps attributes reads them first, and is no transaction.
+
+    Credentials that were given are in no pickle: where it is opened, the usual places are asked.
+    Raises: BadReference, ConfigError.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._address = S3Address.read(url, options)
+        settings = self._address.options
+        self._prefix = self._address.prefix
+        concurrency: int = settings.get("concurrency", _CONCURRENCY)
+        seconds: float = settings.get("timeout_seconds", _TIMEOUT_SECONDS)
+        self._client = S3Client(self._address, seconds, concurrency + 4)
+        part_bytes, conditional = settings.get("part_bytes", _PART_BYTES), settings.get("conditional", True)
+        self._writer = S3Writer(self._client, part_bytes, conditional)
+        self._workers = Workers(concurrency)
+        if settings.get("create"):
+            self._client.make_bucket()
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        name = self._name(key)
+        if start == 0 and end is None:
+            return self._client.get(name, key)
+        if end is None:
+            return self._client.get(name, key, {"suffix": -start} if start < 0 else {"offset": start})
+        if 0 <= start < end:
+            return self._client.get(name, key, (start, end))
+        return self._get_slice(name, key, slice(start, end))
+
+    def open(self, key: str) -> BinaryIO:
+        """As everywhere, from one request, which is held open meanwhile."""
+        found, pieces = self._client.open(self._name(key), key)
+        return io.BufferedReader(Body(self._client, key, found.size, pieces))
+
+    def stat(self, key: str) -> Stat:
+        found = self._client.head(self._name(key), key)
+        return About.read(found).stat(key, found.size)
+
+    def size(self, key: str) -> int:
+        return self._client.head(self._name(key), key).size
+
+    def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
+        self._check_open()
+        check_prefix(prefix)
+        check_page(limit, cursor)
+        if "\0" in prefix or len(prefix.encode()) > KEY_MAX_BYTES:
+            return Page([], None)
+        return take_page(self._keys_from(prefix, cursor, limit), limit)
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        size: int | None = None,
+        attrs: Mapping[str, Json] | None = None,
+        overwrite: bool = True,
+    ) -> Stat:
+        name = self._name(key)
+        wanted = None if attrs is None else copy_attrs(attrs)
+        return self._writer.put(name, key, data, size, wanted, overwrite)
+
+    def delete(self, key: str) -> None:
+        """As everywhere; of two who delete it at once, both may be told that they did."""
+        name = self._name(key)
+        self._client.head(name, key)
+        self._client.delete(name, key)
+
+    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
+        """As everywhere, up to 5 GiB without moving the bytes."""
+        name, to = self._name(source), self._name(target)
+        for _ in range(_ATTEMPTS):
+            found = self._client.head(name, source)
+            if not overwrite or found.size > _COPY_MAX_BYTES:
+                return super().copy(source, target, overwrite=overwrite)
+            known = About.read(found)
+            about = About(known.attrs, known.etag)
+            try:
+                self._client.copy(name, to, source, found, about.metadata(target))
+            except AlreadyExists:
+                continue  # the source changed meanwhile
+            return about.stat(target, found.size)
+        raise self._client.restless(source)
+
+    # --- many at once -------------------------------------------------------------------------------
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        self._check_open()
+        asked = list(keys)
+        there = self._workers.map(self.exists, asked)
+        return {key for key, exists in zip(asked, there, strict=True) if exists}
+
+    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
+        self._check_open()
+        return list(self._workers.map(self.get, keys))
+
+    def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
+        """As everywhere; of two values for one key the last wins."""
+        self._check_open()
+        return list(self._workers.map_by_key(self.put, zip(keys, values, strict=True)))
+
+    def delete_many(self, keys: Iterable[str]) -> set[str]:
+        there = self.exists_many(dict.fromkeys(keys))
+        if there:
+            self._client.delete_all([self._name(key) for key in there])
+        return there
+
+    def sign(
+        self,
+        key: str,
+        method: str = "GET",
+        expires_seconds: int = 3600,
+        *,
+        content_md5: str | None = None,
+        add_md5_attr: bool = False,
+    ) -> SignedUrl:
+        """As everywhere; also for HEAD and DELETE, and for a week at most.
+
+        ``content_md5`` (base64) is what a PUT has to bring, as a header; with ``add_md5_attr`` it becomes the
+        attribute ``flytecontentmd5`` of the object.
+        """
+        place = self._client.place(self._name(key))
+        return sign(self._client, place, key, method, expires_seconds, content_md5, add_md5_attr)
+
+    # --- itself -------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        if not self._closed:
+            super().close()
+            self._workers.close()
+            self._client.close()
+
+    @property
+    def url(self) -> str:
+        return self._address.url
+
+    @classmethod
+    def from_url(cls, url: str, **settings: Any) -> Self:
+        return cls(url, **settings)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"url": self.url, **self._address.options}
+
+    def _name(self, key: str) -> str:
+        self._check_open()
+        name = self._prefix + check_key(key)
+        if len(name) > KEY_MAX_BYTES // 4 and len(name.encode()) > KEY_MAX_BYTES:
+            rule = f"with the prefix of the store it has at most {KEY_MAX_BYTES} bytes"
+            raise BadKey(key, rule)
+        return name
+
+    # --- what is there ------------------------------------------------------------------------------
+
+    def _keys_from(self, prefix: str, cursor: str | None, limit: int | None) -> Iterator[str]:
+        """The keys that come after the cursor: all, or, where there are more than ``limit``, one more."""
+        after, more = self._prefix + (cursor or ""), True
+        left = sys.maxsize if limit is None else limit + 1
+        while more and left > 0:
+            names, more = self._client.list(self._prefix + prefix, after, left)
+            keys = [key for name in names if _is_key(key := name[len(self._prefix) :])]
+            left -= len(keys)
+            yield from keys
+            after = names[-1] if names else after
+
+    def _get_slice(self, name: str, key: str, wanted: slice) -> bytes:
+        for _ in range(_ATTEMPTS):
+            found = self._client.head(name, key)
+            start, end, _step = wanted.indices(found.size)
+            if start >= end:
+                return b""
+            try:
+                return self._client.get(name, key, (start, end), found.etag)
+            except AlreadyExists:
+                continue  # it changed meanwhile
+        raise self._client.restless(key)
+
+
+def _is_key(name: str) -> bool:
+    """Whether a key can have this name; other programs put others into a bucket."""
+    try:
+        check_key(name)
+    except BadKey:
+        return False
+    return True
+
+
+# --- Workers: threads that make many requests at once, and give the answers in the order of the questions.
+
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Workers:
+    """``count`` threads, started on first use and anew in each process."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pools: dict[int, ThreadPoolExecutor] = {}
+
+    def map(self, work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
+        """What ``work`` makes of each item. Raises what it raises, where its turn comes."""
+        pool = self._pool()
+        return self._ordered(lambda item: pool.submit(work, item), items)
+
+    def map_by_key(self, work: Callable[[str, _T], _R], pairs: Iterable[tuple[str, _T]]) -> Iterator[_R]:
+        """As ``map``; of several pairs with one key, each waits for the one before."""
+        pool = self._pool()
+        running: dict[str, Future[_R]] = {}
+
+        def start(pair: tuple[str, _T]) -> Future[_R]:
+            if (earlier := running.get(pair[0])) is not None:
+                wait([earlier])
+            running[pair[0]] = pool.submit(work, *pair)
+            return running[pair[0]]
+
+        return self._ordered(start, pairs)
+
+    def close(self) -> None:
+        """Wait for this process's threads, and end them."""
+        pool = self._pools.pop(os.getpid(), None)
+        if pool is not None:
+            pool.shutdown()
+
+    def _pool(self) -> ThreadPoolExecutor:
+        process = os.getpid()
+        if (pool := self._pools.get(process)) is None:
+            made = ThreadPoolExecutor(self._count, "valuestore-s3")
+            pool = self._pools.setdefault(process, made)
+        return pool
+
+    def _ordered(self, start: Callable[[_T], Future[_R]], items: Iterable[_T]) -> Iterator[_R]:
+        """The results in the order of the items, few of which wait at any time."""
+        waiting: deque[Future[_R]] = deque()
+        try:
+            for item in items:
+                waiting.append(start(item))
+                if len(waiting) > 2 * self._count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            wait(waiting)
