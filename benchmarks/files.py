@@ -28,11 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.systems import is_installed
-from valuestore.values.dir import Dir
-from valuestore.values.file import File
 from valuestore.values.files import local_folder
-from valuestore.values.files.stat_memory import StatMemory, stat_memory
-from valuestore.values.files.stat_record import StatRecord
+from valuestore.values.files.dir import Dir
+from valuestore.values.files.file import File
+from valuestore.values.files.stat_memory import StatMemory, StatRecord, stat_memory
 
 SETTLE_SECONDS = 3.0
 SEEN_AGAIN = 10_000

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from valuestore.tasks.script import script as script
     from valuestore.tasks.tag import tag as tag
     from valuestore.tasks.task import task as task
-    from valuestore.values.dir import Dir as Dir
-    from valuestore.values.file import File as File
-    from valuestore.values.fileset import FileSet as FileSet
-    from valuestore.values.handle import Handle as Handle
+    from valuestore.values.files.dir import Dir as Dir
+    from valuestore.values.files.file import File as File
+    from valuestore.values.files.fileset import FileSet as FileSet
+    from valuestore.values.handles.handle import Handle as Handle
     from valuestore.values.registry import TypeRegistry as TypeRegistry
     from valuestore.values.registry import get_type_registry as get_type_registry
     from valuestore.values.value import Value as Value
@@ -40,10 +40,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "tasks.script": "script",
         "tasks.tag": "tag",
         "tasks.task": "task",
-        "values.dir": "Dir",
-        "values.file": "File",
-        "values.fileset": "FileSet",
-        "values.handle": "Handle",
+        "values.files.dir": "Dir",
+        "values.files.file": "File",
+        "values.files.fileset": "FileSet",
+        "values.handles.handle": "Handle",
         "values.registry": "TypeRegistry get_type_registry",
         "values.value": "Value",
     },

@@ -42,7 +42,7 @@ from valuestore.values.registry import get_type_registry
 
 if TYPE_CHECKING:
     from valuestore.db.history import History
-    from valuestore.values.keys import KeyRing
+    from valuestore.values.trust.keys import KeyRing
 
 FOLDER = ".valuestore"
 _DATABASE = "valuestore.db"
@@ -218,7 +218,7 @@ def _make_folder(folder: Path) -> None:
 
 def _keys() -> KeyRing:
     """The user's keys; asked for only when something has to be signed or verified."""
-    from valuestore.values.keys import KeyRing
+    from valuestore.values.trust.keys import KeyRing
 
     return KeyRing.open()
 

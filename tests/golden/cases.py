@@ -19,7 +19,7 @@ import zoneinfo
 from collections import namedtuple
 from typing import Any, NamedTuple
 
-from valuestore.values.file import File
+from valuestore.values.files.file import File
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Value
 

@@ -78,7 +78,7 @@ def test_files_inside_containers_come_back():
 
 
 def test_a_changed_file_is_stale_and_is_not_overwritten_to_be_restored(monkeypatch):
-    from valuestore.values import capture
+    from valuestore.values.files import capture
 
     monkeypatch.setattr(capture, "_put_back", lambda *_: pytest.fail("it was restored"))
     run(write("a.txt", "text"))
@@ -121,7 +121,7 @@ def test_a_file_that_appears_meanwhile_is_left_alone(monkeypatch):
         link(source, destination)
 
     monkeypatch.setattr(os, "link", slow_link)
-    from valuestore.values.capture import restored
+    from valuestore.values.files.capture import restored
 
     with Repository.open("repository") as repository:
         ref = next(iter(repository.lookup.values([stored_file(repository)]).values()))

@@ -7,7 +7,7 @@ import pytest
 from valuestore import File, Scheduler, Value, task
 from valuestore.errors import ValuestoreWarning
 from valuestore.values import TypeRule, get_type_registry
-from valuestore.values.canonical import Codec
+from valuestore.values.identity.canonical import Codec
 
 RAN: list[str] = []
 

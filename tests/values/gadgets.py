@@ -164,10 +164,10 @@ _DORMANT_BYTES: dict[str, Callable[[str], bytes]] = {
     "pandas": lambda m: b"\x80\x03" + _call("pandas.io.pickle", "read_pickle", m) + b".",
     "yaml": lambda m: b"\x80\x03" + _call("yaml", "unsafe_load", m) + b".",
     "our-own-gate": lambda m: (
-        b"\x80\x04" + _stack_global("valuestore.values.trust", "pickle.loads", m) + b"."
+        b"\x80\x04" + _stack_global("valuestore.values.trust.gate", "pickle.loads", m) + b"."
     ),
     "our-own-main": lambda m: (
-        b"\x80\x03" + _call("valuestore.values.pickling", "main_member", "os", m) + b"."
+        b"\x80\x03" + _call("valuestore.values.trust.pickling", "main_member", "os", m) + b"."
     ),
     "ctypes": lambda m: b"\x80\x03" + _call("ctypes", "CDLL", m) + b".",
 }

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from valuestore import Repository
 from valuestore.errors import DecodeError, NotHashableError, PayloadCorrupt
 from valuestore.hashing import encode_plain
-from valuestore.values.canonical import NODE
+from valuestore.values.identity.canonical import NODE
 from valuestore.values.registry import Payload, TypeRegistry
 
 GRID = np.arange(24.0).reshape(4, 6)
@@ -368,7 +368,7 @@ def test_array_in_a_container_changed_while_it_is_hashed_is_refused(registry):
     class Changing(list):
         pass
 
-    from valuestore.values.canonical import TypeRule
+    from valuestore.values.identity.canonical import TypeRule
 
     def touch(_obj):
         array[0] += 1

@@ -18,7 +18,7 @@ from collections import defaultdict
 import pytest
 
 from valuestore.errors import DecodeError, MissingFunctionError, NotHashableError
-from valuestore.values.callables import MissingFunction, is_missing_function
+from valuestore.values.code.callables import MissingFunction, is_missing_function
 from valuestore.values.registry import TypeRegistry
 
 SOURCE = """

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from valuestore.errors import BadReference, DecodeError, NotHashableError, StoreUnavailable
 from valuestore.hashing import encode_plain
-from valuestore.values.file import File
 from valuestore.values.files import stat_memory as memory_module
+from valuestore.values.files.file import File
 from valuestore.values.registry import Payload, TypeRegistry
 
 

@@ -12,10 +12,10 @@ import types
 import pytest
 
 from valuestore.errors import NotHashableError
-from valuestore.values.function import code_identity
-from valuestore.values.ownership import is_own
+from valuestore.values.code.function import code_identity
+from valuestore.values.code.ownership import is_own
+from valuestore.values.code.source import source_of
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.source import source_of
 
 
 @pytest.fixture
@@ -484,7 +484,7 @@ def f(x):
 def test_code_is_the_same_in_every_process(tmp_path):
     (tmp_path / "samplemod.py").write_text(SAMPLE)
     program = (
-        "import samplemod; from valuestore.values.function import code_identity as c;"
+        "import samplemod; from valuestore.values.code.function import code_identity as c;"
         "from valuestore.values.registry import TypeRegistry as R; print(c(samplemod.f, R()))"
     )
 

@@ -21,8 +21,8 @@ from valuestore.errors import (
     HandleNotOpened,
     NotHashableError,
 )
-from valuestore.values.handle import merged
-from valuestore.values.handle_journal import handles_taken_as_valid, journal_kept_by
+from valuestore.values.handles.handle import merged
+from valuestore.values.handles.journal import handles_taken_as_valid, journal_kept_by
 from valuestore.values.registry import Payload, TypeRegistry
 
 registry = TypeRegistry()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuestore.errors import NotHashableError
-from valuestore.values.canonical import TypeRule
+from valuestore.values.identity.canonical import TypeRule
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Value
 

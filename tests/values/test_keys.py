@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from valuestore.errors import ConfigError, KeyUnusable, NotHashableError, StoreError
-from valuestore.values.keys import Key, KeyRing
 from valuestore.values.registry import TypeRegistry
+from valuestore.values.trust.keys import Key, KeyRing
 
 SECRET = "ab" * 32
 OTHER = "cd" * 32
@@ -72,7 +72,7 @@ def test_two_folders_have_two_keys(tmp_path):
 
 
 def test_processes_that_start_at_once_agree_on_one_key(folder):
-    code = "from valuestore.values.keys import KeyRing; print(KeyRing.open().signing.key_id)"
+    code = "from valuestore.values.trust.keys import KeyRing; print(KeyRing.open().signing.key_id)"
     environment = {**os.environ, "XDG_CONFIG_HOME": str(folder)}
     started = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)

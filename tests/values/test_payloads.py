@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from tests.values.test_identity import anything, cases
 from valuestore.errors import DecodeError
 from valuestore.hashing import encode_plain
-from valuestore.values.canonical import NODE
+from valuestore.values.identity.canonical import NODE
 from valuestore.values.registry import Payload, TypeRegistry
-from valuestore.values.trust import decode_plain
+from valuestore.values.trust.gate import decode_plain
 
 PACKAGE = Path(__file__).parents[2] / "valuestore"
 

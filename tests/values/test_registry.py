@@ -202,8 +202,8 @@ def test_a_library_met_by_many_threads_at_once_has_one_identity(monkeypatch):
         hashed.wait(0.2)  # whoever does not wait for the rules is done by then
         return [TypeRule(decimal.Context, "decimal.Context", lambda c: c.prec, lambda s: decimal.Context(s))]
 
-    monkeypatch.setattr("valuestore.values.rulebook.names", lambda kind: ["decimal"])
-    monkeypatch.setattr("valuestore.values.rulebook.find", slow_find)
+    monkeypatch.setattr("valuestore.values.identity.rulebook.names", lambda kind: ["decimal"])
+    monkeypatch.setattr("valuestore.values.identity.rulebook.find", slow_find)
     registry = TypeRegistry()
 
     def hash_late():

@@ -21,7 +21,7 @@ from PIL import Image
 
 from valuestore.errors import DecodeError, NotHashableError
 from valuestore.hashing import encode_plain
-from valuestore.values.canonical import NODE, TypeRule
+from valuestore.values.identity.canonical import NODE, TypeRule
 from valuestore.values.registry import Payload, TypeRegistry
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from valuestore import Dir, File
 from valuestore.errors import BadReference, NotSupported
+from valuestore.values.files.dir import StagingDir
+from valuestore.values.files.file import StagingFile
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.staging import StagingDir, StagingFile
 
 
 @pytest.fixture

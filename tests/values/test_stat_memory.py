@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from valuestore.config import cache_folder
 from valuestore.hashing import hash_bytes
 from valuestore.values.files import stat_memory as memory_module
-from valuestore.values.files import stat_record as record_module
-from valuestore.values.files.stat_memory import StatMemory, fingerprint_of
-from valuestore.values.files.stat_record import RECORD_BYTES, SLOTS, StatRecord
+from valuestore.values.files import stat_memory as record_module
+from valuestore.values.files.stat_memory import RECORD_BYTES, SLOTS, StatMemory, StatRecord, fingerprint_of
 
 XXH3, BLAKE3 = "xxh3-128", "blake3-256"
 STATUS = (1, 2, 3, 4, -5)
@@ -141,7 +140,7 @@ def test_many_writers_leave_right_digests_or_none(tmp_path):
     program = """
 import sys
 from valuestore.hashing import hash_bytes
-from valuestore.values.files.stat_record import StatRecord
+from valuestore.values.files.stat_memory import StatRecord
 record, me = StatRecord(sys.argv[1]), int(sys.argv[2])
 for turn in range(30):
     digests = [hash_bytes(b"%d %d %d" % (inode, turn, me)) for inode in range(50)]

@@ -17,11 +17,10 @@ import pytest
 from tests.values.gadgets import GADGETS, LIVE
 from valuestore.errors import DecodeError, KeyUnusable, NotHashableError, UntrustedPayload
 from valuestore.hashing import encode_plain
-from valuestore.values.canonical import NODE
 from valuestore.values.codecs.pickled import Signer
-from valuestore.values.keys import KeyRing
+from valuestore.values.identity.canonical import NODE
 from valuestore.values.registry import Payload, TypeRegistry
-from valuestore.values.trust import (
+from valuestore.values.trust.gate import (
     Claim,
     decode_envelope,
     decode_plain,
@@ -30,6 +29,7 @@ from valuestore.values.trust import (
     load_signed,
     sign,
 )
+from valuestore.values.trust.keys import KeyRing
 
 CLAIM = Claim("repository", "0" * 32, "shop.Model", "pickle")
 ROOT = Path(__file__).parents[2]
@@ -242,7 +242,7 @@ def test_class_of_a_script_survives_under_the_name_of_its_file(tmp_path):
     script = tmp_path / "shop.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\n"
-        "from valuestore.values.trust import *\nfrom valuestore.values.keys import KeyRing\n"
+        "from valuestore.values.trust.gate import *\nfrom valuestore.values.trust.keys import KeyRing\n"
         "class Cart:\n    def __init__(self, n): self.n = n\n"
         "def double(x): return 2 * x\n"
         "claim, keys = Claim('r', 'v', 'shop.Cart', 'pickle'), KeyRing(Path('keys'))\n"

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from valuestore.errors import DecodeError, UntrustedPayload
 from valuestore.hashing import encode_plain
-from valuestore.values import opcodes
-from valuestore.values.canonical import NODE
 from valuestore.values.codecs.pickled import Signer
-from valuestore.values.keys import KeyRing
+from valuestore.values.identity.canonical import NODE
 from valuestore.values.registry import Payload, TypeRegistry
-from valuestore.values.trust import Claim, decode_envelope, decode_plain, encode_envelope, sign
+from valuestore.values.trust import opcodes
+from valuestore.values.trust.gate import Claim, decode_envelope, decode_plain, encode_envelope, sign
+from valuestore.values.trust.keys import KeyRing
 
 ROOT = Path(__file__).parents[2]
 HEAD = b"\x80\x03"
@@ -112,7 +112,7 @@ def test_forged_lengths_take_no_memory():
 def test_deep_tuples_do_not_crash_a_thread():
     """In a process of its own, since what is to be excluded is a crash of the interpreter."""
     code = (
-        "import threading\nfrom valuestore.values.trust import decode_plain, DecodeError\n"
+        "import threading\nfrom valuestore.values.trust.gate import decode_plain, DecodeError\n"
         "from tests.values.test_trust_plain import HEAD\n"
         "def attempt():\n"
         "    for data in (b'})' + b'\\x85' * 2_000_000 + b'Ns.', b'})' + b'\\x85' * 45_000 + b'Ns.'):\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from valuestore.hashing import encode_plain, hash_bytes
-from valuestore.values.canonical import NODE
-from valuestore.values.keys import KeyRing
-from valuestore.values.trust import Claim, encode_envelope, sign
+from valuestore.values.identity.canonical import NODE
+from valuestore.values.trust.gate import Claim, encode_envelope, sign
+from valuestore.values.trust.keys import KeyRing
 
 SHOP = """
 from valuestore import Repository, Scheduler, task

@@ -24,7 +24,7 @@ from valuestore.errors import (
 if TYPE_CHECKING:
     from valuestore.repository import Repository
     from valuestore.values.archive import ValueRef
-    from valuestore.values.keys import KeyRing
+    from valuestore.values.trust.keys import KeyRing
 
 PROBLEMS = 1
 
@@ -97,8 +97,8 @@ def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], 
 def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple[str, str]:
     """What a value counts as, and the reason if that is a problem."""
     from valuestore.values.codecs.pickled import PICKLED
-    from valuestore.values.leaves import find_leaves
-    from valuestore.values.trust import Claim, verify
+    from valuestore.values.trust.gate import Claim, verify
+    from valuestore.values.trust.leaves import find_leaves
 
     try:
         leaves = list(find_leaves(ref.codec, ref.type_name, repository.archive.read(ref)))
@@ -145,7 +145,7 @@ def _is_readable(repository: Repository, type_name: str, codec: str) -> bool:
 
 def _open_keys() -> tuple[KeyRing | None, str, list[str]]:
     """The keys, if there is a place for them; what they are; what is wrong with them."""
-    from valuestore.values.keys import KeyRing
+    from valuestore.values.trust.keys import KeyRing
 
     try:
         ring = KeyRing.open()

@@ -9,7 +9,7 @@ import typer
 
 from valuestore.cli.repository import JsonOption
 from valuestore.cli.terminal import print_json, print_table
-from valuestore.values.keys import Key, KeyRing
+from valuestore.values.trust.keys import Key, KeyRing
 
 keys = typer.Typer(invoke_without_command=True)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from valuestore.errors import NotHashableError, StoreError
 from valuestore.values.archive import Archive, ValueRef
-from valuestore.values.capture import captured
-from valuestore.values.external import External
-from valuestore.values.handle_journal import handles_taken_as_valid
+from valuestore.values.files.capture import captured
+from valuestore.values.files.external import External
+from valuestore.values.handles.journal import handles_taken_as_valid
 
 inside_body: ContextVar[bool] = ContextVar("inside_body", default=False)
 """Whether this code is called by a task's body."""

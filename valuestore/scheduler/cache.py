@@ -20,8 +20,8 @@ from valuestore.scheduler.job import UNLOADED, Argument, Job, Result
 from valuestore.tasks.expression import Call, calls_in, evaluate
 from valuestore.tasks.task import Capture, Task
 from valuestore.values.archive import ValueRef
-from valuestore.values.capture import restored
 from valuestore.values.codecs.plain import MAY_GO_STALE
+from valuestore.values.files.capture import restored
 from valuestore.values.value import hooks_in_use
 
 _ATOMS = frozenset({int, float, bool, str, bytes, type(None)})

@@ -31,7 +31,7 @@ from valuestore.tasks.expression import Call, calls_in, evaluate, expressions_in
 from valuestore.tasks.tag import tags_kept_by
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED
-from valuestore.values.handle_journal import journal_kept_by
+from valuestore.values.handles.journal import journal_kept_by
 from valuestore.values.value import hooks_in_use
 
 TURN_JOBS = 1000

@@ -18,7 +18,7 @@ from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.scheduler.job import Job
 from valuestore.values.codecs.plain import MAY_GO_STALE
-from valuestore.values.handle_journal import Journaled
+from valuestore.values.handles.journal import Journaled
 from valuestore.values.value import hooks_in_use
 
 _MOST_PENDING = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from valuestore.tasks.task import task
-from valuestore.values.handle import Handle, merged
+from valuestore.values.handles.handle import Handle, merged
 
 H = TypeVar("H", bound=Handle)
 

@@ -20,9 +20,9 @@ from typing import Any, cast
 from valuestore.errors import ArgumentError, ScriptFailed
 from valuestore.tasks.expression import Expression
 from valuestore.tasks.task import task
-from valuestore.values.dir import Dir
-from valuestore.values.file import File
-from valuestore.values.staging import Staging
+from valuestore.values.files.dir import Dir
+from valuestore.values.files.file import File
+from valuestore.values.files.staging import Staging
 
 Place = File | Dir
 _STDERR_KEPT = 4096

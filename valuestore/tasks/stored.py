@@ -10,7 +10,7 @@ from valuestore.errors import ArgumentError, DecodeError
 from valuestore.tasks.expression import OPERATIONS, Call, Operation
 from valuestore.tasks.registry import find_task
 from valuestore.tasks.tag import tag as _tag  # noqa: F401  # a stored ``tag`` is an operation, too
-from valuestore.values.canonical import Refused, TypeRule
+from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.value import Plain
 
 

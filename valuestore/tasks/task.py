@@ -18,11 +18,11 @@ from valuestore.hashing import Digest, active_algorithm
 from valuestore.tasks.expression import Call
 from valuestore.tasks.registry import find_task, register_task
 from valuestore.tasks.stored import CALL_RULES
-from valuestore.values.callables import MissingFunction, algorithm_of
-from valuestore.values.canonical import Refused, TypeRule
-from valuestore.values.function import Dependency, code_dependencies, code_identity
+from valuestore.values.code.callables import MissingFunction, algorithm_of
+from valuestore.values.code.function import Dependency, code_dependencies, code_identity
+from valuestore.values.code.source import source_of
+from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.registry import TypeRegistry, get_type_registry
-from valuestore.values.source import source_of
 from valuestore.values.value import Plain, module_name_of
 
 Capture = bool | Literal["overwrite"]

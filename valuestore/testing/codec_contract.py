@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from valuestore.testing.value_contract import _watched
-from valuestore.values.canonical import Codec
+from valuestore.values.identity.canonical import Codec
 
 
 class CodecContract:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from valuestore.hashing import NotPlain, encode_plain
-from valuestore.values.canonical import NODE
+from valuestore.values.identity.canonical import NODE
 from valuestore.values.preview import preview
 
 MOST_CHANGES = 20

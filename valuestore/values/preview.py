@@ -10,7 +10,7 @@ import json
 import math
 from itertools import islice
 
-from valuestore.values.canonical import NODE
+from valuestore.values.identity.canonical import NODE
 from valuestore.values.value import Plain
 
 PREVIEW_MAX_CHARS = 500

@@ -23,8 +23,6 @@ from valuestore.hashing import (
     value_tag,
 )
 from valuestore.plugins import is_built_in
-from valuestore.values.builtins import PLAIN_TYPE_NAMES
-from valuestore.values.canonical import Codec, Part, encode, explain_depth, lower
 from valuestore.values.codecs.pickled import PICKLED, Signer, dump_leaf, load_leaf
 from valuestore.values.codecs.plain import (
     BYTES,
@@ -37,11 +35,13 @@ from valuestore.values.codecs.plain import (
     decode_lowered,
     encode_text,
 )
-from valuestore.values.nested import holds_own_code, iter_asked, map_values
+from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
+from valuestore.values.identity.canonical import Codec, Part, encode, explain_depth, lower
+from valuestore.values.identity.nested import holds_own_code, iter_asked, map_values
+from valuestore.values.identity.rulebook import Rulebook
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.rulebook import Rulebook
 from valuestore.values.value import (
     Value,
     hooks_in_use,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from valuestore.errors import ConfigError
-from valuestore.values.attributes import set_attributes, sorted_attributes
+from valuestore.values.identity.attributes import set_attributes, sorted_attributes
 
 Plain = Any
 """None, bool, int, float, str, bytes, and list, tuple, dict of such; in ``identity`` and ``state`` also

@@ -85,6 +85,8 @@ class Places:
 
 
 # --- OddKeys: values whose key cannot be a path, in a folder of their own, each named by the key's digest.
+#
+# Beside each lies a file with the name and ``.key``, which holds the key; it is written before the value.
 
 
 _KEY_SUFFIX = b".key"

@@ -249,6 +249,12 @@ def _modified(info: Mapping[str, Any]) -> datetime:
 
 
 # --- Trailer: attributes of an object on a filesystem that keeps none, behind the bytes and atomic with them.
+#
+# Without attributes an object is its bytes, verbatim. With attributes it ends so::
+#
+#     <bytes> <JSON: {"etag": ..., "attrs": ...}> <length of the JSON, 4 bytes> <MAGIC>
+#
+# Bytes that happen to end with the magic get a trailer too, so that the last 20 bytes always tell.
 
 
 MAGIC = b"\x00valuestore-1\xff\xfe\x00"

@@ -144,6 +144,15 @@ def _shown(url: str) -> str:
 
 
 # --- RedisNames: what things are called on a Redis server.
+#
+# A value is one string, verbatim, at ``<prefix>/<key>``. Beside the values are three names that no key can
+# have, since a key has no empty segment::
+#
+#     <prefix>//index      sorted set of the keys, all with score 0, so that a listing costs what it returns
+#     <prefix>//about      hash: key -> what ``write_about`` says
+#     <prefix>//tmp/<id>   a large value on its way in or out; it expires
+#
+# Without a prefix the name of a value is its key, and the three begin with one slash.
 
 
 _PATTERN_CHARACTERS = re.compile(r"[*?\[\]\\]")

@@ -18,6 +18,10 @@ from valuestore.stores.redis.address import RedisNames
 from valuestore.stores.redis.client import RedisClient
 
 # --- About: what RedisStore keeps of a key beside its bytes, as one text in the hash ``<prefix>//about``::
+#
+#     <etag> <microseconds since 1970> <size> <attributes as JSON>
+#
+# The etag is ``-`` where another program wrote the bytes. The scripts (scripts.py) read and write it.
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

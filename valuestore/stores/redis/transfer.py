@@ -95,6 +95,9 @@ def known_size(data: Data) -> int | None:
 
 
 # --- RedisIntake: from what callers put to changes that can be made; large data waits on the server.
+#
+# Nothing it does can be seen by readers: large data waits under a temporary name until change.py gives
+# it the key's.
 
 
 _GROUP_VALUES = 500

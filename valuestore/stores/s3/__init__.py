@@ -1,1 +1,1 @@
-"""S3Store and its parts, from the bottom: address, failure, connection, client, about, writer, sign, store."""
+"""S3Store and its parts, from the bottom: address, failure, connection, client, about, writer, sign."""

@@ -145,6 +145,10 @@ class S3Writer:
 
 
 # --- upload: a large value to S3 in parts, which become an object at one instant or are gone.
+#
+# A process that is killed meanwhile leaves its parts; a rule of the bucket removes them after some days
+# (AbortIncompleteMultipartUpload). The etag that S3 gives depends on the content and on the size of the
+# parts, so their size is fixed.
 
 
 PARTS_MAX = 10_000

@@ -241,6 +241,9 @@ def _described(known: Stat, facts: Facts | None) -> Stat:
 
 
 # --- Frames: the stored form of what ``Compressed`` compressed, and how it is read without trusting it.
+#
+# First a frame that zstd skips, which says how many bytes there are and what their digest is; then one zstd
+# frame, and nothing more. Format: RFC 8878; section 3.1.2 for skippable frames.
 
 
 if TYPE_CHECKING or sys.version_info < (3, 14):

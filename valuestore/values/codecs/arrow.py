@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
-from valuestore.values.canonical import Codec, Refused, TypeRule
 from valuestore.values.codecs import ipc
 from valuestore.values.codecs.arrow_content import content, describe, describe_field, metadata_of
+from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.value import Plain
 
 _ONLY = "value"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from valuestore.hashing import active_algorithm, get_algorithm
-from valuestore.values.canonical import Refused
+from valuestore.values.identity.canonical import Refused
 from valuestore.values.value import Plain
 
 _is = pa.types

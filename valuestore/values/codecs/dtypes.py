@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from valuestore.errors import DecodeError
-from valuestore.values.canonical import Refused
+from valuestore.values.identity.canonical import Refused
 from valuestore.values.value import Plain
 
 _SIMPLE = re.compile(r"[<>|][biufcSUVmMO]\d*(\[\w+(/\d+)?\])?")

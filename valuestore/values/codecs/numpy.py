@@ -17,7 +17,6 @@ import numpy as np
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import active_algorithm, get_algorithm
-from valuestore.values.canonical import Codec, Refused, TypeRule
 from valuestore.values.codecs import npy
 from valuestore.values.codecs.dtypes import (
     LONG_FORMAT,
@@ -29,6 +28,7 @@ from valuestore.values.codecs.dtypes import (
     long_bytes,
     packed,
 )
+from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.value import Plain
 
 _NPY = "npy"

@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from valuestore.errors import DecodeError
-from valuestore.values.canonical import Codec, Refused, TypeRule
 from valuestore.values.codecs import pandas_arrow
-from valuestore.values.codecs.numpy import only
+from valuestore.values.codecs.numpy import digest_of, only
 from valuestore.values.codecs.pandas_arrow import zone_name
-from valuestore.values.codecs.pandas_text import text_content
+from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.value import Plain
 
 
@@ -342,3 +341,31 @@ RULES = [
     TypeRule(type(pd.NA), "pandas.NA", lambda _: None, lambda _: pd.NA),
     TypeRule(pd.offsets.BaseOffset, "pandas.offsets", _offset_identity, _offset, subclasses=True),
 ]
+
+
+# --- The content of pandas strings, in the words of arrow_content.py, whether Python or Arrow keeps them.
+
+
+def text_content(array: Any) -> Plain:
+    """Length, and digests of validity, lengths (eight bytes each) and UTF-8, as of Arrow's large strings."""
+    if array.dtype.storage == "pyarrow":
+        return _of_arrow(array.__arrow_array__())
+    return _of_python(array)
+
+
+def _of_arrow(column: Any) -> Plain:
+    import pyarrow as pa
+
+    from valuestore.values.codecs.arrow_content import content
+
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return content([chunk.cast(pa.large_string()) for chunk in chunks], pa.large_string())
+
+
+def _of_python(array: Any) -> Plain:
+    valid = ~np.asarray(array.isna())
+    texts = [text.encode("utf-8", "surrogatepass") for text in np.asarray(array, dtype=object)[valid]]
+    lengths = np.fromiter(map(len, texts), "<i8", len(texts))
+    validity = None if valid.all() else digest_of(valid.view(np.uint8))
+    joined = np.frombuffer(b"".join(texts), np.uint8)
+    return [len(array), validity, digest_of(lengths), digest_of(joined)]

@@ -17,7 +17,7 @@ import pandas as pd
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
-from valuestore.values.canonical import Refused
+from valuestore.values.identity.canonical import Refused
 
 try:
     import pyarrow as pa

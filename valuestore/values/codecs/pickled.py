@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from valuestore.errors import DecodeError, UntrustedPayload
 from valuestore.hashing import Bytes, encode_plain
-from valuestore.values import trust
-from valuestore.values.canonical import Codec
-from valuestore.values.pickling import dump_signed
+from valuestore.values.identity.canonical import Codec
+from valuestore.values.trust import gate as trust
+from valuestore.values.trust.pickling import dump_signed
 
 if TYPE_CHECKING:
-    from valuestore.values.keys import KeyRing
+    from valuestore.values.trust.keys import KeyRing
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes, active_algorithm, get_algorithm
-from valuestore.values.canonical import Codec, Refused, TypeRule
+from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.value import Plain
 
 _PNG_MODES = {"L": (0, 1), "RGB": (2, 3), "LA": (4, 2), "RGBA": (6, 4)}

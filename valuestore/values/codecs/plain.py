@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from valuestore.errors import DecodeError, PayloadError
-from valuestore.values.canonical import Rules, lift
-from valuestore.values.trust import decode_plain
+from valuestore.values.identity.canonical import Rules, lift
+from valuestore.values.trust.gate import decode_plain
 
 TEXT = "text"
 BYTES = "bytes"

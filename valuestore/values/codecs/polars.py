@@ -15,7 +15,7 @@ import polars as pl
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
-from valuestore.values.canonical import Codec, Refused, TypeRule
+from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.value import Plain
 
 try:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from valuestore.errors import DecodeError
-from valuestore.values.canonical import TypeRule
+from valuestore.values.identity.canonical import TypeRule
 from valuestore.values.value import Plain
 
 

@@ -12,9 +12,9 @@ import torch
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
-from valuestore.values.canonical import Codec, Refused, TypeRule
 from valuestore.values.codecs import npy
 from valuestore.values.codecs.numpy import digest_of
+from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.value import Plain
 
 _DTYPES = {

@@ -1,1 +1,1 @@
-"""What File, FileSet and Dir stand on: locations, filesystems, manifests of folders, remembered digests."""
+"""Files: what stands for files and folders outside, and what they stand on."""

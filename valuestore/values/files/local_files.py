@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from valuestore.errors import NotHashableError, StoreUnavailable
 from valuestore.hashing import Digest
-from valuestore.values.files.filesystems import COPY_BYTES, READING, Filesystem, Found
+from valuestore.values.files.filesystem import COPY_BYTES, READING, Filesystem, Found
 from valuestore.values.files.local_folder import folder_manifest
 from valuestore.values.files.stat_memory import stat_memory
 from valuestore.values.value import Plain

@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO, TypeVar
 from valuestore.errors import CredentialsRejected, NotFound, NotHashableError, StoreReadOnly, StoreUnavailable
 from valuestore.hashing import Digest, active_algorithm, hash_stream
 from valuestore.stores.fsspec.filesystem import Body, FsspecFilesystem
-from valuestore.values.files.filesystems import COPY_BYTES, READING, Filesystem, Found
+from valuestore.values.files.filesystem import COPY_BYTES, READING, Filesystem, Found
 from valuestore.values.files.location import joined, scheme_of, working_url
 from valuestore.values.files.manifest import folder_listing, join_listings
 from valuestore.values.value import Plain

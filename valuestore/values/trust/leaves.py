@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from valuestore.errors import DecodeError
-from valuestore.values.canonical import NODE
 from valuestore.values.codecs.pickled import PICKLED, signature_of
 from valuestore.values.codecs.plain import TAGGED
-from valuestore.values.trust import Envelope, decode_plain
+from valuestore.values.identity.canonical import NODE
+from valuestore.values.trust.gate import Envelope, decode_plain
 
 _PICKLED_NAME = PICKLED.name.encode()
 

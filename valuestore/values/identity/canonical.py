@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from valuestore.errors import DecodeError, NotHashableError, PayloadError, ValuestoreError
 from valuestore.hashing import Bytes, NotPlain, encode_plain
-from valuestore.values.sharing import check_growth, may_grow
+from valuestore.values.identity.sharing import check_growth, may_grow
 from valuestore.values.value import Plain, Value
 
 NODE = "\0"

@@ -12,11 +12,11 @@ from threading import RLock
 
 from valuestore.errors import ConfigError, DecodeError, NotHashableError
 from valuestore.plugins import find, names
-from valuestore.values.builtins import BUILTIN_RULES
-from valuestore.values.canonical import Refused, TypeRule
 from valuestore.values.codecs.pickled import PICKLED
-from valuestore.values.families import content_rule, family_rule
-from valuestore.values.reduction import reduction, why_not_reducible
+from valuestore.values.identity.builtins import BUILTIN_RULES
+from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.families import content_rule, family_rule
+from valuestore.values.identity.reduction import reduction, why_not_reducible
 from valuestore.values.value import find_class, type_name_of, value_types
 
 _loading = RLock()

@@ -22,8 +22,9 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 from valuestore.errors import NotHashableError, NotSupported
 from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm
-from valuestore.values.files.filesystems import Filesystem, filesystem_of
+from valuestore.values.files.filesystem import Filesystem
 from valuestore.values.files.location import may_contact, scheme_of, stored, written
+from valuestore.values.files.which import filesystem_of
 from valuestore.values.value import Plain, Value
 
 Identity = Literal["path+content", "content", "stat", "path"]

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from valuestore.hashing import Bytes
-from valuestore.values.canonical import Codec, Refused, TypeRule
-from valuestore.values.ownership import is_own_class
-from valuestore.values.reduction import name_of, reduction
+from valuestore.values.code.ownership import is_own_class
+from valuestore.values.identity.canonical import Codec, Refused, TypeRule
+from valuestore.values.identity.reduction import name_of, reduction
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, type_name_of
 

@@ -21,11 +21,9 @@ from typing import Any, NamedTuple
 
 from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
-from valuestore.values.canonical import lower
-from valuestore.values.ownership import is_own, is_own_class, own_module
-from valuestore.values.reduced import Reducing, contents
-from valuestore.values.registry import TypeRegistry
-from valuestore.values.source import (
+from valuestore.values.code.constants import Reducing, contents
+from valuestore.values.code.ownership import is_own, is_own_class, own_module
+from valuestore.values.code.source import (
     annotation_chains,
     assignment_of,
     attributes_of,
@@ -40,6 +38,8 @@ from valuestore.values.source import (
     tree_of,
     unwrap,
 )
+from valuestore.values.identity.canonical import lower
+from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, module_name_of, type_name_of
 
 

@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 from valuestore.errors import MissingFunctionError
 from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm
-from valuestore.values.canonical import Refused, TypeRule
-from valuestore.values.function import code_identity
-from valuestore.values.ownership import is_own
+from valuestore.values.code.function import code_identity
+from valuestore.values.code.ownership import is_own
+from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.registry import get_type_registry
 from valuestore.values.value import Plain, Value, find_object, module_name_of
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from valuestore.errors import ArgumentError, HandleNotOpened
 from valuestore.hashing import hash_struct
-from valuestore.values.handle_arguments import bound_arguments, given_again
-from valuestore.values.handle_journal import KEY_ALGORITHM, HandleInfo, Journaled, journal
+from valuestore.values.handles.arguments import bound_arguments, given_again
+from valuestore.values.handles.journal import KEY_ALGORITHM, HandleInfo, Journaled, journal
 from valuestore.values.value import Plain
 
 H = TypeVar("H", bound="Handle")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from valuestore.values.attributes import HEAP_TYPE, set_attributes, sorted_attributes
-from valuestore.values.canonical import TypeRule
+from valuestore.values.identity.attributes import HEAP_TYPE, set_attributes, sorted_attributes
+from valuestore.values.identity.canonical import TypeRule
 from valuestore.values.value import Plain, type_name_of
 
 _TOLD = frozenset({int, str, bytes, tuple})

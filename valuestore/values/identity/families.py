@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError
-from valuestore.values.attributes import (
+from valuestore.values.identity.attributes import (
     HEAP_TYPE,
     instance_attributes,
     layout_of,
@@ -26,8 +26,8 @@ from valuestore.values.attributes import (
     slot_names,
     sorted_attributes,
 )
-from valuestore.values.canonical import Refused, TypeRule
-from valuestore.values.exceptions import exception_rule
+from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.exceptions import exception_rule
 from valuestore.values.value import Plain, Value, find_class, type_name_of
 
 _WORD_BYTES = struct.calcsize("P")

@@ -1,7 +1,7 @@
 """Staging: a file or folder and its local copy, for programs that can but read and write local files.
 
 ``stage`` fetches, ``unstage`` brings back; ``render_stage`` and ``render_unstage`` say the same as a shell
-command.
+command. File and Dir have one each (file.py, dir.py).
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 from valuestore.errors import BadReference
-from valuestore.values.dir import Dir
-from valuestore.values.external import External
-from valuestore.values.file import File
+from valuestore.values.files.external import External
 from valuestore.values.files.location import may_contact, scheme_of
 from valuestore.values.value import Plain, Value
 
@@ -79,23 +77,3 @@ class Staging(Value, register=False):
 
     def __hash__(self) -> int:
         return hash((self.local, self.remote))
-
-
-class StagingFile(Staging):
-    """A File and its local copy: ``File("s3://bucket/a.bam").stage()``."""
-
-    type_name = "valuestore.StagingFile"
-    _kind = File
-
-    local: File
-    remote: File
-
-
-class StagingDir(Staging):
-    """A Dir and its local copy: ``Dir("s3://bucket/run").stage("run")``."""
-
-    type_name = "valuestore.StagingDir"
-    _kind = Dir
-
-    local: Dir
-    remote: Dir

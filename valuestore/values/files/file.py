@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from valuestore.hashing import Digest
-from valuestore.values.external import External
-from valuestore.values.files.filesystems import COPY_BYTES, MODES
+from valuestore.values.files.external import External
+from valuestore.values.files.filesystem import COPY_BYTES, MODES
 from valuestore.values.files.location import scheme_of
 from valuestore.values.files.shell_copy import shell_copy_file
+from valuestore.values.files.staging import Staging
 from valuestore.values.value import Plain
-
-if TYPE_CHECKING:
-    from valuestore.values.staging import StagingFile
 
 
 class File(External):
@@ -157,7 +155,15 @@ class File(External):
 
     def stage(self, local: str | File | None = None) -> StagingFile:
         """This file and its local copy, by default of the same name in the working folder."""
-        from valuestore.values.staging import StagingFile  # it is made of Files
-
         name = local if local is not None else self.basename if scheme_of(self.path) else self.path
         return StagingFile(name if isinstance(name, File) else type(self)(name, self.identity_kind), self)
+
+
+class StagingFile(Staging):
+    """A File and its local copy: ``File("s3://bucket/a.bam").stage()``."""
+
+    type_name = "valuestore.StagingFile"
+    _kind = File
+
+    local: File
+    remote: File

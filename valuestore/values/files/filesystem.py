@@ -1,7 +1,7 @@
 """Filesystem: what File, FileSet and Dir ask of the place where they are.
 
-Two implementations: local_files.py, and remote_files.py for whatever fsspec knows. Paths are locations as
-location.py makes them. All of it is literal; patterns live in patterns.py.
+Two implementations, and which.py chooses: local_files.py, and remote_files.py for whatever fsspec knows.
+Paths are locations as location.py makes them. All of it is literal; patterns live in patterns.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from valuestore.hashing import Digest
-from valuestore.values.files.location import scheme_of
 from valuestore.values.value import Plain
 
 READING = ("r", "rb")
@@ -89,14 +88,3 @@ class Filesystem(ABC):
     @abstractmethod
     def list_folder(self, folder: str) -> Iterator[tuple[str, str]]:
         """Name and kind (``file``, ``folder``, ``link to folder``, ``other``) of what is in a folder."""
-
-
-def filesystem_of(path: str) -> Filesystem:
-    """The filesystem of a location. Raises: BadReference if fsspec has none for its scheme."""
-    if not scheme_of(path):
-        from valuestore.values.files.local_files import LOCAL_FILES  # both implement this module's class
-
-        return LOCAL_FILES
-    from valuestore.values.files.remote_files import remote_files  # loads fsspec
-
-    return remote_files(path)

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from valuestore.errors import BadReference
 from valuestore.hashing import Digest, active_algorithm, hash_bytes
-from valuestore.values.external import External
-from valuestore.values.file import File
+from valuestore.values.files.external import External
+from valuestore.values.files.file import File
 from valuestore.values.files.location import joined, scheme_of
 from valuestore.values.files.manifest import Changes, compare, entries_of
 from valuestore.values.files.shell_copy import shell_copy_folder
+from valuestore.values.files.staging import Staging
 from valuestore.values.value import Plain
-
-if TYPE_CHECKING:
-    from valuestore.values.staging import StagingDir
 
 
 class Dir(External):
@@ -156,8 +154,6 @@ class Dir(External):
 
     def stage(self, local: str | Dir | None = None) -> StagingDir:
         """This folder and its local copy, by default of the same name in the working folder."""
-        from valuestore.values.staging import StagingDir  # it is made of Dirs
-
         name = local if local is not None else self.basename if scheme_of(self.path) else self.path
         return StagingDir(name if isinstance(name, Dir) else Dir(name, self.identity_kind), self)
 
@@ -179,6 +175,16 @@ class Dir(External):
         if manifest is None:
             return []
         return [(kind, os.fsdecode(path)) for kind, path, _ in entries_of(manifest) if path]
+
+
+class StagingDir(Staging):
+    """A Dir and its local copy: ``Dir("s3://bucket/run").stage("run")``."""
+
+    type_name = "valuestore.StagingDir"
+    _kind = Dir
+
+    local: Dir
+    remote: Dir
 
 
 def _copy_link(source: str, destination: str, skip_if_exists: bool) -> None:

@@ -19,7 +19,7 @@ from valuestore.hashing import Digest, active_algorithm, is_digest
 from valuestore.stores.content.store import ContentStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.plain import BYTES
-from valuestore.values.file import File
+from valuestore.values.files.file import File
 from valuestore.values.files.location import scheme_of
 from valuestore.values.preview import preview_bytes
 

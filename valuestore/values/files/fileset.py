@@ -10,8 +10,8 @@ from typing import ClassVar, Self
 
 from valuestore.errors import BadReference
 from valuestore.hashing import active_algorithm
-from valuestore.values.external import External
-from valuestore.values.file import File
+from valuestore.values.files.external import External
+from valuestore.values.files.file import File
 from valuestore.values.files.patterns import MOST_NAMES, matches, matching_files
 from valuestore.values.value import Plain, Value
 

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError
-from valuestore.values.canonical import Refused, TypeRule
+from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.value import Plain
 
 PLAIN_TYPE_NAMES: dict[type, str] = {

@@ -13,12 +13,12 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from valuestore.errors import NotHashableError
-from valuestore.values.attributes import instance_attributes
-from valuestore.values.builtins import PLAIN_TYPE_NAMES
-from valuestore.values.canonical import Refused, TypeRule, explain_depth
+from valuestore.values.code.ownership import is_own
 from valuestore.values.codecs.pickled import PICKLED
-from valuestore.values.families import has_fields_alone, with_attributes
-from valuestore.values.ownership import is_own
+from valuestore.values.identity.attributes import instance_attributes
+from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
+from valuestore.values.identity.canonical import Refused, TypeRule, explain_depth
+from valuestore.values.identity.families import has_fields_alone, with_attributes
 from valuestore.values.value import Value
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})

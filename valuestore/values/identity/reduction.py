@@ -12,9 +12,9 @@ import sys
 import types
 from typing import Any
 
-from valuestore.values.attributes import instance_dictionary
-from valuestore.values.canonical import Refused
-from valuestore.values.ownership import is_own
+from valuestore.values.code.ownership import is_own
+from valuestore.values.identity.attributes import instance_dictionary
+from valuestore.values.identity.canonical import Refused
 from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
 
 _PROTOCOL = 4

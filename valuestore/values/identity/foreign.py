@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from valuestore.errors import ConfigError
-from valuestore.values.canonical import Codec, TypeRule
+from valuestore.values.identity.canonical import Codec, TypeRule
 from valuestore.values.registry import TypeRegistry, get_type_registry
 from valuestore.values.value import Plain, type_name_of
 

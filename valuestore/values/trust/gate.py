@@ -19,9 +19,9 @@ import blake3
 
 from valuestore.errors import DecodeError, KeyUnusable, UntrustedPayload
 from valuestore.hashing import Bytes
-from valuestore.values.keys import KeyRing, is_key_id
-from valuestore.values.opcodes import check_plain
-from valuestore.values.pickling import dump_signed
+from valuestore.values.trust.keys import KeyRing, is_key_id
+from valuestore.values.trust.opcodes import check_plain
+from valuestore.values.trust.pickling import dump_signed
 
 __all__ = [
     "Claim",

@@ -1,0 +1,1 @@
+"""Code: functions, classes and constants by what they do; whose a module is."""

@@ -1,0 +1,1 @@
+"""Handles: outside state that a pipeline changes as it runs."""
