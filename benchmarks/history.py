@@ -22,7 +22,7 @@ from rich.table import Table as RichTable
 from sqlalchemy import event, text
 
 from valuestore import Repository
-from valuestore.db import schema
+from valuestore.db.schema import tables as schema
 from valuestore.hashing import hash_bytes
 
 CHAIN = 10

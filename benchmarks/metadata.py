@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.servers import PostgresServer
 from valuestore import Repository, Scheduler, task
-from valuestore.testing.servers import PostgresServer
 
 
 @task(version="1")

@@ -24,8 +24,8 @@ from obstore.store import S3Store as NativeStore
 from rich.console import Console
 from rich.table import Table
 
+from tests.servers import S3Server, SigningS3Server
 from valuestore.stores.s3.store import S3Store
-from valuestore.testing.servers import S3Server, SigningS3Server
 
 VALUES = 1000
 VALUE_BYTES = 100_000

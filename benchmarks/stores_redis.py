@@ -18,8 +18,8 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
+from tests.servers import RedisServer
 from valuestore.stores.redis.store import RedisStore
-from valuestore.testing.servers import RedisServer
 
 VALUE_BYTES = 1000
 BATCHES = (1, 100, 1000)

@@ -1,10 +1,10 @@
-"""Alembic's way in. The connection comes from ``valuestore.db.migrate``; there is no alembic.ini."""
+"""Alembic's way in. The connection comes from ``valuestore.db.schema.migrate``; there is no alembic.ini."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from valuestore.db.schema import metadata
+from valuestore.db.schema.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -10,9 +10,9 @@ import pytest
 import redis
 from hypothesis import settings
 
+from tests.servers import PostgresServer, RedisServer, S3Server, SigningS3Server
 from valuestore.errors import ValuestoreWarning
 from valuestore.stores import open_store
-from valuestore.testing.servers import PostgresServer, RedisServer, S3Server, SigningS3Server
 
 settings.register_profile("quick", deadline=None)
 settings.register_profile("thorough", deadline=None, max_examples=1000)

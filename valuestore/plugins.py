@@ -49,6 +49,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "builtins": "valuestore.values.code.callables:BUILTINS_RULES",
         "functools": "valuestore.values.code.callables:FUNCTOOLS_RULES",
         "operator": "valuestore.values.code.callables:OPERATOR_RULES",
+        "valuestore": "valuestore.tasks.stored:RULES",
     },
     "executors": {"threads": "valuestore.executors.threads:open_threads"},
     "codecs": {},

@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from valuestore.config import Settings, database_password, environment, load_settings
-from valuestore.db import migrate
-from valuestore.db.engine import Database
-from valuestore.db.lookup import Lookup, Miss
-from valuestore.db.recorder import Recorder
-from valuestore.db.tags import Tags
+from valuestore.db.engine.database import Database
+from valuestore.db.history.tags import Tags
+from valuestore.db.record.lookup import Lookup, Miss
+from valuestore.db.record.recorder import Recorder
+from valuestore.db.schema import migrate
 from valuestore.errors import (
     BadKey,
     ConfigError,
@@ -41,7 +41,7 @@ from valuestore.values.codecs.plain import decode_form
 from valuestore.values.registry import get_type_registry
 
 if TYPE_CHECKING:
-    from valuestore.db.history import History
+    from valuestore.db.history.history import History
     from valuestore.values.trust.keys import KeyRing
 
 FOLDER = ".valuestore"
@@ -114,7 +114,7 @@ class Repository:
     def history(self) -> History:
         """Questions about what ran. Imported when the first is asked: most programs only record."""
         if self._history is None:
-            from valuestore.db.history import History
+            from valuestore.db.history.history import History
 
             forms = partial(_form, self.lookup, self.archive)
             self._history = History(self.database, self.archive.registry, self.recorder.flush, forms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from valuestore import Repository
-from valuestore.db.engine import Database
+from valuestore.db.engine.database import Database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -19,12 +19,13 @@ import traceback
 import pytest
 from sqlalchemy import text
 
+from tests.servers import PostgresServer
 from valuestore import Repository
 from valuestore.config import Settings, database_password, load_settings
-from valuestore.db import deadline
-from valuestore.db.deadline import Watchdog
-from valuestore.db.engine import Database
-from valuestore.db.failure import is_transient
+from valuestore.db.engine import deadline
+from valuestore.db.engine.database import Database
+from valuestore.db.engine.deadline import Watchdog
+from valuestore.db.engine.failure import is_transient
 from valuestore.errors import (
     ConfigError,
     DatabaseBusy,
@@ -33,7 +34,6 @@ from valuestore.errors import (
     StoreReadOnly,
     ValuestoreError,
 )
-from valuestore.testing.servers import PostgresServer
 
 NOBODY = 65534
 
@@ -93,7 +93,7 @@ def test_reads_survive_killed_connections(postgres, postgres_url):
 
 
 def test_idle_connection_that_was_killed_is_replaced_before_it_is_used(postgres, postgres_url, monkeypatch):
-    monkeypatch.setattr("valuestore.db.engine._PING_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("valuestore.db.engine.database._PING_AFTER_SECONDS", 0.0)
     assert scalar(postgres, "SELECT 1") == 1
     terminate(postgres_url)
     with postgres.read() as connection:
@@ -273,7 +273,7 @@ def test_repository_in_a_folder_that_cannot_be_written_can_be_read(with_log):
 def test_read_only_database_refuses_to_write(tmp_path, monkeypatch):
     with Repository.open(tmp_path) as repository:
         path = repository.database.path
-    monkeypatch.setattr("valuestore.db.engine._is_read_only", lambda _: True)
+    monkeypatch.setattr("valuestore.db.engine.database._is_read_only", lambda _: True)
     database = Database.at(path)
     assert scalar(database, "SELECT count(*) FROM value") == 0
     with pytest.raises(StoreReadOnly), database.write():

@@ -8,8 +8,8 @@ import pytest
 
 from tests.scheduler import pipelines as p
 from valuestore import Scheduler
-from valuestore.db.jobs import new_id
-from valuestore.db.tags import parse_tag, tag_rows
+from valuestore.db.history.tags import parse_tag, tag_rows
+from valuestore.db.ids import new_id
 from valuestore.errors import DatabaseError, TagError
 
 

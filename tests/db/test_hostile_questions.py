@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from tests.statements import StatementCounter
 from valuestore import File, Scheduler, task
-from valuestore.db import schema
+from valuestore.db.schema import tables as schema
 from valuestore.errors import DatabaseError, QueryError, ValuestoreError
-from valuestore.testing.statements import StatementCounter
 
 
 @task(name="add", namespace="")

@@ -10,10 +10,10 @@ from datetime import datetime
 import pytest
 
 from tests.db import made_history
+from tests.statements import StatementCounter
 from valuestore import File, Scheduler, task
-from valuestore.db.lineage_forms import nested, openlineage, tree
+from valuestore.db.history.lineage_forms import nested, openlineage, tree
 from valuestore.errors import QueryError, RecordNotFound
-from valuestore.testing.statements import StatementCounter
 
 
 @task

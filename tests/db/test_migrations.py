@@ -14,9 +14,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from valuestore.db import migrate
-from valuestore.db.engine import Database
-from valuestore.db.schema import metadata
+from valuestore.db.engine.database import Database
+from valuestore.db.schema import migrate
+from valuestore.db.schema.tables import metadata
 from valuestore.errors import (
     DatabaseDamaged,
     DatabaseError,
@@ -230,7 +230,7 @@ def test_package_without_a_checkout_upgrades_an_old_database(tmp_path, database,
     )
     shutil.copytree(migrate.migrations_path(), site / "valuestore" / "_migrations")
     code = (
-        "import sys; from valuestore.db import migrate; from valuestore.db.engine import Database;"
+        "import sys; from valuestore.db import migrate; from valuestore.db.engine.database import Database;"
         "d = Database(sys.argv[1]); print(migrate.migrations_path(), migrate.upgrade(d)); d.close()"
     )
     done = subprocess.run(
@@ -322,7 +322,7 @@ def test_upgrade_that_is_killed_in_the_middle_starts_anew(tmp_path, database, da
         import os, sys
         from alembic import op
         from valuestore.db import migrate
-        from valuestore.db.engine import Database
+        from valuestore.db.engine.database import Database
         real = op.rename_table
         def rename_table(name, *rest):
             if name == sys.argv[2]:
@@ -342,7 +342,7 @@ def test_upgrade_that_is_killed_in_the_middle_starts_anew(tmp_path, database, da
 def test_four_processes_upgrade_at_once(database, database_url):
     old_database(database)
     code = (
-        "import sys; from valuestore.db import migrate; from valuestore.db.engine import Database;"
+        "import sys; from valuestore.db import migrate; from valuestore.db.engine.database import Database;"
         "sys.stdin.readline(); d = Database(sys.argv[1]); print(migrate.upgrade(d)); d.close()"
     )
     upgraders = [

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.db import made_history
+from tests.statements import StatementCounter
 from valuestore import File, Repository
-from valuestore.db.names import Found
+from valuestore.db.history.names import Found
 from valuestore.errors import AmbiguousId, DatabaseError, QueryError, RecordNotFound, TagError
-from valuestore.testing.statements import StatementCounter
 
 HOSTILE = ["'; drop table job; --", '" or 1=1', "%", "_", "\\", "\0", "\ud800", "[a-z]*", "é" * 300, "*" * 50]
 

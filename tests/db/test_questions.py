@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from valuestore import Repository, Scheduler
-from valuestore.db.views import VIEWS
+from valuestore.db.schema.views import VIEWS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sql.md").read_text("utf-8")

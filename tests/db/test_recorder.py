@@ -16,13 +16,14 @@ import pytest
 from sqlalchemy import event, text
 
 from tests.scheduler import pipelines as p
+from tests.statements import StatementCounter
 from valuestore import File, Repository, Scheduler
-from valuestore.db import heartbeat
-from valuestore.db import recorder as recorder_module
-from valuestore.db.jobs import CallRow, JobRow, TaskRow, call_hash, new_id, now
+from valuestore.db.ids import new_id, now
+from valuestore.db.record import heartbeat
+from valuestore.db.record import recorder as recorder_module
+from valuestore.db.record.rows import CallRow, JobRow, TaskRow, call_hash
 from valuestore.errors import DatabaseBusy, NotFound, StoreClosed, ValuestoreWarning
-from valuestore.scheduler.execution import Execution
-from valuestore.testing.statements import StatementCounter
+from valuestore.scheduler.record import Execution
 
 
 @pytest.fixture
@@ -373,7 +374,7 @@ def test_dataflow_and_code_of_a_run_are_recorded(repository):
 
 
 def test_running_execution_beats_and_a_silent_one_reads_as_crashed(repository, monkeypatch):
-    monkeypatch.setattr("valuestore.db.recorder.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("valuestore.db.record.recorder.BEAT_SECONDS", 0.05)
     row = p_execution(repository)
     repository.flush()
     first = updated(repository)

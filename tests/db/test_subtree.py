@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from valuestore import File, Scheduler, task
-from valuestore.db.subtree import EMPTY, SubtreeSet, single, union
+from valuestore.db.record.subtree import EMPTY, SubtreeSet, single, union
 
 Spec = tuple  # (task number, file number or None, whether the result holds it, children)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from valuestore.db.schema import metadata
-from valuestore.db.tables_page import tables_page
+from valuestore.db.schema.page import tables_page
+from valuestore.db.schema.tables import metadata
 
 PAGE = Path(__file__).parents[2] / "docs" / "schema.md"
 
 
 def test_page_in_the_documentation_is_up_to_date():
-    remedy = "python -m valuestore.db.tables_page > docs/schema.md"
+    remedy = "python -m valuestore.db.schema.page > docs/schema.md"
     assert PAGE.read_text("utf-8") == tables_page() + "\n", remedy
 
 

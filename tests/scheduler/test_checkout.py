@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from valuestore import Scheduler, task
-from valuestore.scheduler.checkout import find_checkout, git_commit
+from valuestore.scheduler.labels import find_checkout, git_commit
 
 
 @task(version="1", namespace="tests", name="same")

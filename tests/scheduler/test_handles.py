@@ -15,8 +15,7 @@ from sqlalchemy import event
 from tests.scheduler import handle_pipelines as p
 from valuestore import Repository, Scheduler, merge_handles
 from valuestore.errors import StaleHandle
-from valuestore.tasks.registry import register_task
-from valuestore.tasks.task import Task
+from valuestore.tasks.task import Task, register_task
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,6 +18,7 @@ import pytest
 import redis
 from hypothesis import settings
 
+from tests.servers import RedisServer
 from valuestore.errors import (
     AlreadyExists,
     BadReference,
@@ -33,7 +34,6 @@ from valuestore.stores.base import Page
 from valuestore.stores.redis.store import RedisStore
 from valuestore.stores.wrappers import Routed
 from valuestore.testing import StoreContract, StoreMachine
-from valuestore.testing.servers import RedisServer
 
 MIB = 1 << 20
 

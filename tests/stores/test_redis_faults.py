@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import redis
 
+from tests.servers import RedisServer
 from valuestore.errors import (
     NotFound,
     NotSupported,
@@ -31,7 +32,6 @@ from valuestore.stores import open_store
 from valuestore.stores.base import Store
 from valuestore.stores.redis import client as redis_client
 from valuestore.stores.redis.store import RedisStore
-from valuestore.testing.servers import RedisServer
 
 MIB = 1 << 20
 TIMEOUT = 0.4

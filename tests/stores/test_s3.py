@@ -13,6 +13,7 @@ from itertools import repeat
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers import S3Server
 from valuestore.errors import (
     AlreadyExists,
     BadKey,
@@ -28,7 +29,6 @@ from valuestore.stores.base import Page
 from valuestore.stores.s3.store import S3Store
 from valuestore.testing import StoreContract, StoreMachine
 from valuestore.testing import stores as contract
-from valuestore.testing.servers import S3Server
 
 PART = 5 << 20  # what S3 allows at least
 

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.servers import S3Server
 from tests.stores.faulty import DROP, LOSE, SLOW_DOWN, TRUNCATE, FaultyProxy
 from valuestore.errors import (
     AlreadyExists,
@@ -27,7 +28,6 @@ from valuestore.errors import (
     StoreUnavailable,
 )
 from valuestore.stores.s3.store import S3Store
-from valuestore.testing.servers import S3Server
 
 PART = 5 << 20
 CANARIES = ("canary-secret", "canary-token")

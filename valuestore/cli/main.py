@@ -12,19 +12,20 @@ from typing import Annotated
 import typer
 
 import valuestore
-from valuestore.cli.db import db
-from valuestore.cli.doctor import doctor
+from valuestore.cli.ask.lineage import lineage
+from valuestore.cli.ask.log import log
+from valuestore.cli.ask.show import show
+from valuestore.cli.ask.sql import sql
+from valuestore.cli.ask.stats import stats
+from valuestore.cli.ask.tag import tag
+from valuestore.cli.ask.why import diff, why
 from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, report, show_warning
-from valuestore.cli.keys import keys
-from valuestore.cli.lineage import lineage
-from valuestore.cli.log import log
-from valuestore.cli.payloads import payloads
-from valuestore.cli.repository import init, stats
-from valuestore.cli.run import run
-from valuestore.cli.show import show
-from valuestore.cli.sql import sql
-from valuestore.cli.tag import tag
-from valuestore.cli.why import diff, why
+from valuestore.cli.keep.db import db
+from valuestore.cli.keep.doctor import doctor
+from valuestore.cli.keep.init import init
+from valuestore.cli.keep.keys import keys
+from valuestore.cli.keep.payloads import payloads
+from valuestore.cli.run.run import run
 
 app = typer.Typer(
     name="valuestore",

@@ -6,6 +6,18 @@ terminal, and nothing is read as rich's markup. rich is imported only when a tab
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valuestore.config import Settings, load_settings
+from valuestore.errors import NotARepository
+
+if TYPE_CHECKING:
+    from valuestore.db.engine.database import Database
+    from valuestore.repository import Repository
+
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -138,3 +150,40 @@ def _bytes_text(data: bytes) -> str:
 
 def _json_text(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+# --- Which repository a command means.
+
+RepositoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--repository", "-r", metavar="PATH", help="Its folder. Default: .valuestore here or in a parent."
+    ),
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+
+def open_existing(location: Path | None) -> Repository:
+    """The repository there, for looking at it: none is made. Raises: NotARepository."""
+    from valuestore.repository import Repository
+
+    _require(location)
+    return Repository.open(location)
+
+
+def open_database(location: Path | None) -> Database:
+    """Its metadata database, whatever schema it has. Raises: NotARepository."""
+    from valuestore import repository
+
+    return repository.open_database(*_require(location))
+
+
+def _require(location: Path | None) -> tuple[Path, Settings]:
+    from valuestore.repository import find_folder
+
+    folder = find_folder(location)
+    settings = load_settings(folder, {})
+    if not settings.database and not (folder / "valuestore.db").exists():
+        raise NotARepository(str(folder), "there is none yet (`valuestore init` makes one)")
+    return folder, settings

@@ -10,14 +10,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from valuestore.db import jobs as rows
+from valuestore.db.record import rows
 from valuestore.errors import NotHashableError, PayloadError, ValuestoreWarning
 from valuestore.hashing import Digest, hash_struct
 from valuestore.repository import Repository
-from valuestore.scheduler.externals import externals_of
 from valuestore.scheduler.handles import Handles
-from valuestore.scheduler.job import UNLOADED, Argument, Job, Result
-from valuestore.tasks.expression import Call, calls_in, evaluate
+from valuestore.scheduler.job import UNLOADED, Argument, Job, Result, externals_of
+from valuestore.tasks.call import Call, calls_in, evaluate
 from valuestore.tasks.task import Capture, Task
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE

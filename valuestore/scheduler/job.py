@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from valuestore.db.jobs import CallRow, JobRow, Source, new_id, now
-from valuestore.db.jobs import call_hash as hash_call
-from valuestore.db.subtree import EMPTY, FLAT_EXTERNALS, FLAT_TASKS, union
+from valuestore.db.ids import new_id, now
+from valuestore.db.record.rows import CallRow, JobRow, Source
+from valuestore.db.record.rows import call_hash as hash_call
+from valuestore.db.record.subtree import EMPTY, FLAT_EXTERNALS, FLAT_TASKS, union
 from valuestore.hashing import Digest
-from valuestore.scheduler.externals import Externals, externals_in
-from valuestore.tasks.expression import Call
+from valuestore.tasks.call import Call
 from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE
 from valuestore.values.payload import Encoded
+from valuestore.values.registry import TypeRegistry
+from valuestore.values.value import Value, value_types
 
 UNLOADED = object()
 """A result's value while its bytes are in the store alone."""
@@ -96,7 +98,7 @@ class Job:
 
     def __init__(self, call: Call, parent: Job | None, position: int = 0) -> None:
         self.call = call
-        self.task: Task[..., Any] = call._task
+        self.task: Task[..., Any] = call._task  # type: ignore[assignment]  # what tasks make calls of
         self.parent = parent
         self.position = position  # among the calls that the parent makes
         self.job_id = new_id()
@@ -176,3 +178,39 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<job {self.job_id} {self.status}: {self.call!r}>"
+
+
+# --- Externals: which values a call was given or gave that stand for outside state and can go stale.
+#
+# They are named by their hashes. A value that was just encoded knows the values inside it; of one that came
+# out of the database, they are looked for in the object.
+
+
+Externals = tuple[Digest, ...]
+
+
+def externals_in(root: Encoded | ValueRef) -> Externals:
+    """The externals of a value that was just encoded, itself included; each once."""
+    if root.codec not in MAY_GO_STALE:
+        return ()
+    found: dict[Digest, None] = {}
+    stack: list[Encoded | ValueRef] = [root]
+    while stack:
+        current = stack.pop()
+        if current.external is not None or _checks_itself(value_types.get(current.type_name)):
+            found[current.value_hash] = None
+        stack.extend(current.parts)
+    return tuple(found)
+
+
+def externals_of(value: object, registry: TypeRegistry) -> Externals:
+    """The externals in a value that was loaded; each once. Raises: NotHashableError."""
+    found: dict[Digest, None] = {}
+    for one in registry.iter_values(value):
+        if one.external() is not None or _checks_itself(type(one)):
+            found[registry.hash(one)] = None
+    return tuple(found)
+
+
+def _checks_itself(cls: type | None) -> bool:
+    return cls is not None and issubclass(cls, Value) and cls.is_valid is not Value.is_valid

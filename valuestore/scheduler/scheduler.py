@@ -12,14 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from valuestore.db.jobs import clean_text
+from valuestore.db.record.rows import clean_text
 from valuestore.errors import TaskError
-from valuestore.executors.open import open_executor
+from valuestore.executors.threads import open_executor
 from valuestore.executors.worker import inside_body
 from valuestore.redaction import redact
 from valuestore.repository import Repository
-from valuestore.scheduler.evaluate import Run
-from valuestore.scheduler.execution import Execution
+from valuestore.scheduler.record import Execution
+from valuestore.scheduler.run import Run
 
 R = TypeVar("R")
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from valuestore.errors import ArgumentError, ScriptFailed
-from valuestore.tasks.expression import Expression
+from valuestore.tasks.call import Expression
 from valuestore.tasks.task import task
 from valuestore.values.files.dir import Dir
 from valuestore.values.files.file import File

@@ -1,4 +1,4 @@
-"""Calls as values: a task may return calls, and what it returned is cached.
+"""Calls and tasks as values: a task may return calls, and what it returned is cached.
 
 A stored call names its task and holds what was given. Loading it needs the task to be defined, with
 parameters that still fit; otherwise the cached step counts as lost and the body runs again.
@@ -6,11 +6,16 @@ parameters that still fit; otherwise the cached step counts as lost and the body
 
 from __future__ import annotations
 
+from typing import Any
+
 from valuestore.errors import ArgumentError, DecodeError
-from valuestore.tasks.expression import OPERATIONS, Call, Operation
-from valuestore.tasks.registry import find_task
+from valuestore.hashing import active_algorithm
+from valuestore.tasks.call import OPERATIONS, Call, Operation
 from valuestore.tasks.tag import tag as _tag  # noqa: F401  # a stored ``tag`` is an operation, too
+from valuestore.tasks.task import Task, find_task
+from valuestore.values.code.callables import MissingFunction, algorithm_of
 from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.registry import get_type_registry
 from valuestore.values.value import Plain
 
 
@@ -38,7 +43,27 @@ def _operation(state: Plain) -> Operation:
     return Operation(name, operands)
 
 
-CALL_RULES = (
+def _task_state(task: Task[..., Any]) -> Plain:
+    """Name and hash, so that who is given a task runs again when its code has changed."""
+    registry = get_type_registry().with_algorithm(active_algorithm.get())
+    if "<" in getattr(task.func, "__qualname__", "<"):
+        raise Refused(f"{task.name} is defined inside a function, so its name does not say which it is")
+    return [task.name, task.hash(registry)]
+
+
+def _stored_task(state: Plain) -> Any:
+    name, task_hash = state
+    task = find_task(name)
+    if task is None:
+        return MissingFunction(name, "this program has not defined the task")
+    registry = get_type_registry().with_algorithm(algorithm_of(task_hash))
+    if task.hash(registry) != task_hash:
+        return MissingFunction(name, "the task's code has changed since it was stored")
+    return task
+
+
+RULES = (
+    TypeRule(Task, "valuestore.Task", _task_state, _stored_task),
     TypeRule(Call, "valuestore.Call", _call_state, _call),
     TypeRule(
         Operation,
@@ -47,4 +72,4 @@ CALL_RULES = (
         _operation,
     ),
 )
-"""How calls and operations on them are identified and stored."""
+"""How tasks, calls and operations on them are identified and stored. Found through plugins.py."""

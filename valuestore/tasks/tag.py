@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
-from valuestore.tasks.expression import OPERATIONS, Operation
+from valuestore.tasks.call import OPERATIONS, Operation
 
 R = TypeVar("R")
 

@@ -14,16 +14,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from valuestore.errors import ArgumentError, TaskError
-from valuestore.hashing import Digest, active_algorithm
-from valuestore.tasks.expression import Call
-from valuestore.tasks.registry import find_task, register_task
-from valuestore.tasks.stored import CALL_RULES
-from valuestore.values.code.callables import MissingFunction, algorithm_of
+from valuestore.hashing import Digest
+from valuestore.tasks.call import Call
 from valuestore.values.code.function import Dependency, code_dependencies, code_identity
 from valuestore.values.code.source import source_of
-from valuestore.values.identity.canonical import Refused, TypeRule
-from valuestore.values.registry import TypeRegistry, get_type_registry
-from valuestore.values.value import Plain, module_name_of
+from valuestore.values.registry import TypeRegistry
+from valuestore.values.value import module_name_of
 
 Capture = bool | Literal["overwrite"]
 P = ParamSpec("P")
@@ -33,27 +29,13 @@ _SCALARS = (int, float, str, bytes, bool, type(None))
 _EMPTY_CELL = types.CellType()
 
 
-for _rule in CALL_RULES:
-    get_type_registry().register(_rule)
+_tasks: dict[str, Task[..., Any]] = {}
+"""Which tasks this program has defined, by full name. Defining one again, as a notebook does, replaces it."""
 
 
-def _task_state(task: Task[..., Any]) -> Plain:
-    """Name and hash, so that who is given a task runs again when its code has changed."""
-    registry = get_type_registry().with_algorithm(active_algorithm.get())
-    if "<" in getattr(task.func, "__qualname__", "<"):
-        raise Refused(f"{task.name} is defined inside a function, so its name does not say which it is")
-    return [task.name, task.hash(registry)]
-
-
-def _stored_task(state: Plain) -> Any:
-    name, task_hash = state
-    task = find_task(name)
-    if task is None:
-        return MissingFunction(name, "this program has not defined the task")
-    registry = get_type_registry().with_algorithm(algorithm_of(task_hash))
-    if task.hash(registry) != task_hash:
-        return MissingFunction(name, "the task's code has changed since it was stored")
-    return task
+def find_task(name: str) -> Task[..., Any] | None:
+    """The task of that full name, or None."""
+    return _tasks.get(name)
 
 
 class Task(Generic[P, R]):
@@ -96,7 +78,7 @@ class Task(Generic[P, R]):
             p.name: p.default for p in self.signature.parameters.values() if p.default is not p.empty
         }
         self.__valuestore_task__ = self.name
-        register_task(self)
+        _tasks[self.name] = self
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """A lazy call. Raises: ArgumentError if the arguments do not fit the signature."""
@@ -201,6 +183,3 @@ def task(func: Callable[P, R] | None = None, /, **options: Any) -> Any:
     if func is not None:
         return Task(func)
     return lambda function: Task(function, **options)
-
-
-get_type_registry().register(TypeRule(Task, "valuestore.Task", _task_state, _stored_task))

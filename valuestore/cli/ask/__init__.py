@@ -1,0 +1,1 @@
+"""Asking: commands that read the record."""

@@ -1,0 +1,214 @@
+"""``valuestore show``: one record by the beginning of its id. It reads rows; no value is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from valuestore.cli.failure import Usage
+from valuestore.cli.terminal import (
+    JsonOption,
+    RepositoryOption,
+    open_existing,
+    print_facts,
+    print_json,
+    print_table,
+    short,
+)
+from valuestore.errors import AmbiguousId
+
+if TYPE_CHECKING:
+    from valuestore.db.history.history import Found, History
+    from valuestore.repository import Repository
+
+
+def show(
+    record_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Beginning of an id; -: the newest execution, ~1: the one before; a path; a task.",
+        ),
+    ],
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many jobs of an execution.")
+    ] = 50,
+    repository: RepositoryOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an execution, job, call, task, value, file or tag. Nothing stored is loaded or executed."""
+    with open_existing(repository) as opened:
+        found = find_record(record_id, opened.history)
+        record = read_record(found, opened, limit)
+    if as_json:
+        print_json({"kind": found.kind, **record})
+    else:
+        print_record(found.kind, record)
+
+
+def find_record(name: str, history: History) -> Found:
+    """The one record that ``name`` stands for. Raises: RecordNotFound; Usage if there is more than one."""
+    if not name.strip():
+        raise Usage("an empty id names no record")
+    try:
+        return history.find_one(name)
+    except AmbiguousId as error:
+        from valuestore.db.history.history import Found
+
+        found = [Found(*match.split()) for match in error.args[1]]
+        raise Usage(
+            f"{name!r} is the beginning of {len(found)} ids or more; give more digits of one:",
+            tuple(f"{each.kind:<9}  {each.record_id}  {_brief(each, history)}" for each in found),
+        ) from error
+
+
+def _brief(found: Found, history: History) -> str:
+    """What tells a record from others of its kind."""
+    record = history.describe(found)
+    names = {
+        "execution": ("label",),
+        "job": ("task", "status"),
+        "call": ("task",),
+        "task": ("task_name",),
+        "value": ("type_name", "preview"),
+        "tag": ("key", "value"),
+    }
+    return "  ".join(str(record[name]) for name in names[found.kind])[:100]
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+def read_record(found: Found, repository: Repository, limit: int) -> dict[str, Any]:
+    """All that is known of a record, as JSON-able data; of an execution's jobs, the first ``limit``."""
+    from valuestore.db.history.records import moment
+
+    history = repository.history
+    record = history.describe(found)
+    if found.kind in ("execution", "job", "call", "task", "value"):
+        record["tags"] = repository.tags.get(found)
+    if found.kind == "execution":
+        record["first_jobs"] = history.jobs(found.record_id).limit(limit).dicts()
+        record["failed_jobs"] = (
+            history.jobs(found.record_id).where(status="failed").limit(10).dicts() if record["failed"] else []
+        )
+    elif found.kind in ("job", "call"):
+        record["arguments"] = history.arguments(record["args_hash"] or "").dicts()
+    elif found.kind == "value":
+        record["is_inline"] = bool(record["is_inline"])
+        digest = record["payload_digest"]
+        record["where"] = "the database" if record["is_inline"] else f"{repository.payloads.url}, {digest}"
+        record["made_by"] = history.calls_that_gave(found.record_id).dicts()
+        record["given_to"] = history.calls_given(found.record_id).dicts()
+    elif found.kind == "file":
+        record["values"] = [
+            {
+                **content,
+                "made_by": history.calls_that_gave(content["value_hash"]).dicts(),
+                "given_to": history.calls_given(content["value_hash"]).dicts(),
+            }
+            for content in history.contents(found.record_id, limit).dicts()
+        ]
+    elif found.kind == "tag":
+        record["value"] = json.loads(record["value"])
+        for name in ("created", "ended"):
+            record[name] = record[name] and moment(record[name]).isoformat()
+    return record
+
+
+# --- showing ---------------------------------------------------------------------------------------
+
+
+def print_record(kind: str, record: dict[str, Any]) -> None:
+    """A record as names, values and tables."""
+    print_facts([*_facts(kind, record), ("tags", _tags(record.get("tags", {})))])
+    if kind == "execution":
+        _print_jobs(record)
+    elif kind in ("job", "call") and record["arguments"]:
+        rows = [
+            (each["name"], each["type_name"], short(each["value_hash"]), each["preview"])
+            for each in record["arguments"]
+        ]
+        print()
+        print_table(("argument", "type", "id", "preview"), rows)
+    elif kind == "value":
+        _print_calls([record])
+    elif kind == "file":
+        _print_calls(record["values"])
+
+
+def _print_calls(values: list[dict[str, Any]]) -> None:
+    """Which calls gave and were given these values."""
+    rows = [
+        (what, short(call["call_hash"]), call["task"], call.get("parameter", ""), short(value["value_hash"]))
+        for value in values
+        for what, calls in (("made by", value["made_by"]), ("given to", value["given_to"]))
+        for call in calls
+    ]
+    if rows:
+        print()
+        print_table(("what", "id", "task", "argument", "value"), rows)
+
+
+def _facts(kind: str, record: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    names = {
+        "execution": ("execution_id", "label", "status", "started", "seconds", "command"),
+        "job": (
+            *("job_id", "task", "status", "started", "seconds", "execution_id", "parent_id", "call_hash"),
+            *("task_hash", "value_hash", "result_type", "result", "error", "traceback"),
+        ),
+        "call": ("call_hash", "task", "task_hash", "args_hash", "value_hash", "result"),
+        "task": ("task_hash", "task_name", "version", "source"),
+        "value": ("value_hash", "type_name", "path", "codec", "size", "where", "payload_digest", "preview"),
+        "file": ("path", "file_kind", "contents"),
+        "tag": ("tag_id", "entity", "entity_id", "key", "value", "author", "created", "ended", "ended_by"),
+    }
+    labels = {f"{kind}_{ending}": kind for ending in ("id", "hash")}
+    units = {"started": " UTC", "seconds": " s", "size": " bytes"}
+    for name in names[kind]:
+        value = record[name]
+        if value is not None:
+            label = labels.get(name, name).removesuffix("_id").removesuffix("_hash").replace("_", " ")
+            yield label, f"{value}{units.get(name, '')}"
+    if kind == "execution":
+        counts = ", ".join(f"{record[status]} {status}" for status in ("executed", "cached", "failed"))
+        yield "jobs", f"{record['jobs']} ({counts})"
+
+
+def _tags(tags: dict[str, Any]) -> str | None:
+    return ", ".join(f"{key}={json.dumps(value)}" for key, value in tags.items()) or None
+
+
+def _print_jobs(record: dict[str, Any]) -> None:
+    jobs = record["first_jobs"]
+    if jobs:
+        print()
+        print_table(("id", "status", "seconds", "task", "result"), list(_job_rows(jobs)))
+    more = record["jobs"] - len(jobs)
+    if more > 0:
+        print(f"... and {more} more (--limit {record['jobs']} shows all)")
+    seen = {job["job_id"] for job in jobs}
+    failed = [job for job in record["failed_jobs"] if job["job_id"] not in seen]
+    if failed:
+        print()
+        print_table(("id", "status", "seconds", "task", "result"), list(_job_rows(failed)))
+
+
+def _job_rows(jobs: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+    """Jobs below the job that made the call, indented; parents are made, and so listed, before children."""
+    children: dict[str | None, list[dict[str, Any]]] = {}
+    listed = {job["job_id"] for job in jobs}
+    for job in jobs:
+        parent = job["parent_id"] if job["parent_id"] in listed else None
+        children.setdefault(parent, []).append(job)
+    pending = [(job, 0) for job in reversed(children.get(None, []))]
+    while pending:
+        job, depth = pending.pop()
+        result = job["error"] if job["status"] == "failed" else job["result"]
+        task = "  " * depth + job["task"]
+        yield short(job["job_id"]), job["status"], f"{float(job['seconds']):.3f}", task, result or ""
+        pending += [(child, depth + 1) for child in reversed(children.get(job["job_id"], []))]

@@ -1,0 +1,1 @@
+"""Keeping: commands that make, check and move what is kept."""

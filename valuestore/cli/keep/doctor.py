@@ -1,0 +1,181 @@
+"""``valuestore doctor``: who vouches for the values of a repository, and whether all it needs is there.
+
+It reads and counts. No pickle is loaded: signatures are verified, and whatever cannot be is counted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_facts, print_json
+from valuestore.errors import (
+    ConfigError,
+    KeyUnusable,
+    PayloadError,
+    StoreError,
+    UntrustedPayload,
+    ValuestoreError,
+)
+
+if TYPE_CHECKING:
+    from valuestore.repository import Repository
+    from valuestore.values.archive import ValueRef
+    from valuestore.values.trust.keys import KeyRing
+
+PROBLEMS = 1
+
+
+def doctor(repository: RepositoryOption = None, *, as_json: JsonOption = False) -> int:
+    """Examine a repository: its values by who vouches for them, the keys, the payload store, SQLite.
+
+    \b
+    Values are counted as
+      plain       read without executing anything, whoever wrote them
+      signed      holding pickles, each signed by one of your keys (`valuestore keys list`)
+      foreign     holding a pickle that none of your keys vouches for: computed anew, never loaded
+      unreadable  of a codec or class that this program does not have, or damaged
+      lost        holding pickles perhaps, but the payload is gone or was not reached
+
+    Exit code 0: nothing is wrong; 1: something is, and is named.
+    """
+    with open_existing(repository) as opened:
+        facts, problems = examine(opened)
+    if as_json:
+        print_json({**facts, "problems": problems})
+    else:
+        print_facts([(name.replace("_", " "), value) for name, value in facts.items()])
+        print_facts([("problems", "\n".join(problems) if problems else "none")])
+    return PROBLEMS if problems else 0
+
+
+def examine(repository: Repository) -> tuple[dict[str, object], list[str]]:
+    """What is there, by name, and what is wrong, as sentences. Raises: DatabaseError."""
+    keys, key_state, problems = _open_keys()
+    store_state, store_problems = _store_state(repository)
+    counts, value_problems = _count(repository, keys)
+    facts: dict[str, object] = {
+        "repository": str(repository.folder),
+        **{f"values_{name}": counts[name] for name in ("plain", "signed", "foreign", "unreadable", "lost")},
+        "signing_key": key_state,
+        "payload_store": store_state,
+        "sqlite": _sqlite_state(),
+    }
+    return facts, problems + store_problems + value_problems
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], list[str]]:
+    from valuestore.db.history.things import find_by_codec, find_kinds
+    from valuestore.values.codecs.pickled import PICKLED
+    from valuestore.values.codecs.plain import PLAIN_CODECS, TAGGED
+
+    counts: Counter[str] = Counter()
+    problems: list[str] = []
+    for kind in find_kinds(repository.database):
+        if kind.codec in (TAGGED, PICKLED.name):
+            continue
+        is_known = kind.codec in PLAIN_CODECS or _is_readable(repository, kind.type_name, kind.codec)
+        counts["plain" if is_known else "unreadable"] += kind.count
+        if not is_known:
+            problems.append(f"{kind.count} values of type {kind.type_name}: no codec {kind.codec} here")
+    found: Counter[tuple[str, str]] = Counter()
+    for codec in (TAGGED, PICKLED.name):
+        for page in find_by_codec(repository.database, codec):
+            for ref in repository.lookup.values(page).values():
+                found[_judge(repository, ref, keys)] += 1
+    for (verdict, _), count in found.items():
+        counts[verdict] += count
+    return counts, problems + list(_sentences(found))
+
+
+def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple[str, str]:
+    """What a value counts as, and the reason if that is a problem."""
+    from valuestore.values.codecs.pickled import PICKLED
+    from valuestore.values.trust.gate import Claim, verify
+    from valuestore.values.trust.leaves import find_leaves
+
+    try:
+        leaves = list(find_leaves(ref.codec, ref.type_name, repository.archive.read(ref)))
+        for leaf in leaves:
+            envelope = leaf.envelope
+            if keys is None or keys.find(envelope.key_id) is None:
+                return "foreign", f"signed by the unknown key {envelope.key_id}"
+            claim = Claim(repository.repository_id, leaf.value_hash, leaf.type_name, PICKLED.name)
+            verify(envelope.data, claim, envelope.key_id, envelope.mac, keys)
+            if ref.codec == PICKLED.name and leaf.value_hash != ref.value_hash:
+                return "foreign", "signed as another value"
+    except KeyUnusable:
+        return "foreign", "signed by a key that cannot be used"
+    except UntrustedPayload:
+        return "foreign", "wrongly signed, so not what was stored"
+    except StoreError:
+        return "lost", "in a payload store that did not give them"
+    except PayloadError as error:
+        return ("lost", "gone or damaged") if isinstance(error, KeyError) else ("unreadable", "damaged")
+    return ("signed" if leaves else "plain"), ""
+
+
+def _sentences(found: Counter[tuple[str, str]]) -> Iterator[str]:
+    fixes = {
+        "foreign": "run the pipeline again, or `valuestore keys add FILE` with a key whose owner you trust",
+        "unreadable": "run the pipeline again",
+        "lost": "run the pipeline again",
+    }
+    for (verdict, reason), count in sorted(found.items()):
+        if verdict in fixes:
+            yield f"{count} values are {reason}; {fixes[verdict]}"
+
+
+def _is_readable(repository: Repository, type_name: str, codec: str) -> bool:
+    try:
+        found = repository.archive.registry.rule_named(type_name).codec
+    except ValuestoreError:
+        return False
+    return found is not None and found.name == codec
+
+
+# --- what it needs ----------------------------------------------------------------------------------
+
+
+def _open_keys() -> tuple[KeyRing | None, str, list[str]]:
+    """The keys, if there is a place for them; what they are; what is wrong with them."""
+    from valuestore.values.trust.keys import KeyRing
+
+    try:
+        ring = KeyRing.open()
+    except ConfigError as error:
+        return None, "no home folder", [str(error)]
+    try:
+        count = len(ring.find_all())
+        signing = ring.find_signing()
+    except KeyUnusable as error:
+        return ring, "unusable", [str(error)]
+    if signing is None:
+        others = f"; {count} verify" if count else ""
+        return ring, f"none yet: made when a value is pickled{others}", []
+    return ring, f"{signing.key_id}, {count - 1} others verify", []
+
+
+def _store_state(repository: Repository) -> tuple[str, list[str]]:
+    """Asks for a digest that nothing has: any answer will do."""
+    from valuestore.hashing import hash_bytes
+
+    place = repository.payloads.url
+    try:
+        repository.payloads.has_many([hash_bytes(b"doctor", "doctor", algorithm=repository.algorithm)])
+    except StoreError as error:
+        return f"{place} does not answer", [str(error)]
+    return f"{place} answers", []
+
+
+def _sqlite_state() -> str:
+    from valuestore.db.engine.database import NEEDS_LOCKED_CHECKPOINT
+
+    if not NEEDS_LOCKED_CHECKPOINT:
+        return sqlite3.sqlite_version
+    return f"{sqlite3.sqlite_version}: checkpoints are taken under a lock, since 3.51.3 alone is safe without"

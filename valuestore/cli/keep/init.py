@@ -1,0 +1,35 @@
+"""``valuestore init``: make a repository, or say what the one there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from valuestore.config import environment, load_settings, payloads_setting, write_setting
+from valuestore.errors import ConfigError
+
+
+def init(
+    path: Annotated[Path | None, typer.Argument(metavar="PATH", help="Default: this folder.")] = None,
+    digest: Annotated[
+        str | None, typer.Option(metavar="NAME", help="xxh3-128 (default) or blake3-256.")
+    ] = None,
+    payloads: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where large values go: redis://..., s3://..., a folder."),
+    ] = None,
+) -> None:
+    """Make a repository, or say what the one there is."""
+    from valuestore.repository import Repository, find_folder
+
+    location = path or environment("repository") or Path.cwd()
+    folder = find_folder(location)
+    setting = payloads_setting(payloads) if payloads else None
+    if setting and (folder / "valuestore.db").exists() and load_settings(folder, {}).payloads != setting:
+        raise ConfigError("payloads", f"{folder} exists; `valuestore payloads move URL` moves what it has")
+    with Repository.open(location, digest=digest, payloads=setting) as repository:
+        if setting:
+            write_setting(repository.folder, "payloads", setting)
+        print(f"{repository.folder}  digest {repository.algorithm}  id {repository.repository_id}")

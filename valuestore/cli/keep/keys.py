@@ -1,0 +1,77 @@
+"""``valuestore keys``: the keys that pickled values are signed with. Ids are shown, secrets never."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from valuestore.cli.terminal import JsonOption, print_json, print_table
+from valuestore.values.trust.keys import Key, KeyRing
+
+keys = typer.Typer(invoke_without_command=True)
+
+
+@keys.callback()
+def about(context: typer.Context) -> None:
+    """The keys that pickled values are signed with: one signs, all of them verify."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@keys.command(name="list")
+def list_keys(*, as_json: JsonOption = False) -> None:
+    """The keys there are, by id. None is made: the first comes when a value is pickled."""
+    ring = KeyRing.open()
+    signing_id = _signing_id(ring)
+    _print([(key, key.key_id == signing_id) for key in ring.find_all()], as_json=as_json)
+
+
+@keys.command()
+def add(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A key file, such as a colleague's or a team's.")
+    ],
+    *,
+    sign: Annotated[bool, typer.Option("--sign", help="Sign with its first key from now on.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Accept values signed with the keys in FILE: whoever has one can run code in your pipelines.
+
+    The keys are copied, so FILE can be deleted. It has one key a line, each 64 hex digits, and only you may
+    be able to read it (`chmod 600`).
+    """
+    ring = KeyRing.open()
+    added = ring.add(file, sign=sign)
+    signing_id = _signing_id(ring)
+    _print([(key, key.key_id == signing_id) for key in added], as_json=as_json)
+
+
+@keys.command()
+def rotate(*, as_json: JsonOption = False) -> None:
+    """Make a new key and sign with it from now on. What the others signed is accepted as before."""
+    _print([(KeyRing.open().rotate(), True)], as_json=as_json)
+
+
+@keys.command(name="show-path")
+def show_path(*, as_json: JsonOption = False) -> None:
+    """Where the keys are: what to back up, and what to hand to a colleague by a safe way."""
+    ring = KeyRing.open()
+    place = str(ring.file or ring.folder)
+    if as_json:
+        print_json({"path": place, "is_file": ring.file is not None})
+    else:
+        print(place)
+
+
+def _signing_id(ring: KeyRing) -> str | None:
+    signing = ring.find_signing()
+    return None if signing is None else signing.key_id
+
+
+def _print(found: list[tuple[Key, bool]], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"key_id": key.key_id, "signs": signs} for key, signs in found])
+    else:
+        print_table(("key", "use"), [(key.key_id, "signs" if signs else "verifies") for key, signs in found])

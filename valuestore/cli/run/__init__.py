@@ -1,0 +1,1 @@
+"""Running: ``valuestore run``, from a command line to a call."""

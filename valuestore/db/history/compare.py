@@ -1,0 +1,150 @@
+"""Compare: two executions, job by job. What is the same call in both has the same task and arguments."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from valuestore.db.engine.database import Database
+from valuestore.db.history.names import Name, Names
+
+MOST_JOBS = 200_000
+
+_JOBS = """
+SELECT j.job_id, t.task_name AS task, t.task_hash, j.status, COALESCE(c.args_hash, j.args_hash) AS args_hash,
+       c.value_hash, v.preview AS result, j.error
+  FROM job j JOIN execution e ON e.execution_no = j.execution_no
+  LEFT JOIN task t ON t.task_no = j.task_no LEFT JOIN call_node c ON c.call_hash = j.call_hash
+  LEFT JOIN value v ON v.value_hash = c.value_hash
+ WHERE e.execution_id = :execution ORDER BY j.job_id LIMIT :most
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedJob:
+    """A job of one of the two executions."""
+
+    job_id: str
+    task: str
+    status: str
+    result: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedPair:
+    """The same call in both, or calls of one task that stand at the same place."""
+
+    before: ComparedJob
+    after: ComparedJob
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What sets two executions apart.
+
+    ``added`` and ``removed``: calls that one alone made. ``changed``: calls of a task in the same place with
+    other arguments. ``rerun``: the same call, whose body ran in the second. ``differ``: the same call with
+    another result or status. ``equal`` counts the calls that gave the same; a call that was made twice counts
+    as one. ``is_whole``: all were compared.
+    """
+
+    before: str
+    after: str
+    added: tuple[ComparedJob, ...]
+    removed: tuple[ComparedJob, ...]
+    changed: tuple[ComparedPair, ...]
+    rerun: tuple[ComparedPair, ...]
+    differ: tuple[ComparedPair, ...]
+    equal: int
+    is_whole: bool
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both made the same calls with the same results."""
+        return not (self.added or self.removed or self.changed or self.differ)
+
+
+class Comparer:
+    """Compares executions of one database, in two statements."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._names = Names(database)
+
+    def compare(self, before: Name, after: Name) -> Comparison:
+        """Two executions. Raises: RecordNotFound; AmbiguousId."""
+        ids = [self._names.find_one(each, ("execution",)).record_id for each in (before, after)]
+        with self.database.read() as connection:
+            old, new = (_jobs(connection, each) for each in ids)
+        is_whole = max(len(old), len(new)) < MOST_JOBS
+        return _compared(ids, _by_call(old), _by_call(new), is_whole=is_whole)
+
+
+def _jobs(connection: Connection, execution_id: str) -> list[Any]:
+    return list(connection.execute(text(_JOBS), {"execution": execution_id, "most": MOST_JOBS}))
+
+
+def _by_call(rows: list[Any]) -> dict[tuple[Any, ...], Any]:
+    """Jobs by task and arguments: of equal calls, which share a result, the one whose body ran, or the first.
+
+    How many there are says nothing: calls that came back from the cache are no longer one object.
+    """
+    found: dict[tuple[Any, ...], Any] = {}
+    for row in rows:
+        call = (row.task, row.args_hash)
+        if call not in found or (row.status == "done" and found[call].status == "cached"):
+            found[call] = row
+    return found
+
+
+def _compared(
+    ids: list[str], old: dict[tuple[Any, ...], Any], new: dict[tuple[Any, ...], Any], *, is_whole: bool
+) -> Comparison:
+    rerun, differ, equal = [], [], 0
+    for call in [call for call in new if call in old]:
+        before, after = old[call], new[call]
+        pair = ComparedPair(_shown(before), _shown(after))
+        if after.status == "done":
+            rerun.append(pair)
+        if before.value_hash != after.value_hash or (before.status == "failed") != (after.status == "failed"):
+            differ.append(pair)
+        else:
+            equal += 1
+    removed = [row for call, row in old.items() if call not in new]
+    added = [row for call, row in new.items() if call not in old]
+    changed = _paired(removed, added)
+    return Comparison(
+        ids[0],
+        ids[1],
+        tuple(map(_shown, added)),
+        tuple(map(_shown, removed)),
+        tuple(changed),
+        tuple(rerun),
+        tuple(differ),
+        equal,
+        is_whole,
+    )
+
+
+def _paired(removed: list[Any], added: list[Any]) -> list[ComparedPair]:
+    """Calls of the same task, in order, taken out of both lists."""
+    waiting: dict[str, deque[Any]] = {}
+    for row in removed:
+        waiting.setdefault(row.task, deque()).append(row)
+    pairs, left = [], []
+    for row in added:
+        if waiting.get(row.task):
+            pairs.append((waiting[row.task].popleft(), row))
+        else:
+            left.append(row)
+    added[:] = left
+    removed[:] = [row for rows in waiting.values() for row in rows]
+    return [ComparedPair(_shown(before), _shown(after)) for before, after in pairs]
+
+
+def _shown(row: Any) -> ComparedJob:
+    return ComparedJob(row.job_id, row.task or "", row.status, row.result, row.error)

@@ -1,0 +1,210 @@
+"""Conditions: what people filter by, as SQL with bound parameters. Called by the queries of the history.
+
+Text is data: wildcards are ``*`` and ``?`` where a filter documents them, and ``%`` and ``_`` are plain
+characters. Nothing that a caller gives becomes an identifier or part of a statement.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select, union
+
+from valuestore.db.history.names import END_OF_PREFIX, is_prefix, spellings
+from valuestore.db.history.records import microseconds
+from valuestore.db.history.tags import ANY_VALUE, parse_tag_filter, tag_key, tag_value
+from valuestore.db.record.rows import clean_text
+from valuestore.db.schema import tables as schema
+from valuestore.errors import QueryError
+
+LONGEST_TEXT = 10_000
+"""Characters of a filter: databases bound the length of patterns."""
+
+_FAR = 10**18
+"""Microseconds, 31,000 years: what is longer does not fit the databases' integers."""
+
+Condition = ColumnElement[bool]
+
+
+def text_of(name: str, given: object) -> str:
+    """The text as rows have it: NUL and lone surrogates escaped. Raises: QueryError."""
+    if not isinstance(given, str):
+        raise QueryError(name, f"expected text, not {type(given).__name__}")
+    if len(given) > LONGEST_TEXT:
+        raise QueryError(name, f"{len(given)} characters are too many to look for")
+    return clean_text(given, LONGEST_TEXT)
+
+
+def starts_with(name: str, column: Any, prefix: object) -> Condition:
+    """Ids with this beginning: a range, which an index answers; LIKE would not. Raises: QueryError."""
+    text = text_of(name, prefix).strip().lower()
+    if not is_prefix(text):
+        raise QueryError(name, f"{text[:80]!r} is not the beginning of an id: ids are hex digits")
+    return and_(column >= text, column < text + END_OF_PREFIX)
+
+
+def matches(name: str, column: Any, pattern: object, *, sqlite: bool, by_bytes: bool = False) -> Condition:
+    """The text, or a pattern with ``*`` and ``?``, which also match ``/``. Case counts.
+
+    ``by_bytes``: the column sorts by its bytes, so an index answers for what is before the first wildcard.
+    """
+    text = text_of(name, pattern)
+    beginning = text[: min((text + "*").index("*"), (text + "?").index("?"))]
+    if beginning == text:
+        return column == text  # type: ignore[no-any-return]  # columns are Any here
+    condition = _glob(column, text) if sqlite else _like(column, text)
+    if text == f"{beginning}*" and by_bytes and beginning:
+        return between_bytes(column, beginning)
+    return and_(between_bytes(column, beginning), condition) if by_bytes and beginning else condition
+
+
+def between_bytes(column: Any, prefix: str) -> Condition:
+    """Texts with this beginning, where the column sorts by bytes."""
+    end = _after(prefix)
+    return and_(column >= prefix, column < end) if end else column >= prefix
+
+
+def contains(name: str, column: Any, part: object) -> Condition:
+    """Texts that have this part; the case of ASCII letters does not count."""
+    text = text_of(name, part)
+    return func.lower(column).contains(func.lower(literal(_escaped(text, "%_"))), escape="\\")
+
+
+def moment_of(name: str, when: object) -> int:
+    """A time: an aware datetime, or a timedelta before now. Raises: QueryError for a naive datetime."""
+    if isinstance(when, timedelta):
+        return microseconds(datetime.now(UTC)) - micros_of(name, when)
+    if not isinstance(when, datetime):
+        raise QueryError(name, f"expected a datetime or timedelta, not {type(when).__name__}")
+    if when.tzinfo is None or when.utcoffset() is None:
+        raise QueryError(name, "the datetime is naive: give it a time zone, such as datetime.timezone.utc")
+    return microseconds(when)
+
+
+def micros_of(name: str, length: object) -> int:
+    """A duration in seconds, or as a timedelta, in microseconds. Raises: QueryError."""
+    if isinstance(length, timedelta):
+        return min(max(length // timedelta(microseconds=1), -_FAR), _FAR)
+    if isinstance(length, bool) or not isinstance(length, int | float) or not -1e12 < length < 1e12:
+        raise QueryError(name, f"expected seconds or a timedelta, not {length!r}"[:200])
+    return round(length * 1e6)
+
+
+def one_of(name: str, given: object, known: tuple[str, ...]) -> tuple[str, ...]:
+    """One name or several of an enumeration. Raises: QueryError listing them."""
+    asked = (
+        (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list | tuple | set) else ()
+    )
+    if not asked or not set(asked) <= set(known):
+        raise QueryError(name, f"expected one of {', '.join(known)}, not {str(given)[:80]!r}")
+    return asked
+
+
+def tagged(name: str, entity: str, column: Any, given: object) -> Condition:
+    """Records with these current tags: ``"key"``, ``"key=value"``, a dict, or a list of texts."""
+    table = schema.tag
+    conditions = []
+    for key, value in _tags(name, given):
+        with_tag = select(table.c.entity_id).where(
+            table.c.key == key, table.c.entity == entity, table.c.ended.is_(None)
+        )
+        if value is not ANY_VALUE:
+            with_tag = with_tag.where(table.c.value_digest == tag_value(key, value)[1])
+        conditions.append(column.in_(with_tag))
+    return and_(*conditions)
+
+
+def _tags(name: str, given: object) -> list[tuple[str, Any]]:
+    if isinstance(given, Mapping):
+        pairs = [(tag_key(key), value) for key, value in given.items()]
+    else:
+        texts = [given] if isinstance(given, str) else given if isinstance(given, list | tuple) else []
+        pairs = [parse_tag_filter(text) for text in texts]
+    if not pairs:
+        raise QueryError(name, "expected 'key', 'key=value', a dict, or a list of texts")
+    return pairs
+
+
+# --- values and calls -------------------------------------------------------------------------------
+
+
+def files_at(name: str, pattern: object, *, sqlite: bool) -> Select[Any]:
+    """The values that stand for files at a path, or below one with ``*``, and all values they are in."""
+    return _with_containers(
+        select(schema.file.c.value_hash.label("value_hash")).where(at_path(name, pattern, sqlite=sqlite))
+    )
+
+
+def at_path(name: str, pattern: object, *, sqlite: bool) -> Condition:
+    """Files at a path, as it is written or without its ``./`` and ``..``; a text may be a pattern."""
+    column = schema.file.c.path
+    if isinstance(pattern, os.PathLike):
+        return column.in_(spellings(text_of(name, os.fspath(pattern))))
+    text = text_of(name, pattern)
+    if set("*?") & set(text):
+        return matches(name, column, text, sqlite=sqlite, by_bytes=True)
+    return column.in_(spellings(text))
+
+
+def values_with_hash(value_hash: str) -> Select[Any]:
+    """A value, and all values it is in."""
+    return _with_containers(select(literal(value_hash).label("value_hash")))
+
+
+def calls_given(values: Any, parameter: str | None = None) -> Select[Any]:
+    """The argument lists that have one of these values."""
+    argument = schema.argument
+    found = select(argument.c.args_hash).where(argument.c.value_hash.in_(values))
+    return found if parameter is None else found.where(argument.c.name == parameter)
+
+
+def calls_with_file(values: Any) -> Any:
+    """Calls that gave or were given one of these values."""
+    call = schema.call_node
+    return union(
+        select(call.c.call_hash).where(call.c.value_hash.in_(values)),
+        select(call.c.call_hash).where(call.c.args_hash.in_(calls_given(values))),
+    )
+
+
+def _with_containers(values: Select[Any]) -> Select[Any]:
+    around = values.cte(recursive=True)  # a query may have several, each with its own name
+    inside = schema.subvalue
+    around = around.union(
+        select(inside.c.parent_hash).select_from(
+            around.join(inside, inside.c.child_hash == around.c.value_hash)
+        )
+    )
+    return select(around.c.value_hash)
+
+
+# --- patterns ---------------------------------------------------------------------------------------
+
+
+def _glob(column: Any, pattern: str) -> Condition:
+    escaped = pattern.replace("[", "[[]")
+    return column.op("GLOB", is_comparison=True)(escaped)  # type: ignore[no-any-return]  # columns are Any
+
+
+def _like(column: Any, pattern: str) -> Condition:
+    translated = _escaped(pattern, "%_").replace("*", "%").replace("?", "_")
+    return column.like(translated, escape="\\")  # type: ignore[no-any-return]  # columns are Any here
+
+
+def _escaped(text: str, wildcards: str) -> str:
+    text = text.replace("\\", "\\\\")
+    for wildcard in wildcards:
+        text = text.replace(wildcard, f"\\{wildcard}")
+    return text
+
+
+def _after(prefix: str) -> str | None:
+    """The first text, in the order of UTF-8, after all those with the prefix; None if there is none."""
+    for end in range(len(prefix) - 1, -1, -1):
+        code = ord(prefix[end])
+        if code < 0x10FFFF:
+            return prefix[:end] + chr(0xE000 if code == 0xD7FF else code + 1)
+    return None

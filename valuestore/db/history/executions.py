@@ -1,0 +1,148 @@
+"""The query of executions: what it is selected from and filtered by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self, TypedDict, Unpack
+
+from sqlalchemy import Select, case, func, literal_column, select
+
+from valuestore.db.history import conditions
+from valuestore.db.history.conditions import Condition
+from valuestore.db.history.filters import ExecutionsOf, JobsOfCalls, ReadStatus, has_failed, status_is
+from valuestore.db.history.jobs import JOB_STATUSES, Filtered, Moment, Seconds, TagFilter
+from valuestore.db.history.query import Deferred, Order, Query, Shape
+from valuestore.db.history.records import ExecutionRecord, moment
+from valuestore.db.schema import tables as schema
+
+EXECUTION_STATUSES = ("running", "done", "failed", "interrupted", "crashed")
+
+_run, _job = schema.execution, schema.job
+
+
+class ExecutionFilters(TypedDict, total=False):
+    """``label``: pattern of the call that was run · ``status``: one or several, crashed included ·
+    ``task``: one that had a job in it · ``file``: a path, pattern allowed, that a job read or gave ·
+    ``command_contains``: text of the command line · ``error_contains``: text of an error in it ·
+    ``since``, ``until``: when it began.
+    """
+
+    id: str | None
+    label: str | None
+    status: str | Sequence[str] | None
+    task: str | None
+    file: str | os.PathLike[str] | None
+    tag: TagFilter
+    since: Moment
+    until: Moment
+    duration_over: Seconds
+    duration_under: Seconds
+    command_contains: str | None
+    error_contains: str | None
+
+
+def _execution_record(row: Any) -> ExecutionRecord:
+    return ExecutionRecord(
+        row.execution_id,
+        row.label,
+        row.status,
+        moment(row.started),
+        moment(row.ended),
+        None if row.ended is None else (row.ended - row.started) / 1e6,
+        row.command,
+        row.jobs or 0,
+        row.executed or 0,
+        row.cached or 0,
+        row.failed or 0,
+    )
+
+
+def _with_counts(page: Select[Any], descending: bool) -> Select[Any]:
+    """The page with the number of jobs of each execution on it, counted in the same statement."""
+    shown = page.cte("page")
+    columns = [
+        func.count(case((_job.c.status == literal_column(f"'{status}'"), 1))).label(name)
+        for name, status in (("executed", "done"), ("cached", "cached"), ("failed", "failed"))
+    ]
+    counts = (
+        select(_job.c.execution_no, func.count().label("jobs"), *columns)
+        .where(_job.c.execution_no.in_(select(shown.c.execution_no)))
+        .group_by(_job.c.execution_no)
+        .subquery("counts")
+    )
+    together = shown.outerjoin(counts, counts.c.execution_no == shown.c.execution_no)
+    numbers = [counts.c.jobs, counts.c.executed, counts.c.cached, counts.c.failed]
+    order = [column for column in shown.c if column.name.startswith("place_")]
+    return (
+        select(*shown.c, *numbers)
+        .select_from(together)
+        .order_by(*[column.desc() if descending else column for column in order])
+    )
+
+
+class ExecutionQuery(Filtered, Query[ExecutionRecord]):
+    """Executions, newest first."""
+
+    kind = "execution"
+    record_type = ExecutionRecord
+    shape = Shape(
+        select(
+            _run.c.execution_no,
+            _run.c.execution_id,
+            _run.c.label,
+            ReadStatus().label("status"),
+            _run.c.started,
+            _run.c.ended,
+            _run.c.command,
+        ),
+        _run,
+        _run.c.execution_id,
+        {
+            "newest": Order((), descending=True),
+            "oldest": Order((), descending=False),
+            "longest": Order((func.coalesce(_run.c.ended - _run.c.started, 0),), descending=True),
+        },
+        _execution_record,
+        _with_counts,
+    )
+
+    def where(self, **filters: Unpack[ExecutionFilters]) -> Self:
+        """Those that meet all of these: see ``ExecutionFilters``. Raises: QueryError; TagError."""
+        return self._filtered(filters)
+
+    def _where_label(self, pattern: Any) -> Condition:
+        return self._matches("label", _run.c.label, pattern)
+
+    def _where_status(self, given: Any) -> Condition:
+        return status_is(ReadStatus(), conditions.one_of("status", given, EXECUTION_STATUSES))
+
+    def _where_task(self, pattern: Any) -> Deferred:
+        return ExecutionsOf(self._task_is(pattern, _job.c.task_no))
+
+    def _where_file(self, pattern: Any) -> Condition:
+        values = conditions.files_at("file", pattern, sqlite=self._sqlite)
+        calls, args = conditions.calls_with_file(values), conditions.calls_given(values)
+        jobs = JobsOfCalls(calls, args, frozenset(JOB_STATUSES))
+        return _run.c.execution_no.in_(jobs.executions())
+
+    def _where_since(self, when: Any) -> Condition:
+        return _run.c.started >= conditions.moment_of("since", when)
+
+    def _where_until(self, when: Any) -> Condition:
+        return _run.c.started < conditions.moment_of("until", when)
+
+    def _where_duration_over(self, length: Any) -> Condition:
+        return _run.c.ended - _run.c.started > conditions.micros_of("duration_over", length)
+
+    def _where_duration_under(self, length: Any) -> Condition:
+        return _run.c.ended - _run.c.started < conditions.micros_of("duration_under", length)
+
+    def _where_command_contains(self, part: Any) -> Condition:
+        return conditions.contains("command_contains", _run.c.command, part)
+
+    def _where_error_contains(self, part: Any) -> Condition:
+        failed = select(_job.c.execution_no).where(
+            has_failed(), conditions.contains("error_contains", _job.c.error, part)
+        )
+        return _run.c.execution_no.in_(failed)

@@ -1,0 +1,356 @@
+"""The queries of jobs and calls: what each is selected from and filtered by.
+
+Filters of one ``where`` all have to be met, and so do those of several. One that is None is not set, but
+for those that are given a value, which may be None.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Self, TypedDict, Unpack
+
+from sqlalchemy import and_, select
+
+from valuestore.db.history import conditions
+from valuestore.db.history.conditions import Condition
+from valuestore.db.history.filters import JobsOfCalls, TaskIs, has_failed, status_is
+from valuestore.db.history.query import Deferred, Order, Query, Shape
+from valuestore.db.history.records import (
+    CallRecord,
+    JobRecord,
+    moment,
+)
+from valuestore.db.schema import tables as schema
+from valuestore.errors import QueryError
+
+JOB_STATUSES = ("done", "cached", "failed")
+
+_CLOCK_MILLISECONDS = 24 * 3600 * 1000
+"""How far clocks are taken to be set back."""
+
+Moment = datetime | timedelta | None
+Seconds = float | timedelta | None
+TagFilter = str | Sequence[str] | Mapping[str, Any] | None
+
+_run, _job, _call = schema.execution, schema.job, schema.call_node
+_task = schema.task
+_job_value = schema.value.alias("result")
+
+
+class Filtered(Query[Any]):
+    """What several kinds have in common."""
+
+    @property
+    def _sqlite(self) -> bool:
+        return self._context.database.is_sqlite
+
+    def _where_id(self, prefix: Any) -> Condition:
+        return conditions.starts_with("id", self.shape.key, prefix)
+
+    def _where_tag(self, given: Any) -> Condition:
+        return conditions.tagged("tag", self.kind, self.shape.key, given)
+
+    def _matches(self, name: str, column: Any, pattern: Any) -> Condition:
+        return conditions.matches(name, column, pattern, sqlite=self._sqlite)
+
+    def _task_is(self, pattern: Any, column: Any) -> TaskIs:
+        return TaskIs(conditions.text_of("task", pattern), column, self._sqlite)
+
+    def _hash(self, name: str, value: Any) -> str:
+        """The hash of a value that is given itself. Raises: QueryError; NotHashableError."""
+        if self._context.registry is None:
+            raise QueryError(name, "this history has no registry to hash values with; give the hash instead")
+        return self._context.registry.hash(value)
+
+
+# --- jobs -------------------------------------------------------------------------------------------
+
+
+class JobFilters(TypedDict, total=False):
+    """``task``: full name, last part of it, or a pattern · ``argument``, ``result``: a value itself, or
+    one in which it is · ``arguments``: values by parameter name · ``argument_hash``, ``result_hash``:
+    by hash · ``file``: path or pattern of a file that it was given or gave · ``value_type``: pattern of
+    the result's type · ``execution``: id, ``-`` or ``~2`` · ``execution_tag``: of its execution ·
+    ``parent``: id of the job that made it.
+    """
+
+    id: str | None
+    task: str | None
+    status: str | Sequence[str] | None
+    execution: str | None
+    execution_tag: TagFilter
+    parent: str | None
+    tag: TagFilter
+    argument: Any
+    arguments: Mapping[str, Any] | None
+    argument_hash: str | None
+    result: Any
+    result_hash: str | None
+    file: str | os.PathLike[str] | None
+    value_type: str | None
+    since: Moment
+    until: Moment
+    duration_over: Seconds
+    duration_under: Seconds
+    error_contains: str | None
+
+
+def _job_record(row: Any) -> JobRecord:
+    return JobRecord(
+        row.job_id,
+        row.execution_id or "",
+        row.parent_id,
+        row.task_name or "",
+        row.status,
+        moment(row.started),
+        (row.ended - row.started) / 1e6,
+        row.type_name,
+        row.preview,
+        row.error,
+        row.call_hash,
+        row.task_hash or "",
+        row.call_args or row.args_hash,
+        row.value_hash,
+    )
+
+
+class _CallFilters(Filtered):
+    """Filters of calls, which jobs have too."""
+
+    def _of_calls(self, calls: Any, args: Any = None) -> Condition | Deferred:
+        raise NotImplementedError
+
+    def _where_argument(self, value: Any) -> Condition | Deferred:
+        return self._given(self._hash("argument", value), None)
+
+    def _where_argument_hash(self, value_hash: Any) -> Condition | Deferred:
+        return self._given(_whole_hash("argument_hash", value_hash), None)
+
+    def _where_arguments(self, given: Any) -> Condition | Deferred:
+        if not isinstance(given, Mapping) or not given:
+            raise QueryError("arguments", "expected a dict of values by parameter name")
+        args: Any = None
+        for name, value in given.items():
+            one = conditions.calls_given(
+                [self._hash("arguments", value)], conditions.text_of("arguments", name)
+            )
+            args = one if args is None else args.where(schema.argument.c.args_hash.in_(one))
+        return self._of_calls(select(_call.c.call_hash).where(_call.c.args_hash.in_(args)), args)
+
+    def _where_result(self, value: Any) -> Condition | Deferred:
+        return self._gave(self._hash("result", value))
+
+    def _where_result_hash(self, value_hash: Any) -> Condition | Deferred:
+        return self._gave(_whole_hash("result_hash", value_hash))
+
+    def _where_file(self, pattern: Any) -> Condition | Deferred:
+        values = conditions.files_at("file", pattern, sqlite=self._sqlite)
+        return self._of_calls(conditions.calls_with_file(values), conditions.calls_given(values))
+
+    def _given(self, value_hash: str, parameter: str | None) -> Condition | Deferred:
+        args = conditions.calls_given(conditions.values_with_hash(value_hash), parameter)
+        return self._of_calls(select(_call.c.call_hash).where(_call.c.args_hash.in_(args)), args)
+
+    def _gave(self, value_hash: str) -> Condition | Deferred:
+        values = conditions.values_with_hash(value_hash)
+        return self._of_calls(select(_call.c.call_hash).where(_call.c.value_hash.in_(values)))
+
+
+_job_source = (
+    _job.outerjoin(_run, _run.c.execution_no == _job.c.execution_no)
+    .outerjoin(_task, _task.c.task_no == _job.c.task_no)
+    .outerjoin(_call, _call.c.call_hash == _job.c.call_hash)
+    .outerjoin(_job_value, _job_value.c.value_hash == _call.c.value_hash)
+)
+
+
+class JobQuery(_CallFilters, Query[JobRecord]):
+    """Jobs, newest first."""
+
+    kind = "job"
+    record_type = JobRecord
+    shape = Shape(
+        select(
+            _job.c.job_id,
+            _run.c.execution_id,
+            _job.c.parent_id,
+            _task.c.task_name,
+            _job.c.status,
+            _job.c.started,
+            _job.c.ended,
+            _job_value.c.type_name,
+            _job_value.c.preview,
+            _job.c.error,
+            _job.c.call_hash,
+            _task.c.task_hash,
+            _call.c.args_hash.label("call_args"),
+            _job.c.args_hash,
+            _call.c.value_hash,
+        ).select_from(_job_source),
+        _job_source,
+        _job.c.job_id,
+        {
+            "newest": Order((), descending=True),
+            "oldest": Order((), descending=False),
+            "slowest": Order((_job.c.ended - _job.c.started,), descending=True),
+        },
+        _job_record,
+    )
+    statuses = frozenset(JOB_STATUSES)
+
+    def where(self, **filters: Unpack[JobFilters]) -> Self:
+        """Those that meet all of these: see ``JobFilters``. Raises: QueryError; TagError; NotHashableError.
+
+        With ``status="done"``, jobs by value or file are found by an index; cached ones, which kept no
+        more than their call, are looked for among those of the same tasks.
+        """
+        found = self._filtered(filters)
+        if filters.get("status") is not None:
+            statuses = frozenset(conditions.one_of("status", filters["status"], JOB_STATUSES))
+            found = found._with(statuses=self.statuses & statuses)
+        narrowed = [
+            each.among(found.statuses) if isinstance(each, JobsOfCalls) else each for each in found._deferred
+        ]
+        return found._with(_deferred=tuple(narrowed))
+
+    def _of_calls(self, calls: Any, args: Any = None) -> Deferred:
+        return JobsOfCalls(calls, args, self.statuses)
+
+    def _where_task(self, pattern: Any) -> Deferred:
+        return self._task_is(pattern, _job.c.task_no)
+
+    def _where_status(self, given: Any) -> Condition:
+        statuses = conditions.one_of("status", given, JOB_STATUSES)
+        return has_failed() if set(statuses) == {"failed"} else status_is(_job.c.status, statuses)
+
+    def _where_execution(self, name: Any) -> Condition:
+        return _job.c.execution_no.in_(_executions_named(name))
+
+    def _where_execution_tag(self, given: Any) -> Condition:
+        tagged = conditions.tagged("execution_tag", "execution", _run.c.execution_id, given)
+        return _job.c.execution_no.in_(select(_run.c.execution_no).where(tagged))
+
+    def _where_parent(self, job_id: Any) -> Condition:
+        inside = select(_job.c.execution_no).where(conditions.starts_with("parent", _job.c.job_id, job_id))
+        return and_(
+            _job.c.execution_no.in_(inside), conditions.starts_with("parent", _job.c.parent_id, job_id)
+        )
+
+    def _where_value_type(self, pattern: Any) -> Condition:
+        return self._matches("value_type", _job_value.c.type_name, pattern)
+
+    def _where_since(self, when: Any) -> Condition:
+        return _job.c.started >= conditions.moment_of("since", when)
+
+    def _where_until(self, when: Any) -> Condition:
+        moment = conditions.moment_of("until", when)
+        # an id is made before its body begins, so the index can leave out the newer ones; by a wide margin,
+        # since ids go on from the last one when a clock is set back
+        newest = max(0, moment // 1000 + _CLOCK_MILLISECONDS)
+        return and_(_job.c.started < moment, _job.c.job_id < f"{newest:012x}")
+
+    def _where_duration_over(self, length: Any) -> Condition:
+        return _job.c.ended - _job.c.started > conditions.micros_of("duration_over", length)
+
+    def _where_duration_under(self, length: Any) -> Condition:
+        return _job.c.ended - _job.c.started < conditions.micros_of("duration_under", length)
+
+    def _where_error_contains(self, part: Any) -> Condition:
+        return and_(has_failed(), conditions.contains("error_contains", _job.c.error, part))
+
+
+def _executions_named(name: Any) -> Any:
+    """The number of the execution that is meant by ``-``, ``~2`` or the beginning of an id."""
+    text = conditions.text_of("execution", name)
+    if text == "-" or text.startswith("~"):
+        steps = "0" if text == "-" else text[1:] or "1"
+        if not steps.isascii() or not steps.isdecimal() or len(steps) > 9:
+            raise QueryError("execution", f"{text[:80]!r} is neither - nor ~ with a number")
+        newest = select(_run.c.execution_no).order_by(_run.c.execution_id.desc()).limit(1)
+        return newest.offset(int(steps))
+    return select(_run.c.execution_no).where(conditions.starts_with("execution", _run.c.execution_id, text))
+
+
+def _whole_hash(name: str, value_hash: Any) -> str:
+    text = conditions.text_of(name, value_hash)
+    if len(text) not in (32, 64) or not set(text) <= set("0123456789abcdef"):
+        raise QueryError(name, f"{text[:80]!r} is no whole value hash")
+    return text
+
+
+# --- calls ------------------------------------------------------------------------------------------
+
+
+class CallFilters(TypedDict, total=False):
+    """As those of jobs: ``task``, ``argument``, ``arguments``, ``result``, by value or by hash, ``file``."""
+
+    id: str | None
+    task: str | None
+    tag: TagFilter
+    argument: Any
+    arguments: Mapping[str, Any] | None
+    argument_hash: str | None
+    result: Any
+    result_hash: str | None
+    file: str | os.PathLike[str] | None
+    value_type: str | None
+
+
+def _call_record(row: Any) -> CallRecord:
+    return CallRecord(
+        row.call_hash,
+        row.task_name or "",
+        row.type_name,
+        row.preview,
+        bool(row.replayable),
+        row.task_hash or "",
+        row.args_hash,
+        row.value_hash,
+    )
+
+
+_call_source = _call.outerjoin(_task, _task.c.task_no == _call.c.task_no).outerjoin(
+    _job_value, _job_value.c.value_hash == _call.c.value_hash
+)
+
+
+class CallQuery(_CallFilters, Query[CallRecord]):
+    """Finished calls, those recorded last first."""
+
+    kind = "call"
+    record_type = CallRecord
+    shape = Shape(
+        select(
+            _call.c.call_hash,
+            _task.c.task_name,
+            _job_value.c.type_name,
+            _job_value.c.preview,
+            _call.c.replayable,
+            _task.c.task_hash,
+            _call.c.args_hash,
+            _call.c.value_hash,
+        ).select_from(_call_source),
+        _call_source,
+        _call.c.call_hash,
+        {
+            "newest": Order((_call.c.call_no,), descending=True),
+            "oldest": Order((_call.c.call_no,), descending=False),
+            "id": Order((), descending=False),
+        },
+        _call_record,
+    )
+
+    def where(self, **filters: Unpack[CallFilters]) -> Self:
+        """Those that meet all of these: see ``CallFilters``. Raises: as ``JobQuery.where``."""
+        return self._filtered(filters)
+
+    def _of_calls(self, calls: Any, args: Any = None) -> Condition:
+        return _call.c.call_hash.in_(calls)
+
+    def _where_task(self, pattern: Any) -> Deferred:
+        return self._task_is(pattern, _call.c.task_no)
+
+    def _where_value_type(self, pattern: Any) -> Condition:
+        return self._matches("value_type", _job_value.c.type_name, pattern)

@@ -1,0 +1,185 @@
+"""Names: how people refer to records, and which records they mean.
+
+The beginning of an id or hash; ``-`` for the newest execution and ``~2`` for the second before it; the
+path of a file; the name of a task, which means its newest version.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Select, bindparam, literal_column, select, union_all
+
+from valuestore.db.engine.database import Database
+from valuestore.db.record.rows import clean_text
+from valuestore.db.schema import tables as schema
+from valuestore.errors import AmbiguousId, RecordNotFound
+
+KINDS: Final = {
+    "execution": schema.execution.c.execution_id,
+    "job": schema.job.c.job_id,
+    "call": schema.call_node.c.call_hash,
+    "task": schema.task.c.task_hash,
+    "value": schema.value.c.value_hash,
+    "tag": schema.tag.c.tag_id,
+}
+"""Kinds of records with the id they are found by, in the order they are shown."""
+
+END_OF_PREFIX = "g"
+"""Sorts after every hex digit: ids with a prefix lie in [prefix, prefix + "g")."""
+
+_HEX = frozenset("0123456789abcdef")
+_LONGEST_ID = 64
+
+
+class Named(Protocol):
+    """Anything that knows which record it is: records, and what ``find`` gives."""
+
+    @property
+    def kind(self) -> str:
+        """execution, job, call, task, value, file or tag."""
+
+    @property
+    def record_id(self) -> str:
+        """Its whole id."""
+
+
+Name = str | os.PathLike[str] | Named
+"""What a record may be given as: an id's beginning, ``-``, ``~2``, a path, a task's name, or itself."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record that a name stands for: its kind (execution, job, call, task, value, file, tag), whole id."""
+
+    kind: str
+    record_id: str
+
+
+class Names:
+    """Finds records by what people call them. Each question is one statement, or two for a path or task."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def find(self, prefix: str, limit: int = 10, kinds: Sequence[str] = tuple(KINDS)) -> list[Found]:
+        """The records whose id starts with ``prefix``; at most ``limit`` of each kind. May be empty."""
+        if not is_prefix(prefix) and prefix:
+            return []
+        parameters = {"low": prefix, "high": prefix + END_OF_PREFIX, "most": limit}
+        with self.database.read() as connection:
+            rows = connection.execute(_BY_PREFIX, parameters)
+            return [Found(row.kind, row.record_id) for row in rows if row.kind in kinds]
+
+    def find_one(self, name: Name, kinds: Sequence[str] = (*KINDS, "file")) -> Found:
+        """The one record that is meant. Raises: RecordNotFound; AmbiguousId, listing the first matches."""
+        if isinstance(name, os.PathLike):
+            name = os.fspath(name)
+        if not isinstance(name, str):
+            return _given(name, kinds)
+        wanted = " or ".join(kinds) if len(kinds) < len(KINDS) else "record"
+        if name == "-" or name.startswith("~"):
+            found = self._newest(name) if "execution" in kinds else None
+            if found is None:
+                raise RecordNotFound(name, wanted)
+            return found
+        matches = self._matches(name, kinds)
+        if not matches:
+            raise RecordNotFound(name, wanted)
+        if len(matches) > 1:
+            raise AmbiguousId(name, tuple(f"{each.kind} {each.record_id}" for each in matches))
+        return matches[0]
+
+    def _matches(self, name: str, kinds: Sequence[str]) -> list[Found]:
+        """A whole id, else a path or task of this name, else ids that begin so.
+
+        A task ``add`` stays what ``add`` means, whichever hashes turn up; of an id one can give more digits.
+        """
+        prefix = name.strip().lower()
+        found = self.find(prefix, kinds=kinds) if is_prefix(prefix) else []
+        whole = [each for each in found if each.record_id == prefix]
+        if whole:
+            return whole
+        named = [each for each in self._by_path_or_task(name) if each.kind in kinds][:1]
+        return named or found
+
+    def _newest(self, name: str) -> Found | None:
+        steps = "0" if name == "-" else name[1:] or "1"
+        if not steps.isascii() or not steps.isdecimal() or len(steps) > 9:
+            return None
+        with self.database.read() as connection:
+            row = connection.execute(_NEWEST, {"steps": int(steps)}).first()
+        return None if row is None else Found("execution", row[0])
+
+    def _by_path_or_task(self, name: str) -> list[Found]:
+        text, *others = spellings(clean_text(name))
+        normal = others[0] if others else text
+        with self.database.read() as connection:
+            rows = connection.execute(_BY_PATH_OR_TASK, {"name": text, "normal": normal})
+            return [Found(row.kind, row.record_id) for row in rows]
+
+
+def spellings(path: str) -> list[str]:
+    """The path as it is written, and without its ``./`` and ``..`` if these make a difference."""
+    normal = path if "://" in path or not path else os.path.normpath(path)
+    return [path] if normal == path else [path, normal]
+
+
+def is_prefix(text: str) -> bool:
+    """Whether ids can begin like this."""
+    return 0 < len(text) <= _LONGEST_ID and _HEX.issuperset(text)
+
+
+def _given(record: Named, kinds: Sequence[str]) -> Found:
+    kind = getattr(record, "kind", None)
+    if kind in (None, "file") and hasattr(record, "value_hash"):  # of a file, this content
+        return Found("value", record.value_hash)
+    if kind not in kinds:
+        raise RecordNotFound(repr(record)[:100], " or ".join(kinds))
+    return Found(record.kind, record.record_id)
+
+
+def _limited(kind: str, column: Any) -> Select[Any]:
+    """Ids with a prefix, in a subquery: SQLite takes no LIMIT inside a union otherwise."""
+    ids = (
+        select(literal_column(f"'{kind}'").label("kind"), column.label("record_id"))
+        .where(column >= bindparam("low"), column < bindparam("high"))
+        .order_by(column)
+        .limit(bindparam("most"))
+        .subquery()
+    )
+    return select(ids.c.kind, ids.c.record_id)
+
+
+_BY_PREFIX = union_all(*[_limited(kind, column) for kind, column in KINDS.items()])
+
+_NEWEST = (
+    select(schema.execution.c.execution_id)
+    .order_by(schema.execution.c.execution_id.desc())
+    .limit(1)
+    .offset(bindparam("steps"))
+)
+
+
+def _path_or_task() -> Any:
+    path = (
+        select(literal_column("'file'").label("kind"), schema.file.c.path.label("record_id"))
+        .where(schema.file.c.path.in_([bindparam("name"), bindparam("normal")]))
+        .order_by(schema.file.c.path != bindparam("name"))
+        .limit(1)
+        .subquery()
+    )
+    task = (
+        select(literal_column("'task'").label("kind"), schema.task.c.task_hash.label("record_id"))
+        .where(schema.task.c.task_name == bindparam("name"))
+        .order_by(schema.task.c.task_no.desc())
+        .limit(1)
+        .subquery()
+    )
+    return union_all(select(path.c.kind, path.c.record_id), select(task.c.kind, task.c.record_id))
+
+
+_BY_PATH_OR_TASK = _path_or_task()

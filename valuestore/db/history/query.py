@@ -1,0 +1,326 @@
+"""Query: a lazy question about one kind of record, made of filters, an order and a limit.
+
+Immutable: each method gives another query, and nothing is asked before records are wanted. Every page is
+one statement, or two where filters name tasks. What each kind can be filtered by is in queries.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TextIO, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    String,
+    and_,
+    func,
+    or_,
+    select,
+    union_all,
+)
+
+from valuestore.db.engine.database import Database
+from valuestore.db.history import records as export
+from valuestore.db.history.conditions import Condition
+from valuestore.db.history.names import Found
+from valuestore.db.record.rows import clean_text
+from valuestore.errors import AmbiguousId, QueryError, RecordNotFound
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+    from valuestore.values.registry import TypeRegistry
+
+R = TypeVar("R")
+
+PAGE_RECORDS = 100
+_ITERATED_AT_ONCE = 500
+MOST_RECORDS = 1_000_000
+"""Records of one page at most: more are iterated, page by page."""
+
+
+@dataclass(frozen=True)
+class Page(Generic[R]):
+    """Some records, and the ``cursor`` that the next page starts at; None exactly when there are no more."""
+
+    records: list[R]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What records are sorted by, last their id, so that every record has its place."""
+
+    by: tuple[ColumnElement[Any], ...]
+    descending: bool
+
+
+@dataclass(frozen=True)
+class Shape(Generic[R]):
+    """What a kind of record is selected from, and what becomes of a row."""
+
+    statement: Select[Any]
+    source: FromClause
+    key: ColumnElement[Any]
+    orders: Mapping[str, Order]
+    record: Callable[[Any], R]
+    finish: Callable[[Select[Any], bool], Select[Any]] = field(default=lambda page, _descending: page)
+    """Adds to a page what is only looked up for the records on it."""
+
+
+class Deferred(Protocol):
+    """A filter that is resolved when the question is asked."""
+
+    def alternatives(self, connection: Connection, query: Query[Any]) -> list[Condition]:
+        """Conditions of which records meet exactly one; each is answered by an index in order of the ids."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What queries are asked of: the database, and the registry that hashes the values they are given."""
+
+    database: Database
+    registry: TypeRegistry | None = None
+    before: Callable[[], object] = lambda: None
+
+
+class Query(Generic[R]):
+    """Records of one kind. ``where`` of each kind lists its filters."""
+
+    kind: ClassVar[str]
+    record_type: ClassVar[type]
+    shape: ClassVar[Shape[Any]]
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._conditions: tuple[Condition, ...] = ()
+        self._deferred: tuple[Deferred, ...] = ()
+        self._order = next(iter(self.shape.orders))
+        self._limit: int | None = None
+
+    # --- refining -----------------------------------------------------------------------------
+
+    def order(self, name: str) -> Self:
+        """Another order: one of ``orders()``."""
+        if name not in self.shape.orders:
+            raise QueryError("order", f"expected one of {', '.join(self.orders())}, not {name!r}"[:300])
+        return self._with(_order=name)
+
+    @classmethod
+    def orders(cls) -> tuple[str, ...]:
+        """The orders there are, the default one first."""
+        return tuple(cls.shape.orders)
+
+    def limit(self, records: int) -> Self:
+        """At most so many records. Filters stay as they are."""
+        return self._with(_limit=_positive("limit", records))
+
+    def _filtered(self, filters: Mapping[str, Any]) -> Self:
+        found = self
+        for name, given in filters.items():
+            make: Callable[[Any], Condition | Deferred] | None = getattr(self, f"_where_{name}", None)
+            if make is None:
+                known = ", ".join(each[7:] for each in sorted(dir(self)) if each.startswith("_where_"))
+                raise QueryError(f"{self.kind}s have no filter {name!r}", f"there are {known}")
+            if given is None and name not in ("result", "argument", "value"):
+                continue  # a filter that is not set
+            condition = make(given)
+            if isinstance(condition, ColumnElement):
+                found = found._with(_conditions=(*found._conditions, condition))
+            else:
+                found = found._with(_deferred=(*found._deferred, condition))
+        return found
+
+    def _with(self, **changed: Any) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **changed)
+        return other
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def page(self, cursor: str | None = None, size: int | None = None) -> Page[R]:
+        """The records after ``cursor``, which an earlier page gave: at most ``size`` (default: the limit).
+
+        Stable under inserts: the cursor is the last record's place in the order.
+        """
+        wanted = _positive("size", size if size is not None else self._limit or PAGE_RECORDS)
+        after = None if cursor is None else self._read_cursor(cursor)
+        self._context.before()
+        with self._context.database.read() as connection:
+            rows = connection.execute(self._statement(connection, wanted + 1, after)).all()
+        more = len(rows) > wanted
+        rows = rows[:wanted]
+        records = [self.shape.record(row) for row in rows]
+        return Page(records, self._make_cursor(rows[-1]) if more else None)
+
+    def __iter__(self) -> Iterator[R]:
+        left, cursor = self._limit, None
+        while left is None or left > 0:
+            size = _ITERATED_AT_ONCE if left is None else min(left, _ITERATED_AT_ONCE)
+            page = self.page(cursor, size)
+            yield from page.records
+            if page.cursor is None:
+                return
+            cursor, left = page.cursor, None if left is None else left - size
+
+    def all(self) -> list[R]:
+        """Every record, up to the limit if there is one."""
+        return list(self)
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Every record as JSON-able data, by field."""
+        return [export.plain(record) for record in self]
+
+    def first(self) -> R | None:
+        """The first record in the order, or None."""
+        return next(iter(self.limit(1)), None)
+
+    def one(self) -> R:
+        """The only record. Raises: RecordNotFound; AmbiguousId if there are more."""
+        records: list[Any] = self.limit(2).all()
+        if not records:
+            raise RecordNotFound("this query", self.kind)
+        if len(records) > 1:
+            raise AmbiguousId("this query", tuple(f"{self.kind} {each.record_id}" for each in records))
+        return records[0]  # type: ignore[no-any-return]  # they are R
+
+    def count(self) -> int:
+        """How many records there are, up to the limit if there is one. Loads none."""
+        self._context.before()
+        with self._context.database.read() as connection:
+            alternatives = self._alternatives(connection)
+            counted = select(self.shape.key).select_from(self.shape.source)
+            counted = counted.where(*self._conditions, *([or_(*alternatives)] if alternatives else ()))
+            if self._limit is not None:
+                counted = counted.limit(self._limit)
+            return int(connection.scalar(select(func.count()).select_from(counted.subquery())) or 0)
+
+    # --- exporting ----------------------------------------------------------------------------
+
+    def to_arrow(self) -> pyarrow.Table:
+        """An Arrow table with a column for each field. Needs pyarrow."""
+        return export.to_arrow(self.record_type, self)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A data frame of pandas. Needs pandas and pyarrow."""
+        return export.to_arrow(self.record_type, self).to_pandas()
+
+    def to_polars(self) -> polars.DataFrame:
+        """A data frame of polars. Needs polars and pyarrow."""
+        return export.to_polars(self.record_type, self)
+
+    def to_csv(self, target: str | os.PathLike[str] | TextIO) -> int:
+        """CSV (RFC 4180) into a file, by its path or open for text. Returns the number of records."""
+        return export.to_csv(self.record_type, self, target)
+
+    # --- statements ---------------------------------------------------------------------------
+
+    def explain(self) -> list[str]:
+        """The plan of the first page, as the database tells it; for those who tune."""
+        with self._context.database.read() as connection:
+            statement = self._statement(connection, self._limit or PAGE_RECORDS, None)
+            compiled = statement.compile(connection, compile_kwargs={"render_postcompile": True})
+            explain = "EXPLAIN QUERY PLAN " if self._context.database.is_sqlite else "EXPLAIN "
+            parameters: Any = compiled.params
+            if compiled.positional:
+                parameters = tuple(compiled.params[name] for name in compiled.positiontup or ())
+            rows = connection.exec_driver_sql(explain + str(compiled), parameters)
+            return [str(row[-1]) for row in rows]
+
+    def _statement(self, connection: Connection, most: int, after: list[Any] | None) -> Select[Any]:
+        order = self.shape.orders[self._order]
+        columns = (*order.by, self.shape.key)
+        directed = [column.desc() if order.descending else column for column in columns]
+        conditions = list(self._conditions)
+        if after is not None:
+            conditions.append(_beyond(columns, after, descending=order.descending))
+        alternatives = self._alternatives(connection)
+        if len(alternatives) == 1:
+            conditions.append(alternatives[0])
+        elif alternatives:
+            conditions = [self._any_of(alternatives, conditions, directed, most)]
+        places = [column.label(f"place_{number}") for number, column in enumerate(columns)]
+        page = self.shape.statement.add_columns(*places).where(*conditions).order_by(*directed).limit(most)
+        return self.shape.finish(page, order.descending)
+
+    def _any_of(
+        self, alternatives: list[Condition], conditions: list[Condition], directed: list[Any], most: int
+    ) -> Condition:
+        """The first of each alternative, each found in order by its index, are enough for a page."""
+        branches = []
+        for alternative in alternatives:
+            branch = (
+                select(self.shape.key.label("id"))
+                .select_from(self.shape.source)
+                .where(*conditions, alternative)
+            )
+            limited = branch.order_by(*directed).limit(most).subquery()
+            branches.append(select(limited.c.id))
+        return self.shape.key.in_(union_all(*branches))
+
+    def _alternatives(self, connection: Connection) -> list[Condition]:
+        """What deferred filters come to: several alternatives from at most one of them."""
+        found: list[Condition] = []
+        for deferred in self._deferred:
+            more = deferred.alternatives(connection, self)
+            found = more if not found else [and_(or_(*found), or_(*more))]
+        return found
+
+    # --- cursors ------------------------------------------------------------------------------
+
+    def _make_cursor(self, row: Any) -> str:
+        order = self.shape.orders[self._order]
+        places = [getattr(row, f"place_{number}") for number in range(len(order.by) + 1)]
+        data = json.dumps([self.kind, self._order, *places]).encode()
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+    def _read_cursor(self, cursor: str) -> list[Any]:
+        try:
+            data = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+            kind, order, *rest = data
+            places: list[Any] = rest
+        except (TypeError, ValueError, binascii.Error, RecursionError):
+            raise QueryError("cursor", "it is not one that a page gave") from None
+        right = len(self.shape.orders[self._order].by) + 1
+        if kind != self.kind or order != self._order or len(places) != right:
+            raise QueryError("cursor", "it belongs to another query, or to another order")
+        columns = (*self.shape.orders[self._order].by, self.shape.key)
+        if not all(map(_is_place, columns, places)):
+            raise QueryError("cursor", "it is not one that a page gave")
+        return places
+
+
+def _beyond(columns: tuple[Any, ...], places: list[Any], *, descending: bool) -> Condition:
+    """Rows after these places: compared column by column, as the order does."""
+    beyond: Condition | None = None
+    for column, place in zip(reversed(columns), reversed(places), strict=True):
+        past = column < place if descending else column > place
+        beyond = past if beyond is None else or_(past, and_(column == place, beyond))
+    assert beyond is not None
+    return beyond
+
+
+def _is_place(column: ColumnElement[Any], place: object) -> bool:
+    """Whether a place in a cursor is one that the column can have."""
+    if isinstance(column.type, String):
+        return isinstance(place, str) and place == clean_text(place, len(place))
+    return type(place) is int and abs(place) < 1 << 63
+
+
+def _positive(name: str, number: object) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= MOST_RECORDS:
+        raise QueryError(name, f"expected an int from 1 to {MOST_RECORDS:,}, not {str(number)[:40]}")
+    return number
+
+
+__all__ = ["Context", "Deferred", "Found", "Order", "Page", "Query", "Shape"]

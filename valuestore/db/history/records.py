@@ -1,0 +1,306 @@
+"""Records: what a question to the history gives, one frozen class for each kind. Times are aware, in UTC.
+
+They hold what rows say. No value is loaded to make one: ``preview`` is text that was kept beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import polars
+    import pyarrow
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment(microseconds: int | None) -> Any:
+    """A time of the database as an aware datetime; None for NULL. Exact: no float in between.
+
+    A damaged one, beyond the years that there are, is the last of them: it must not hide other records.
+    """
+    if microseconds is None:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return (datetime.max if microseconds > 0 else datetime.min).replace(tzinfo=UTC)
+
+
+def microseconds(when: datetime) -> int:
+    """An aware datetime as the database has it."""
+    return (when - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRecord:
+    """One top-level run. ``status`` is running, done, failed, interrupted, or crashed: no sign of life.
+
+    ``executed``, ``cached`` and ``failed`` count its ``jobs``.
+    """
+
+    kind: ClassVar[str] = "execution"
+    execution_id: str
+    label: str
+    status: str
+    started: datetime
+    ended: datetime | None
+    seconds: float | None
+    command: str | None
+    jobs: int
+    executed: int
+    cached: int
+    failed: int
+
+    @property
+    def record_id(self) -> str:
+        """The id that finds it."""
+        return self.execution_id
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One attempt to run a call. ``status`` is done (its body ran), cached or failed."""
+
+    kind: ClassVar[str] = "job"
+    job_id: str
+    execution_id: str
+    parent_id: str | None
+    task: str
+    status: str
+    started: datetime
+    seconds: float
+    result_type: str | None
+    result: str | None
+    error: str | None
+    call_hash: str | None
+    task_hash: str
+    args_hash: str | None
+    value_hash: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The id that finds it."""
+        return self.job_id
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A finished call: which task, with which arguments, gave what."""
+
+    kind: ClassVar[str] = "call"
+    call_hash: str
+    task: str
+    result_type: str | None
+    result: str | None
+    replayable: bool
+    task_hash: str
+    args_hash: str
+    value_hash: str
+
+    @property
+    def record_id(self) -> str:
+        """The hash that finds it."""
+        return self.call_hash
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A version of a task."""
+
+    kind: ClassVar[str] = "task"
+    task_hash: str
+    task: str
+    version: str | None
+    source: str
+
+    @property
+    def record_id(self) -> str:
+        """The hash that finds it."""
+        return self.task_hash
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRecord:
+    """A value: its type, its size in bytes, and a short JSON text of it. ``path``: if it is a file."""
+
+    kind: ClassVar[str] = "value"
+    value_hash: str
+    type_name: str
+    codec: str
+    size: int
+    is_inline: bool
+    payload_digest: str | None
+    preview: str
+    path: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The hash that finds it."""
+        return self.value_hash
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file, folder or set of files as it was once: each content it had is a record of its own."""
+
+    kind: ClassVar[str] = "file"
+    path: str
+    file_kind: str
+    value_hash: str
+    preview: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The hash of the value that stands for it."""
+        return self.value_hash
+
+
+@dataclass(frozen=True, slots=True)
+class TagRecord:
+    """A tag: on which record, what, and who set it when; ``ended`` is None while it is current."""
+
+    kind: ClassVar[str] = "tag"
+    tag_id: str
+    entity: str
+    entity_id: str
+    key: str
+    value: Any
+    author: str | None
+    created: datetime
+    ended: datetime | None
+    ended_by: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The id that finds it."""
+        return self.tag_id
+
+
+Record = ExecutionRecord | JobRecord | CallRecord | TaskRecord | ValueRecord | FileRecord | TagRecord
+
+
+def tag_record(row: Any) -> TagRecord:
+    """The record of a row of ``tag``."""
+    return TagRecord(
+        row.tag_id,
+        row.entity,
+        row.entity_id,
+        row.key,
+        _json(row.value),
+        row.author,
+        moment(row.created),
+        moment(row.ended),
+        row.ended_by,
+    )
+
+
+def _json(text: str) -> Any:
+    """What the text says; a damaged one is itself: it must not hide other records."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+# --- Export: records as Arrow tables, frames and CSV; each library is loaded when it is asked for.
+
+
+def to_arrow(record_type: type, records: Iterable[Any]) -> pyarrow.Table:
+    """An Arrow table with a column for each field, typed also where there are no records."""
+    import pyarrow as pa
+
+    types = {
+        str: pa.string(),
+        int: pa.int64(),
+        float: pa.float64(),
+        bool: pa.bool_(),
+        datetime: pa.timestamp("us", tz="UTC"),
+    }
+    columns = _columns(record_type)
+    rows = [_cells(columns, record) for record in records]
+    arrays = [
+        pa.array([row[number] for row in rows], type=types.get(kind, pa.string()))
+        for number, kind in enumerate(columns.values())
+    ]
+    return pa.table(arrays, names=list(columns))
+
+
+def to_polars(record_type: type, records: Iterable[Any]) -> polars.DataFrame:
+    """A data frame of polars."""
+    import polars as pl
+
+    frame = pl.from_arrow(to_arrow(record_type, records))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+class Writable(Protocol):
+    """What text can be written to."""
+
+    def write(self, text: str, /) -> object:
+        """Write it."""
+
+
+def to_csv(record_type: type, records: Iterable[Any], target: str | os.PathLike[str] | Writable) -> int:
+    """CSV with a header; times in ISO 8601, None empty. Returns the number of records.
+
+    Cells are exact: a text that begins with ``=`` stays so, and a spreadsheet may take it for a formula.
+    """
+    if isinstance(target, str | os.PathLike):
+        with open(target, "w", encoding="utf-8", newline="") as file:
+            return _write_csv(record_type, records, file)
+    return _write_csv(record_type, records, target)
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """A record as JSON-able data: times in ISO 8601."""
+    return {
+        each.name: value.isoformat() if isinstance(value := getattr(record, each.name), datetime) else value
+        for each in fields(record)
+    }
+
+
+def _write_csv(record_type: type, records: Iterable[Any], file: Writable) -> int:
+    writer = csv.writer(file)
+    columns = _columns(record_type)
+    writer.writerow(columns)
+    count = 0
+    for record in records:
+        writer.writerow(
+            cell.isoformat() if isinstance(cell, datetime) else cell for cell in _cells(columns, record)
+        )
+        count += 1
+    return count
+
+
+def _columns(record_type: type) -> dict[str, Any]:
+    """Field names with their types, None apart; what is neither text nor number is JSON."""
+    hints = typing.get_type_hints(record_type)
+    return {each.name: _not_none(hints[each.name]) for each in fields(record_type)}
+
+
+def _not_none(hint: Any) -> Any:
+    if isinstance(hint, UnionType):
+        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        return kinds[0] if len(kinds) == 1 else Any
+    return hint
+
+
+def _cells(columns: dict[str, Any], record: Any) -> list[Any]:
+    return list(_each_cell(columns, record))
+
+
+def _each_cell(columns: dict[str, Any], record: Any) -> Iterator[Any]:
+    for name, kind in columns.items():
+        value = getattr(record, name)
+        yield json.dumps(value) if kind is Any else value

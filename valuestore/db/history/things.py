@@ -1,0 +1,310 @@
+"""The queries of tasks, values, files and tags: what there is, where queries.py has what ran."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypedDict, Unpack
+
+from sqlalchemy import func, select
+
+from valuestore.db.engine.database import Database
+from valuestore.db.history import conditions
+from valuestore.db.history.conditions import Condition
+from valuestore.db.history.jobs import Filtered, Moment, TagFilter
+from valuestore.db.history.query import Order, Query, Shape
+from valuestore.db.history.records import FileRecord, TagRecord, TaskRecord, ValueRecord, tag_record
+from valuestore.db.history.tags import ENTITIES, tag_value
+from valuestore.db.schema import tables as schema
+from valuestore.db.schema.tables import value
+from valuestore.errors import QueryError
+from valuestore.hashing import Digest
+
+_task, _value, _file, _tag = schema.task, schema.value, schema.file, schema.tag
+
+# --- tasks ------------------------------------------------------------------------------------------
+
+
+class TaskFilters(TypedDict, total=False):
+    """``task``: full name, last part of it, or a pattern · ``source_contains``: text of its source."""
+
+    id: str | None
+    task: str | None
+    version: str | None
+    source_contains: str | None
+    tag: TagFilter
+
+
+def _task_record(row: Any) -> TaskRecord:
+    return TaskRecord(row.task_hash, row.task_name, row.version, row.source)
+
+
+class TaskQuery(Filtered, Query[TaskRecord]):
+    """Versions of tasks, newest first."""
+
+    kind = "task"
+    record_type = TaskRecord
+    shape = Shape(
+        select(_task.c.task_hash, _task.c.task_name, _task.c.version, _task.c.source),
+        _task,
+        _task.c.task_hash,
+        {
+            "newest": Order((_task.c.task_no,), descending=True),
+            "oldest": Order((_task.c.task_no,), descending=False),
+            "name": Order((_task.c.task_name,), descending=False),
+        },
+        _task_record,
+    )
+
+    def where(self, **filters: Unpack[TaskFilters]) -> Self:
+        """Those that meet all of these: see ``TaskFilters``. Raises: QueryError; TagError."""
+        return self._filtered(filters)
+
+    def _where_task(self, pattern: Any) -> Condition:
+        return self._task_is(pattern, _task.c.task_no).condition()
+
+    def _where_version(self, version: Any) -> Condition:
+        return _task.c.version == conditions.text_of("version", version)
+
+    def _where_source_contains(self, part: Any) -> Condition:
+        return conditions.contains("source_contains", _task.c.source, part)
+
+
+# --- values and files -------------------------------------------------------------------------------
+
+
+class ValueFilters(TypedDict, total=False):
+    """``value_type``: pattern of the type's name · ``value``: that value itself · ``size_over``: payload
+    bytes · ``file``: path or pattern of a file that it stands for or contains · ``preview_contains``:
+    text of its preview.
+    """
+
+    id: str | None
+    value: Any
+    value_type: str | None
+    codec: str | None
+    file: str | os.PathLike[str] | None
+    size_over: int | None
+    preview_contains: str | None
+    tag: TagFilter
+
+
+def _value_record(row: Any) -> ValueRecord:
+    return ValueRecord(
+        row.value_hash,
+        row.type_name,
+        row.codec,
+        row.size,
+        bool(row.is_inline),
+        row.payload_digest,
+        row.preview,
+        row.path,
+    )
+
+
+_value_source = _value.outerjoin(_file, _file.c.value_hash == _value.c.value_hash)
+
+
+class ValueQuery(Filtered, Query[ValueRecord]):
+    """Values, in the order of their hashes."""
+
+    kind = "value"
+    record_type = ValueRecord
+    shape = Shape(
+        select(
+            _value.c.value_hash,
+            _value.c.type_name,
+            _value.c.codec,
+            _value.c.size,
+            _value.c.inline.is_not(None).label("is_inline"),
+            _value.c.payload_digest,
+            _value.c.preview,
+            _file.c.path,
+        ).select_from(_value_source),
+        _value_source,
+        _value.c.value_hash,
+        {
+            "id": Order((), descending=False),
+            "largest": Order((_value.c.size,), descending=True),
+        },
+        _value_record,
+    )
+
+    def where(self, **filters: Unpack[ValueFilters]) -> Self:
+        """Those that meet all of these: see ``ValueFilters``. Raises: QueryError; NotHashableError."""
+        return self._filtered(filters)
+
+    def _where_value(self, value: Any) -> Condition:
+        return _value.c.value_hash == self._hash("value", value)
+
+    def _where_value_type(self, pattern: Any) -> Condition:
+        return self._matches("value_type", _value.c.type_name, pattern)
+
+    def _where_codec(self, codec: Any) -> Condition:
+        return _value.c.codec == conditions.text_of("codec", codec)
+
+    def _where_file(self, pattern: Any) -> Condition:
+        return _value.c.value_hash.in_(conditions.files_at("file", pattern, sqlite=self._sqlite))
+
+    def _where_size_over(self, size: Any) -> Condition:
+        if isinstance(size, bool) or not isinstance(size, int) or abs(size) >= 1 << 63:
+            raise QueryError("size_over", f"expected a number of bytes, not {str(size)[:80]!r}")
+        return _value.c.size > size
+
+    def _where_preview_contains(self, part: Any) -> Condition:
+        return conditions.contains("preview_contains", _value.c.preview, part)
+
+
+class FileFilters(TypedDict, total=False):
+    """``path``: as written, or a pattern: ``*`` matches any characters, ``/`` too, ``?`` one; a ``Path`` is
+    never a pattern ·
+    ``file_kind``: File, FileSet or Dir.
+    """
+
+    id: str | None
+    path: str | os.PathLike[str] | None
+    file_kind: str | Sequence[str] | None
+    tag: TagFilter
+
+
+def _file_record(row: Any) -> FileRecord:
+    return FileRecord(row.path, row.kind, row.value_hash, row.preview)
+
+
+_file_source = _file.outerjoin(_value, _value.c.value_hash == _file.c.value_hash)
+
+
+class FileQuery(Filtered, Query[FileRecord]):
+    """Files, folders and sets of files, by path; one record for each content that was seen."""
+
+    kind = "file"
+    record_type = FileRecord
+    shape = Shape(
+        select(_file.c.path, _file.c.kind, _file.c.value_hash, _value.c.preview).select_from(_file_source),
+        _file_source,
+        _file.c.value_hash,
+        {
+            "path": Order((_file.c.path,), descending=False),
+            "id": Order((), descending=False),
+        },
+        _file_record,
+    )
+
+    def where(self, **filters: Unpack[FileFilters]) -> Self:
+        """Those that meet all of these: see ``FileFilters``. Raises: QueryError; TagError."""
+        return self._filtered(filters)
+
+    def _where_path(self, pattern: Any) -> Condition:
+        return conditions.at_path("path", pattern, sqlite=self._sqlite)
+
+    def _where_file_kind(self, given: Any) -> Condition:
+        return _file.c.kind.in_(conditions.one_of("file_kind", given, ("File", "FileSet", "Dir")))
+
+    def _where_tag(self, given: Any) -> Condition:
+        return conditions.tagged("tag", "value", _file.c.value_hash, given)
+
+
+# --- tags -------------------------------------------------------------------------------------------
+
+
+class TagFilters(TypedDict, total=False):
+    """``key``: pattern · ``value``: JSON value · ``tag``: as everywhere · ``record``: id of what it is on
+    · ``entity``: kinds of records · ``current``: whether it still is; not given: either way.
+    """
+
+    id: str | None
+    key: str | None
+    value: Any
+    entity: str | Sequence[str] | None
+    record: str | None
+    author: str | None
+    current: bool | None
+    since: Moment
+    until: Moment
+
+
+class TagQuery(Filtered, Query[TagRecord]):
+    """Tags, newest first; those that were replaced or removed are there too."""
+
+    kind = "tag"
+    record_type = TagRecord
+    shape = Shape(
+        select(_tag),
+        _tag,
+        _tag.c.tag_id,
+        {"newest": Order((), descending=True), "oldest": Order((), descending=False)},
+        tag_record,
+    )
+
+    def where(self, **filters: Unpack[TagFilters]) -> Self:
+        """Those that meet all of these: see ``TagFilters``. Raises: QueryError; TagError."""
+        return self._filtered(filters)
+
+    def _where_key(self, pattern: Any) -> Condition:
+        return self._matches("key", _tag.c.key, pattern)
+
+    def _where_value(self, value: Any) -> Condition:
+        return _tag.c.value_digest == tag_value("", value)[1]
+
+    def _where_entity(self, given: Any) -> Condition:
+        return _tag.c.entity.in_(conditions.one_of("entity", given, ENTITIES))
+
+    def _where_record(self, prefix: Any) -> Condition:
+        return conditions.starts_with("record", _tag.c.entity_id, prefix)
+
+    def _where_author(self, pattern: Any) -> Condition:
+        return self._matches("author", _tag.c.author, pattern)
+
+    def _where_current(self, current: Any) -> Condition:
+        return _tag.c.ended.is_(None) if current else _tag.c.ended.is_not(None)
+
+    def _where_since(self, when: Any) -> Condition:
+        return _tag.c.created >= conditions.moment_of("since", when)
+
+    def _where_until(self, when: Any) -> Condition:
+        return _tag.c.created < conditions.moment_of("until", when)
+
+    def _where_tag(self, given: Any) -> Condition:
+        raise QueryError("tags have no filter 'tag'", "use key and value")
+
+
+# --- Census: which kinds of values a database holds, and all of a codec. Loads no payload.
+
+
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Values of one type that are stored in one way, and how many there are."""
+
+    type_name: str
+    codec: str
+    count: int
+
+
+def find_kinds(database: Database) -> list[Kind]:
+    """Every kind there is, in order. One statement, over all values."""
+    columns = value.c.type_name, value.c.codec
+    statement = select(*columns, func.count()).group_by(*columns).order_by(*columns)
+    return database.fetch(lambda connection: [Kind(*row) for row in connection.execute(statement)])
+
+
+def find_by_codec(database: Database, codec: str) -> Iterator[list[Digest]]:
+    """The values of that codec, by hash, in pages; those that are added meanwhile may be among them."""
+    after = ""
+    while True:
+        statement = (
+            select(value.c.value_hash)
+            .where(value.c.codec == codec, value.c.value_hash > after)
+            .order_by(value.c.value_hash)
+            .limit(_PAGE)
+        )
+        with database.read() as connection:
+            page = [Digest(value_hash) for value_hash in connection.scalars(statement)]
+        if page:
+            yield page
+        if len(page) < _PAGE:
+            return
+        after = page[-1]

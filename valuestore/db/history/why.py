@@ -1,0 +1,339 @@
+"""Why: for what reason a job ran, instead of being answered from the cache.
+
+It is compared with the nearest earlier call of the same task: with the same arguments, else with those
+that most of its arguments are equal to, in an earlier execution. What differs is the reason. Values are
+compared by their plain payloads or previews: nothing that is stored is loaded or executed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, text
+
+from valuestore.db.engine.database import Database
+from valuestore.db.history.names import Name, Names
+from valuestore.db.record.rows import eval_hash
+from valuestore.errors import RecordNotFound
+from valuestore.hashing import ALGORITHMS, Digest
+from valuestore.values.difference import Change, difference
+
+ReasonKind = Literal[
+    "cached", "first run", "argument", "file", "code", "version", "payload", "not cached", "failed", "unknown"
+]
+
+_LONGEST_DIFF = 200
+_CANDIDATES = 200
+_MOST_FILES = 20
+
+_ALGORITHM_BY_LENGTH = {algorithm.hex_length: algorithm.name for algorithm in ALGORITHMS.values()}
+
+Forms = Callable[[str], Any]
+"""The canonical form of a value by its hash; None if it is too large, gone, or not plain."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that was different. ``subject``: the argument, the path or the code that it is about.
+
+    ``changes`` sets two values apart, ``diff`` two sources.
+    """
+
+    kind: ReasonKind
+    sentence: str
+    subject: str | None = None
+    changes: tuple[Change, ...] = ()
+    diff: str | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why ``job_id`` ran. ``compared_with`` is the earlier job, None if there was none."""
+
+    job_id: str
+    task: str
+    status: str
+    compared_with: str | None
+    reasons: tuple[Reason, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is known of one of the two jobs."""
+
+    job_id: str
+    execution_no: int
+    status: str
+    task_name: str
+    task_hash: str
+    version: str | None
+    source: str
+    call_hash: str | None
+    args_hash: str | None
+    value_hash: str | None
+
+
+_JOB = """
+SELECT j.job_id, j.execution_no, j.status, t.task_name, t.task_hash, t.version, t.source, j.call_hash,
+       COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash
+  FROM job j JOIN task t ON t.task_no = j.task_no LEFT JOIN call_node c ON c.call_hash = j.call_hash
+"""
+
+_SAME_ARGUMENTS = f"""
+{_JOB.replace("FROM job j", "FROM call_node k JOIN job j ON j.call_hash = k.call_hash AND j.status = 'done'")}
+ WHERE k.args_hash = :args AND t.task_name = :task AND j.job_id < :job ORDER BY j.job_id DESC LIMIT 1
+"""
+
+_FAILED_BEFORE = f"""
+{_JOB} WHERE j.status = 'failed' AND j.job_id < :job AND j.args_hash = :args AND t.task_name = :task
+ ORDER BY j.job_id DESC LIMIT 1
+"""
+
+_IN_EARLIER_EXECUTIONS = f"""
+{_JOB.replace("FROM job j JOIN task t", "FROM task t JOIN job j")}
+ WHERE t.task_name = :task AND j.job_id < :job AND j.execution_no < :execution
+ ORDER BY j.job_id DESC LIMIT {_CANDIDATES}
+"""
+
+_ARGUMENTS = """
+SELECT a.position, a.name, a.value_hash, v.type_name, v.preview, f.path FROM argument a
+  LEFT JOIN value v ON v.value_hash = a.value_hash LEFT JOIN file f ON f.value_hash = a.value_hash
+ WHERE a.args_hash = :args ORDER BY a.position
+"""
+
+_FILES_IN = """
+WITH RECURSIVE inside(value_hash) AS (
+  SELECT CAST(:value AS VARCHAR(64))
+  UNION SELECT s.child_hash FROM inside i JOIN subvalue s ON s.parent_hash = i.value_hash)
+SELECT f.path, f.value_hash FROM inside i JOIN file f ON f.value_hash = i.value_hash
+ ORDER BY f.path LIMIT 1000
+"""
+
+
+_FILES_BELOW = """
+WITH RECURSIVE below(hash) AS (
+  SELECT external_set_hash FROM call_node WHERE call_hash = :call
+  UNION SELECT m.member_hash FROM below b JOIN set_member m ON m.set_hash = b.hash)
+SELECT f.path, f.value_hash FROM below b JOIN file f ON f.value_hash = b.hash ORDER BY f.path LIMIT 1000
+"""
+
+_CANDIDATES_ARGUMENTS = text(
+    "SELECT a.args_hash, a.position, a.value_hash, f.path FROM argument a "
+    "LEFT JOIN file f ON f.value_hash = a.value_hash WHERE a.args_hash IN :all"
+).bindparams(bindparam("all", expanding=True))
+
+
+class WhyFinder:
+    """Explains jobs of one database."""
+
+    def __init__(self, database: Database, forms: Forms = lambda _value_hash: None) -> None:
+        self.database = database
+        self.forms = forms
+        self._names = Names(database)
+
+    def explain(self, job: Name) -> Explanation:
+        """Why a job ran. Raises: RecordNotFound; AmbiguousId."""
+        found = self._names.find_one(job, ("job",))
+        with self.database.read() as connection:
+            this = _job(connection, f"{_JOB} WHERE j.job_id = :job", job=found.record_id)
+            if this is None:
+                raise RecordNotFound(found.record_id, "job whose task is recorded")
+            return self._explain(connection, this)
+
+    def _explain(self, connection: Connection, this: _Job) -> Explanation:
+        earlier, reasons = self._reasons(connection, this)
+        other = earlier.job_id if earlier else None
+        return Explanation(this.job_id, this.task_name, this.status, other, tuple(reasons))
+
+    def _reasons(self, connection: Connection, this: _Job) -> tuple[_Job | None, list[Reason]]:
+        keys = {"args": this.args_hash, "task": this.task_name, "job": this.job_id}
+        same = _job(connection, _SAME_ARGUMENTS, **keys) if this.args_hash else None
+        if this.status == "cached":
+            return same, [Reason("cached", "it did not run: an equal call had run before")]
+        if same is not None:
+            return same, self._code(connection, same, this) or self._lost(connection, same, this)
+        failed = _job(connection, _FAILED_BEFORE, **keys) if this.args_hash else None
+        if failed is not None:
+            reasons = self._code(connection, failed, this)
+            return failed, [
+                Reason("failed", "the call before it failed, and failures are not kept"),
+                *reasons,
+            ]
+        nearest = self._nearest(connection, this)
+        if nearest is None:
+            return None, [Reason("first run", "no earlier execution ran this task")]
+        return nearest, self._differences(connection, nearest, this)
+
+    # --- arguments ----------------------------------------------------------------------------
+
+    def _nearest(self, connection: Connection, this: _Job) -> _Job | None:
+        """The earlier job that shares most arguments, then most paths of files; the newest of these."""
+        rows = connection.execute(
+            text(_IN_EARLIER_EXECUTIONS),
+            {"task": this.task_name, "job": this.job_id, "execution": this.execution_no},
+        ).all()
+        candidates = [_Job(*row) for row in rows]
+        if not candidates:
+            return None
+        hashes = {each.args_hash for each in (this, *candidates) if each.args_hash}
+        given: dict[str | None, set[tuple[int, str]]] = {}
+        paths: dict[str | None, set[tuple[int, str]]] = {}
+        for args_hash, position, value_hash, path in connection.execute(
+            _CANDIDATES_ARGUMENTS, {"all": sorted(hashes)}
+        ):
+            given.setdefault(args_hash, set()).add((position, value_hash))
+            if path is not None:
+                paths.setdefault(args_hash, set()).add((position, path))
+
+        def shared(each: _Job) -> tuple[int, int]:
+            of = [
+                kind.get(each.args_hash, set()) & kind.get(this.args_hash, set()) for kind in (given, paths)
+            ]
+            return len(of[0]), len(of[1])
+
+        return max(candidates, key=shared)
+
+    def _differences(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
+        reasons = self._code(connection, earlier, this)
+        old = {row.name: row for row in _arguments(connection, earlier)}
+        new = {row.name: row for row in _arguments(connection, this)}
+        for name in [*new, *(name for name in old if name not in new)]:
+            if name in old and name in new and old[name].value_hash == new[name].value_hash:
+                continue
+            reasons.append(self._argument(name, old.get(name), new.get(name)))
+        return reasons or [Reason("unknown", "the arguments of one of the two calls were not recorded")]
+
+    def _argument(self, name: str, old: Any, new: Any) -> Reason:
+        if old is None or new is None:
+            return Reason("argument", f"the parameter {name} is {'new' if old is None else 'gone'}", name)
+        if old.path is not None and old.path == new.path:
+            return Reason("file", f"the file {new.path}, argument {name}, has changed", new.path)
+        changes = tuple(self._changes(old, new))
+        return Reason("argument", f"the argument {name} is another", name, changes)
+
+    def _changes(self, old: Any, new: Any) -> list[Change]:
+        before, after = self.forms(old.value_hash), self.forms(new.value_hash)
+        if before is not None and after is not None and (found := difference(before, after)):
+            return found
+        return [Change("", "changed", old.preview, new.preview)]
+
+    # --- code ---------------------------------------------------------------------------------
+
+    def _code(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
+        if earlier.task_hash == this.task_hash:
+            return []
+        if earlier.version != this.version:
+            before, after = earlier.version or "its code", this.version or "its code"
+            sentence = f"the version of the task is another: {before}, then {after}"
+            return [
+                Reason(
+                    "version",
+                    sentence,
+                    this.task_name,
+                    diff=_diff(this.task_name, earlier.source, this.source),
+                )
+            ]
+        old, new = _dependencies(connection, earlier), _dependencies(connection, this)
+        reasons = [
+            _dependency_reason(name, old.get(name), new.get(name))
+            for name in sorted({*old, *new})
+            if (old[name].digest if name in old else None) != (new[name].digest if name in new else None)
+        ]
+        if reasons and old and new:
+            return reasons
+        diff = _diff(this.task_name, earlier.source, this.source)
+        sentence = (
+            "the code of the task has changed" if diff else "something that the task refers to has changed"
+        )
+        return [Reason("code", sentence, this.task_name, diff=diff)]
+
+    # --- results ------------------------------------------------------------------------------
+
+    def _lost(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
+        """The same call again: its result was no longer there, or no longer true."""
+        assert this.args_hash is not None
+        algorithm = _ALGORITHM_BY_LENGTH.get(len(this.args_hash), "xxh3-128")
+        key = eval_hash(Digest(this.task_hash), Digest(this.args_hash), algorithm)
+        kept = connection.execute(
+            text("SELECT 1 FROM evaluation WHERE eval_hash = :key"), {"key": key}
+        ).first()
+        if kept is None:
+            return [Reason("not cached", "results of this task are not cached, or could not be stored")]
+        files = connection.execute(text(_FILES_IN), {"value": earlier.value_hash}).all()
+        if files:
+            return [
+                Reason(
+                    "file",
+                    f"the file {row.path}, which it returned before, had changed or was gone",
+                    row.path,
+                )
+                for row in files[:_MOST_FILES]
+            ]
+        if below := _changed_below(connection, earlier, this):
+            return [
+                Reason("file", f"the file {path}, which a call below it had, had changed", path)
+                for path in below[:_MOST_FILES]
+            ]
+        row = connection.execute(
+            text("SELECT inline IS NULL AS is_stored FROM value WHERE value_hash = :value"),
+            {"value": earlier.value_hash},
+        ).first()
+        if row is not None and row.is_stored:
+            return [
+                Reason("payload", "the bytes of the earlier result were lost or damaged", earlier.value_hash)
+            ]
+        return [
+            Reason("unknown", "the earlier result could not be used: it was damaged, stale or not loadable")
+        ]
+
+
+def _job(connection: Connection, sql: str, **parameters: Any) -> _Job | None:
+    row = connection.execute(text(sql), parameters).first()
+    return None if row is None else _Job(*row)
+
+
+def _arguments(connection: Connection, job: _Job) -> list[Any]:
+    return list(connection.execute(text(_ARGUMENTS), {"args": job.args_hash or ""}))
+
+
+def _changed_below(connection: Connection, earlier: _Job, this: _Job) -> list[str]:
+    """Paths of files that were in calls below the one, and no longer as they were below the other."""
+    old, new = (
+        {tuple(row) for row in connection.execute(text(_FILES_BELOW), {"call": each.call_hash or ""})}
+        for each in (earlier, this)
+    )
+    return sorted({path for path, _ in old - new})
+
+
+def _dependencies(connection: Connection, job: _Job) -> dict[str, Any]:
+    query = "SELECT name, digest, source FROM dependency WHERE task_hash = :task"
+    return {row.name: row for row in connection.execute(text(query), {"task": job.task_hash})}
+
+
+def _dependency_reason(name: str, old: Any, new: Any) -> Reason:
+    if old is None:
+        return Reason("code", f"it refers to {name} now", name, diff=_diff(name, "", new.source))
+    if new is None:
+        return Reason("code", f"it no longer refers to {name}", name, diff=_diff(name, old.source, ""))
+    return Reason("code", f"{name} has changed", name, diff=_diff(name, old.source, new.source))
+
+
+def _diff(name: str, before: str | None, after: str | None) -> str | None:
+    """A unified diff of two sources, bounded; None if they are equal or unknown."""
+    if before is None or after is None or before == after:
+        return None
+    lines = list(
+        difflib.unified_diff(
+            before.splitlines()[:5000],
+            after.splitlines()[:5000],
+            f"{name} before",
+            f"{name} now",
+            lineterm="",
+        )
+    )
+    if len(lines) > _LONGEST_DIFF:
+        lines = [*lines[:_LONGEST_DIFF], f"... and {len(lines) - _LONGEST_DIFF} lines more"]
+    return "\n".join(lines)

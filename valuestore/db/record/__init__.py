@@ -1,0 +1,1 @@
+"""Recording: rows in, in few transactions; and looking up what was recorded."""

@@ -1,0 +1,107 @@
+"""Rows of tasks, executions, jobs, calls and evaluations, and text as any database takes it.
+
+Each row is a tuple in the order of its table's columns (schema/tables.py), so it is written
+as it is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from valuestore.db.record.subtree import EMPTY, SubtreeSet
+from valuestore.hashing import DEFAULT_ALGORITHM, Digest, hash_struct
+
+
+def clean_text(text: str, longest: int = 20_000) -> str:
+    """Text that any database takes: lone surrogates and NUL escaped, what is too long cut in the middle."""
+    if len(text) <= longest and text.isascii() and "\0" not in text:
+        return text
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} ... {text[-longest // 3 :]}"
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+class TaskRow(NamedTuple):
+    """A row of ``task``."""
+
+    task_hash: Digest
+    task_name: str
+    version: str | None
+    source: str
+
+
+class ExecutionRow(NamedTuple):
+    """A row of ``execution``; ``ended`` is None while it runs."""
+
+    execution_id: str
+    label: str
+    status: str
+    started: int
+    ended: int | None
+    updated: int | None = None
+    command: str | None = None
+
+
+class JobRow(NamedTuple):
+    """A row of ``job``."""
+
+    job_id: str
+    execution_id: str
+    parent_id: str | None
+    task_hash: Digest
+    call_hash: Digest | None
+    args_hash: Digest | None
+    status: str
+    started: int
+    ended: int
+    error: str | None
+    traceback: str | None
+
+
+class DependencyRow(NamedTuple):
+    """A row of ``dependency``."""
+
+    task_hash: Digest
+    name: str
+    digest: Digest
+    source: str | None
+
+
+class Source(NamedTuple):
+    """Where an argument came from: its position in the signature, and a call whose result is in it."""
+
+    position: int
+    call_hash: Digest
+
+
+class CallRow(NamedTuple):
+    """A finished call with its children (call hashes, in the order they were called).
+
+    ``tasks`` and ``externals`` are what its subtree depends on; they say all if it is ``replayable``.
+    """
+
+    call_hash: Digest
+    task_hash: Digest
+    args_hash: Digest
+    value_hash: Digest
+    children: tuple[Digest, ...]
+    sources: tuple[Source, ...] = ()
+    tasks: SubtreeSet = EMPTY
+    externals: SubtreeSet = EMPTY
+    replayable: bool = False
+
+
+def eval_hash(task_hash: Digest, args_hash: Digest, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
+    """The key of the cache: which task, with which arguments."""
+    return hash_struct([task_hash, args_hash], "evaluation", algorithm=algorithm)
+
+
+def call_hash(
+    task_hash: Digest,
+    args_hash: Digest,
+    value_hash: Digest,
+    children: tuple[Digest, ...],
+    algorithm: str = DEFAULT_ALGORITHM,
+) -> Digest:
+    """The address of a finished call: a Merkle node over its children, in the order they were called."""
+    return hash_struct([task_hash, args_hash, value_hash, children], "call", algorithm=algorithm)

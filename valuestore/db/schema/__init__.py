@@ -1,0 +1,1 @@
+"""The schema: every table and view, and how one version of it becomes the next."""

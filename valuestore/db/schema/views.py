@@ -1,0 +1,133 @@
+"""The documented views: what people query. Plural names, readable times, JSON previews of values.
+
+They are dropped and made anew with each migration, so they hold no data and no version of their own.
+docs/sql.md describes them column by column.
+"""
+
+from __future__ import annotations
+
+from valuestore.db.record.heartbeat import status_sql
+
+VIEWS = {
+    "executions": """
+        SELECT e.execution_id, e.label, {status} AS status,
+               {e.started} AS started,
+               CASE WHEN e.ended IS NOT NULL THEN (e.ended - e.started) / 1000000.0 END AS seconds,
+               (SELECT count(*) FROM job j WHERE j.execution_no = e.execution_no) AS jobs,
+               (SELECT count(*) FROM job j
+                 WHERE j.execution_no = e.execution_no AND j.status = 'done') AS executed,
+               (SELECT count(*) FROM job j
+                 WHERE j.execution_no = e.execution_no AND j.status = 'cached') AS cached,
+               (SELECT count(*) FROM job j
+                 WHERE j.execution_no = e.execution_no AND j.status = 'failed') AS failed,
+               e.command
+          FROM execution e
+    """,
+    "jobs": """
+        SELECT j.job_id, e.execution_id, j.parent_id, t.task_name AS task, j.status,
+               {j.started} AS started,
+               (j.ended - j.started) / 1000000.0 AS seconds,
+               v.type_name AS result_type, v.preview AS result, j.error,
+               j.call_hash, t.task_hash, COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash
+          FROM job j
+          LEFT JOIN execution e ON e.execution_no = j.execution_no
+          LEFT JOIN task t ON t.task_no = j.task_no
+          LEFT JOIN call_node c ON c.call_hash = j.call_hash
+          LEFT JOIN value v ON v.value_hash = c.value_hash
+    """,
+    "arguments": """
+        SELECT a.args_hash, a.position, a.name, v.type_name AS type, v.preview AS value, f.path,
+               a.value_hash
+          FROM argument a
+          LEFT JOIN value v ON v.value_hash = a.value_hash
+          LEFT JOIN file f ON f.value_hash = a.value_hash
+    """,
+    "results": """
+        SELECT c.call_hash, t.task_name AS task, v.type_name AS type, v.preview AS result, v.size AS bytes,
+               f.path, c.args_hash, c.value_hash
+          FROM call_node c
+          LEFT JOIN task t ON t.task_no = c.task_no
+          LEFT JOIN value v ON v.value_hash = c.value_hash
+          LEFT JOIN file f ON f.value_hash = c.value_hash
+    """,
+    "lineage": """
+        SELECT c.call_hash, t.task_name AS task, 'argument' AS via, a.name AS argument,
+               s.call_hash AS source_call_hash, p.task_name AS source_task, s.value_hash
+          FROM argument_source x
+          JOIN call_node c ON c.call_no = x.call_no
+          JOIN call_node s ON s.call_no = x.source_no
+          LEFT JOIN argument a ON a.args_hash = c.args_hash AND a.position = x.position
+          LEFT JOIN task t ON t.task_no = c.task_no
+          LEFT JOIN task p ON p.task_no = s.task_no
+        UNION ALL
+        SELECT c.call_hash, t.task_name, 'call', NULL, s.call_hash, p.task_name, s.value_hash
+          FROM call_edge x
+          JOIN call_node c ON c.call_no = x.parent_no
+          JOIN call_node s ON s.call_no = x.child_no
+          LEFT JOIN task t ON t.task_no = c.task_no
+          LEFT JOIN task p ON p.task_no = s.task_no
+    """,
+    "files": """
+        SELECT f.path, f.kind, 'given' AS role, t.task_name AS task, a.name AS argument, c.call_hash,
+               f.value_hash
+          FROM file f
+          JOIN argument a ON a.value_hash = f.value_hash
+          JOIN call_node c ON c.args_hash = a.args_hash
+          LEFT JOIN task t ON t.task_no = c.task_no
+        UNION ALL
+        SELECT f.path, f.kind, 'given', t.task_name, a.name, c.call_hash, f.value_hash
+          FROM file f
+          JOIN subvalue i ON i.child_hash = f.value_hash
+          JOIN argument a ON a.value_hash = i.parent_hash
+          JOIN call_node c ON c.args_hash = a.args_hash
+          LEFT JOIN task t ON t.task_no = c.task_no
+        UNION ALL
+        SELECT f.path, f.kind, 'made', t.task_name, NULL, c.call_hash, f.value_hash
+          FROM file f
+          JOIN call_node c ON c.value_hash = f.value_hash
+          LEFT JOIN task t ON t.task_no = c.task_no
+        UNION ALL
+        SELECT f.path, f.kind, 'made', t.task_name, NULL, c.call_hash, f.value_hash
+          FROM file f
+          JOIN subvalue i ON i.child_hash = f.value_hash
+          JOIN call_node c ON c.value_hash = i.parent_hash
+          LEFT JOIN task t ON t.task_no = c.task_no
+    """,
+    "tags": """
+        SELECT g.entity, g.entity_id, g.key, g.value, g.author, {g.created} AS created
+          FROM tag g
+         WHERE g.ended IS NULL
+    """,
+    "storage": """
+        SELECT v.type_name AS type, v.codec, count(*) AS number,
+               COALESCE(sum(CASE WHEN v.inline IS NOT NULL THEN v.size END), 0) AS inline_bytes,
+               COALESCE(sum(CASE WHEN v.inline IS NULL THEN v.size END), 0) AS stored_bytes
+          FROM value v
+         GROUP BY v.type_name, v.codec
+    """,
+}
+"""View name -> SELECT; ``{e.started}`` and the like are filled in with the dialect's form of the time."""
+
+_TIME = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%S', {column} / 1000000, 'unixepoch')",
+    "postgresql": "to_timestamp({column} / 1000000.0)",
+}
+
+
+def create_statements(dialect: str) -> list[str]:
+    """The statements that make every view, on ``sqlite`` or ``postgresql``."""
+    filled = {"{status}": status_sql(dialect, "e")}
+    for column in ("e.started", "j.started", "g.created"):
+        filled[f"{{{column}}}"] = _TIME[dialect].format(column=column)
+    statements = []
+    for name, select in VIEWS.items():
+        body = select.strip()
+        for place, form in filled.items():
+            body = body.replace(place, form)
+        statements.append(f"CREATE VIEW {name} AS {body}")
+    return statements
+
+
+def drop_statements() -> list[str]:
+    """The statements that remove every view."""
+    return [f"DROP VIEW IF EXISTS {name}" for name in VIEWS]

@@ -1,0 +1,240 @@
+"""Lazy expressions: a call that has not run, and what is asked of its result meanwhile.
+
+An expression may stand wherever its result may: in lists, tuples, dicts, sets, as another call's
+argument, under operators, attribute and item access. It is not the place where calls run (scheduler).
+A container is searched for expressions only if it is exactly a list, tuple, dict, set or frozenset.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, Protocol
+
+from valuestore.errors import LazyValueError, NotHashableError
+
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
+_BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift")
+_LOGIC = ("and", "or", "xor")
+_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+_UNARY = ("neg", "pos", "abs", "invert")
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "getattr": getattr,
+    "getitem": operator.getitem,
+    **{name: getattr(operator, name) for name in (*_BINARY, *_COMPARISONS, *_UNARY)},
+    **{name: getattr(operator, f"__{name}__") for name in _LOGIC},
+}
+"""What may be asked of a result before it is there, by the name that is recorded."""
+
+
+class Expression:
+    """Something whose value comes later. Its own attributes are underscored: all others are lazy."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Operation:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Operation("getattr", (self, name))
+
+    def __getitem__(self, key: Any) -> Operation:
+        return Operation("getitem", (self, key))
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "truth value")
+
+    def __iter__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "items")
+
+    def __len__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "length")
+
+    def __contains__(self, item: object) -> NoReturn:
+        raise LazyValueError(repr(self), "items")
+
+    def __index__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "integer value")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise LazyValueError(repr(self), "value to call")
+
+    def __format__(self, format_spec: str) -> NoReturn:
+        raise LazyValueError(repr(self), "text")
+
+    def __reduce__(self) -> NoReturn:
+        raise LazyValueError(repr(self), "pickled form")
+
+
+def _lazy(name: str) -> Callable[..., Operation]:
+    return lambda self, other: Operation(name, (self, other))
+
+
+def _lazy_reflected(name: str) -> Callable[..., Operation]:
+    return lambda self, other: Operation(name, (other, self))
+
+
+def _lazy_unary(name: str) -> Callable[..., Operation]:
+    return lambda self: Operation(name, (self,))
+
+
+for _name in (*_BINARY, *_LOGIC):
+    setattr(Expression, f"__{_name}__", _lazy(_name))
+    setattr(Expression, f"__r{_name}__", _lazy_reflected(_name))
+for _name in _COMPARISONS:
+    setattr(Expression, f"__{_name}__", _lazy(_name))
+for _name in _UNARY:
+    setattr(Expression, f"__{_name}__", _lazy_unary(_name))
+
+
+class Called(Protocol):
+    """What a call calls, as far as calls need to know: a task."""
+
+    name: str
+    func: Callable[..., Any]
+
+
+class Call(Expression):
+    """A task with arguments bound to its parameters, defaults applied: equal calls have equal arguments.
+
+    A call that is stored keeps only what was given, so that it runs with the defaults of its day.
+    """
+
+    __slots__ = ("_arguments", "_given", "_task")
+
+    def __init__(self, task: Called, given: dict[str, Any], arguments: dict[str, Any]) -> None:
+        self._task = task
+        self._given = given
+        self._arguments = arguments
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={_brief(value)}" for name, value in self._arguments.items())
+        return f"{self._task.name}({shown})"
+
+
+class Operation(Expression):
+    """An operator, attribute or item access on something that is not there yet; the scheduler applies it."""
+
+    __slots__ = ("_name", "_operands")
+
+    def __init__(self, name: str, operands: tuple[Any, ...]) -> None:
+        self._name = name
+        self._operands = operands
+
+    def __repr__(self) -> str:
+        operands = [_brief(operand) for operand in self._operands]
+        if self._name == "getattr":
+            return f"{operands[0]}.{self._operands[1]}"
+        if self._name == "getitem":
+            return f"{operands[0]}[{operands[1]}]"
+        return f"{self._name}({', '.join(operands)})"
+
+
+def expressions_in(obj: Any) -> Iterator[Expression]:
+    """The outermost expressions in ``obj``, in order; those of a container that is met twice, once.
+
+    Raises: NotHashableError if it contains itself.
+    """
+    done: set[int] = set()
+    stack = [(0, iter((obj,)))]
+    on_path = {0}
+    while stack:
+        for item in stack[-1][1]:
+            kind = type(item)
+            if kind in _CONTAINERS:
+                if id(item) in on_path:
+                    raise NotHashableError("the value", "it contains itself")
+                if id(item) in done:
+                    continue
+                on_path.add(id(item))
+                stack.append((id(item), iter(_items(item))))
+                break
+            if issubclass(kind, Expression):
+                yield item
+        else:
+            left = stack.pop()[0]
+            on_path.discard(left)
+            done.add(left)
+
+
+def calls_in(obj: Any) -> Iterator[Call]:
+    """The calls that ``obj`` needs, those under operators included, in order; shared operations once."""
+    stack = [expressions_in(obj)]
+    seen: set[int] = set()
+    while stack:
+        for expression in stack[-1]:
+            if isinstance(expression, Call):
+                yield expression
+            elif isinstance(expression, Operation) and id(expression) not in seen:
+                seen.add(id(expression))
+                stack.append(expressions_in(expression._operands))
+                break
+        else:
+            stack.pop()
+
+
+def replace_expressions(
+    obj: Any, value_of: Callable[[Expression], Any], done: dict[int, Any] | None = None
+) -> Any:
+    """``obj`` with each expression replaced; containers are rebuilt, so the caller's stay as they are.
+
+    A container that is met twice is rebuilt once (``done``).
+    """
+    kind = type(obj)
+    if kind not in _CONTAINERS:
+        return value_of(obj) if issubclass(kind, Expression) else obj
+    done = {} if done is None else done
+    if id(obj) not in done:
+        parts = [replace_expressions(part, value_of, done) for part in _items(obj)]
+        done[id(obj)] = dict(zip(parts[::2], parts[1::2], strict=True)) if kind is dict else kind(parts)
+    return done[id(obj)]
+
+
+def evaluate(obj: Any, value_of: Callable[[Call], Any]) -> Any:
+    """``obj`` with each call replaced by its value and each operation applied. Raises: what those raise."""
+    values: dict[int, Any] = {}
+
+    def known(expression: Expression) -> Any:
+        return value_of(expression) if isinstance(expression, Call) else values[id(expression)]
+
+    stack = [item for item in expressions_in(obj) if isinstance(item, Operation)]
+    while stack:  # operators can be chained thousands deep, so no recursion here
+        operation = stack[-1]
+        open_operands = [
+            item
+            for item in expressions_in(operation._operands)
+            if isinstance(item, Operation) and id(item) not in values
+        ]
+        if open_operands:
+            stack.extend(open_operands)
+        else:
+            operands = replace_expressions(operation._operands, known)
+            values[id(operation)] = OPERATIONS[operation._name](*operands)
+            stack.pop()
+    return replace_expressions(obj, known)
+
+
+def _items(obj: Any) -> Any:
+    if type(obj) is dict:
+        return [part for item in obj.items() for part in item]
+    return obj
+
+
+def _brief(obj: Any) -> str:
+    """Short text of an argument; never nests, since chains of calls can be thousands long."""
+    if isinstance(obj, Call):
+        return f"{obj._task.name}(...)"
+    if isinstance(obj, Operation):
+        return f"<{obj._name}>"
+    if isinstance(obj, _CONTAINERS):
+        return f"<{type(obj).__name__} of {len(obj)}>"
+    if isinstance(obj, bytes | bytearray):
+        return f"<{len(obj)} bytes>"
+    try:
+        text = repr(obj[:60] if isinstance(obj, str) else obj)
+    except Exception:  # noqa: BLE001  # a label is not worth a failure
+        return f"<{type(obj).__name__}>"
+    return text if len(text) <= 60 else text[:57] + "..."
