@@ -41,7 +41,7 @@ layers: install
 	@$(BIN)/lint-imports
 
 migrate-check: install  ## prove that migrated and declared schema are equal
-	@$(BIN)/python -m pytest -q tests/db/test_migrations.py
+	@$(BIN)/python -m pytest -q tests/db/schema/test_migrations.py
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.installed
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench

@@ -15,7 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".venv-identity"
 NEEDED = ("attrs", "hypothesis", "msgspec", "pydantic", "pytest", "pytest-timeout")
-TESTS = ("test_identity.py", "test_payloads.py", "test_families.py", "test_callables.py", "test_bad_input.py")
+TESTS = (
+    "identity/test_identity.py",
+    "identity/test_families.py",
+    "identity/test_bad_input.py",
+    "code/test_callables.py",
+    "test_payloads.py",
+)
 
 
 def pythons() -> dict[tuple[int, int], str]:

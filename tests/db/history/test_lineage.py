@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.db import made_history
+from tests.db.history import made_history
 from tests.statements import StatementCounter
 from valuestore import File, Scheduler, task
 from valuestore.db.history.lineage_forms import nested, openlineage, tree
@@ -162,9 +162,9 @@ def test_wrong_bounds_cursors_and_records_are_typed_errors(made):
 def test_the_tree_names_arguments_and_shows_a_call_once(made):
     lines = list(tree(made.history.upstream(made.history.calls().where(task="report").first())))
     assert lines[0][0] == 0
-    assert lines[0][1].startswith("tests.db.made_history.report = ")
-    assert any(re.match(r"called: tests.db.made_history.join = ", line) for _, line in lines)
-    assert sum("parts: tests.db.made_history.read" in line for _, line in lines) == 3
+    assert lines[0][1].startswith("tests.db.history.made_history.report = ")
+    assert any(re.match(r"called: tests.db.history.made_history.join = ", line) for _, line in lines)
+    assert sum("parts: tests.db.history.made_history.read" in line for _, line in lines) == 3
     assert any(line.startswith("number: ") for _, line in lines)
 
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.db import made_history
+from tests.db.history import made_history
 from valuestore import Repository, Scheduler, tag, task
 from valuestore.db.history.tags import ANY_VALUE, format_tag, parse_tag, parse_tag_filter
 from valuestore.errors import RecordNotFound, TagError

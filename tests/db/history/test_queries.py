@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.db import made_history
+from tests.db.history import made_history
 from tests.statements import StatementCounter
 from valuestore import File, Repository
 from valuestore.db.history.names import Found
@@ -54,7 +54,7 @@ def test_executions_are_found_by_what_people_remember(history):
     assert count(tag={"n": 2}) == 1
     assert count(tag="n=3") == 0
     assert count(task="read") == 3
-    assert count(task="tests.db.made_history.rep*") == 2
+    assert count(task="tests.db.history.made_history.rep*") == 2
     assert count(file="*/data/2.txt") == 1
     assert count(file="*/data/1.txt") == 3
     assert count(label="*step*") == 1
@@ -171,7 +171,7 @@ def test_names_stand_for_records(history):
     path = history.files().first().path
     assert history.find_one(path) == Found("file", path)
     assert history.record(path).path == path
-    assert history.find_one("tests.db.made_history.report").kind == "task"
+    assert history.find_one("tests.db.history.made_history.report").kind == "task"
     tag = history.tags().first()
     assert history.record(tag.tag_id) == tag
     for name in ("~99", "~x", "-1", "nothing", "ffffffffffff", *HOSTILE):

@@ -23,7 +23,7 @@ from valuestore.values.trust import opcodes
 from valuestore.values.trust.gate import Claim, decode_envelope, decode_plain, encode_envelope, sign
 from valuestore.values.trust.keys import KeyRing
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEAD = b"\x80\x03"
 HUGE = struct.pack("<I", 0x7FFFFFFF)
 HUGE8 = struct.pack("<Q", 1 << 40)
@@ -93,7 +93,7 @@ def test_forged_data_is_refused_with_either_expression(monkeypatch, wide):
 def test_forged_lengths_take_no_memory():
     code = (
         "import resource\nfrom tests.memory import peak_kibibytes\n"
-        "from tests.values.test_trust_plain import FORGED, decode_plain, DecodeError\n"
+        "from tests.values.trust.test_trust_plain import FORGED, decode_plain, DecodeError\n"
         "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (held + (256 << 20),) * 2)\n"
         "for name, data in FORGED.items():\n"
@@ -113,7 +113,7 @@ def test_deep_tuples_do_not_crash_a_thread():
     """In a process of its own, since what is to be excluded is a crash of the interpreter."""
     code = (
         "import threading\nfrom valuestore.values.trust.gate import decode_plain, DecodeError\n"
-        "from tests.values.test_trust_plain import HEAD\n"
+        "from tests.values.trust.test_trust_plain import HEAD\n"
         "def attempt():\n"
         "    for data in (b'})' + b'\\x85' * 2_000_000 + b'Ns.', b'})' + b'\\x85' * 45_000 + b'Ns.'):\n"
         "        try: decode_plain(HEAD + data)\n"
@@ -246,7 +246,8 @@ def test_mutated_payloads_raise_declared_errors_alone(tmp_path):
     rounds = 40_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 4_000
     seed = 20261120
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom tests.values.test_trust_plain import fuzz\n"
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from tests.values.trust.test_trust_plain import fuzz\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2 << 30,) * 2)\n"
         f"print('\\n'.join(fuzz({seed}, {rounds}, Path(sys.argv[1]))[:5]))\n"
     )

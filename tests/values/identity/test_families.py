@@ -29,7 +29,7 @@ from valuestore.testing import CodecContract, ValueContract
 from valuestore.values import Codec, TypeRegistry, TypeRule, get_type_registry
 
 RAN: list[str] = []
-GOLDEN = Path(__file__).parents[1] / "golden" / "families"
+GOLDEN = Path(__file__).parents[2] / "golden" / "families"
 T = TypeVar("T")
 
 

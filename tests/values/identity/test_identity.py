@@ -20,7 +20,7 @@ from valuestore.values.identity.canonical import TypeRule
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Value
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 sys.path.insert(0, str(GOLDEN))
 
 import cases  # noqa: E402  # the golden cases are also a script, run by other Pythons

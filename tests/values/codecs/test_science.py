@@ -24,7 +24,7 @@ from valuestore.hashing import encode_plain
 from valuestore.values.identity.canonical import NODE, TypeRule
 from valuestore.values.registry import Payload, TypeRegistry
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 sys.path.insert(0, str(GOLDEN))
 
 import science  # noqa: E402  # the golden cases are also a script, run by other Pythons

@@ -9,7 +9,7 @@ import pytest
 from valuestore.db.schema.page import tables_page
 from valuestore.db.schema.tables import metadata
 
-PAGE = Path(__file__).parents[2] / "docs" / "schema.md"
+PAGE = Path(__file__).parents[3] / "docs" / "schema.md"
 
 
 def test_page_in_the_documentation_is_up_to_date():

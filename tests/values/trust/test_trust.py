@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.values.gadgets import GADGETS, LIVE
+from tests.values.trust.gadgets import GADGETS, LIVE
 from valuestore.errors import DecodeError, KeyUnusable, NotHashableError, UntrustedPayload
 from valuestore.hashing import encode_plain
 from valuestore.values.codecs.pickled import Signer
@@ -32,7 +32,7 @@ from valuestore.values.trust.gate import (
 from valuestore.values.trust.keys import KeyRing
 
 CLAIM = Claim("repository", "0" * 32, "shop.Model", "pickle")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Model:
@@ -295,7 +295,7 @@ def test_damaged_header_is_a_decode_error(position):
 def test_the_corpus_is_alive(tmp_path):
     """Without the gate each of these works; a corpus of duds would prove nothing."""
     code = (
-        "import os, pickle, sys\nfrom tests.values.gadgets import GADGETS, LIVE\n"
+        "import os, pickle, sys\nfrom tests.values.trust.gadgets import GADGETS, LIVE\n"
         "for name in sorted(LIVE):\n"
         "    marker = os.path.join(sys.argv[1], name)\n"
         "    try: pickle.loads(GADGETS[name](marker))\n"

@@ -11,7 +11,7 @@ import pytest
 from valuestore import Repository, Scheduler
 from valuestore.db.schema.views import VIEWS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "sql.md").read_text("utf-8")
 QUESTIONS = re.findall(r"```sql\n(.*?)```", PAGE, re.S)
 MAY_BE_EMPTY = ("crashed", "= 'failed'", "'8'", "having")

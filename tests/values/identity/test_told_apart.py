@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from tests.values import twins
+from tests.values.identity import twins
 from valuestore import Value
 from valuestore.errors import ConfigError, NotHashableError
 from valuestore.values import get_type_registry
