@@ -17,7 +17,7 @@ ENVIRONMENTS = ROOT / ".venv-identity"
 NEEDED = ("attrs", "hypothesis", "msgspec", "pydantic", "pytest", "pytest-timeout")
 TESTS = (
     "identity/test_identity.py",
-    "identity/test_families.py",
+    "test_families.py",
     "identity/test_bad_input.py",
     "code/test_callables.py",
     "test_payloads.py",
