@@ -6,17 +6,16 @@ import os
 import threading
 import time
 
+from valuestore.lazy import renew_after_fork
+
 _lock = threading.Lock()
 _last = 0
 
 
-def _unlock_in_child() -> None:
-    """After a fork the thread that held the lock is gone."""
+@renew_after_fork
+def _renew_lock() -> None:
     global _lock
     _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def new_id() -> str:

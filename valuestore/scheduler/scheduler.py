@@ -5,7 +5,6 @@ It holds what outlives a single run: the repository and the executors. One run i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from pathlib import Path
@@ -16,6 +15,7 @@ from valuestore.db.record.rows import clean_text
 from valuestore.errors import TaskError
 from valuestore.executors.threads import open_executor
 from valuestore.executors.worker import inside_body
+from valuestore.lazy import renew_after_fork
 from valuestore.redaction import redact
 from valuestore.repository import Repository
 from valuestore.scheduler.record import Execution
@@ -48,7 +48,7 @@ class Scheduler:
         self._given.update(executors or {})
         self._workers = workers
         self._executors: dict[str | None, Executor] = {}
-        self._pid = os.getpid()
+        renew_after_fork(self._forget_executors)
         self._runs = 0
         self.execution: Execution | None = None
         """The newest run, with its job counts; also while it goes on."""
@@ -90,9 +90,11 @@ class Scheduler:
     ) -> None:
         self.close()
 
+    def _forget_executors(self) -> None:
+        """In a child process, which has no threads of its parent's."""
+        self._executors = {}
+
     def _executor(self, name: str | None) -> Executor:
-        if self._pid != os.getpid():
-            self._executors, self._pid = {}, os.getpid()  # a forked child has no threads of the parent's
         executor = self._executors.get(name)
         if executor is None:
             given = self._given.get(name, name)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import islice
+from threading import Lock
 
 from valuestore.errors import BadKey
+from valuestore.lazy import renew_after_fork
 from valuestore.stores.data import Page
 
 KEY_MAX_BYTES = 1024
@@ -79,3 +81,19 @@ def take_page(keys: Iterable[str], limit: int | None) -> Page:
     if len(taken) <= limit:
         return Page(taken, None)
     return Page(taken[:limit], taken[limit - 1])
+
+
+# --- Locks by path, held around a commit: so threads that replace one value see each other's attributes.
+
+
+_locks = [Lock() for _ in range(64)]
+
+
+def lock_for(path: bytes) -> Lock:
+    """The lock of that path, which some others share."""
+    return _locks[hash(path) % 64]
+
+
+@renew_after_fork
+def _renew_locks() -> None:
+    _locks[:] = [Lock() for _ in range(64)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from valuestore.errors import AlreadyExists, BadReference, NotFound
 from valuestore.hashing import hash_bytes
+from valuestore.lazy import renew_after_fork
 from valuestore.stores.base import (
     Data,
     Json,
@@ -193,12 +193,9 @@ def _find_space(name: str | None, unnamed: str | None) -> _Space:
         return space
 
 
+@renew_after_fork
 def _renew_locks() -> None:
-    """A thread that held a lock at the fork does not exist in the child, where it would never be released."""
     global _lock
     _lock = RLock()
     for space in (*_named.values(), *_unnamed.values()):
         space.lock = RLock()
-
-
-os.register_at_fork(after_in_child=_renew_locks)

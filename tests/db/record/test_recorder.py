@@ -19,9 +19,9 @@ from tests.scheduler import pipelines as p
 from tests.statements import StatementCounter
 from valuestore import File, Repository, Scheduler
 from valuestore.db.ids import new_id, now
-from valuestore.db.record import heartbeat
 from valuestore.db.record import recorder as recorder_module
 from valuestore.db.record.rows import CallRow, JobRow, TaskRow, call_hash
+from valuestore.db.schema.views import CRASHED_AFTER_SECONDS
 from valuestore.errors import DatabaseBusy, NotFound, StoreClosed, ValuestoreWarning
 from valuestore.scheduler.record import Execution
 
@@ -385,7 +385,7 @@ def test_running_execution_beats_and_a_silent_one_reads_as_crashed(repository, m
     assert status(repository) == "running"
     repository.recorder._alive.clear()
     with repository.database.write() as connection:
-        silent = f"updated = updated - {(heartbeat.CRASHED_AFTER_SECONDS + 1) * 1_000_000}"
+        silent = f"updated = updated - {(CRASHED_AFTER_SECONDS + 1) * 1_000_000}"
         connection.execute(text(f"UPDATE execution SET {silent}, started = started - 100000000"))
     assert status(repository) == "crashed"
     repository.recorder.record_execution(row._replace(status="done", ended=now()))

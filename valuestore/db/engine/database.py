@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from valuestore.db.engine.deadline import Watchdog
 from valuestore.db.engine.failure import is_transient, lock_holders, typed_error
 from valuestore.errors import ConfigError, DatabaseBusy, DatabaseError, StoreReadOnly, ValuestoreError
+from valuestore.lazy import renew_after_fork
 
 T = TypeVar("T")
 
@@ -66,10 +67,10 @@ class Database:
         options = self._options(statement_timeout_seconds)
         self._engine = create_engine(self.url, hide_parameters=True, **options)
         self.dialect = self._engine.dialect
-        self._pid = os.getpid()
+        self._is_connected = False  # by this process
+        renew_after_fork(self._leave_connections)
         self._local = threading.local()
         event.listen(self._engine, "connect", self._on_connect)
-        event.listen(self._engine, "checkout", _on_checkout)
         if self._watchdog is None:
             event.listen(self._engine, "begin", _begin)
         else:
@@ -215,15 +216,22 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log into the file."""
-        if self._pid != os.getpid():
-            self._engine.dispose(close=False)  # they are the parent's
-            return
         self._local = threading.local()
-        if self.path is None or not os.path.exists(self.path) or _is_read_only(self.path):
+        if (
+            not self._is_connected
+            or self.path is None
+            or not os.path.exists(self.path)
+            or _is_read_only(self.path)
+        ):
             self._engine.dispose()
             return
         with self.lock():
             self._engine.dispose()
+
+    def _leave_connections(self) -> None:
+        """In a child process: SQLite forbids to use its parent's, and Postgres would share a socket."""
+        self._engine.dispose(close=False)
+        self._local, self._is_connected = threading.local(), False
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
@@ -240,13 +248,13 @@ class Database:
 
     def _own_connection(self) -> sqlite3.Connection:
         own: _Own | None = getattr(self._local, "own", None)
-        if own is None or own.pid != os.getpid():
+        if own is None:
             assert self.path is not None
             own = self._local.own = _Own(self._engine.raw_connection())
         return own.driver
 
-    def _on_connect(self, connection: Any, record: Any) -> None:
-        record.info["pid"] = os.getpid()
+    def _on_connect(self, connection: Any, _record: Any) -> None:
+        self._is_connected = True
         if self.is_sqlite:
             connection.isolation_level = None  # transactions are begun below, not guessed by the driver
             if self.is_read_only:
@@ -344,11 +352,7 @@ def _file_lock(path: str) -> FileLock:
     return FileLock(f"{path}.lock")
 
 
-def _on_checkout(_connection: Any, record: Any, proxy: Any) -> None:
-    """Never use a parent's connection after a fork: SQLite forbids it, and Postgres would share a socket."""
-    if record.info.get("pid") not in (None, os.getpid()):
-        record.dbapi_connection = proxy.dbapi_connection = None
-        raise exc.DisconnectionError("the connection belongs to another process")
+renew_after_fork(_file_lock.cache_clear)
 
 
 def _begin(connection: Connection) -> None:

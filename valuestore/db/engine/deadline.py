@@ -15,6 +15,8 @@ import weakref
 from contextlib import suppress
 from typing import Any
 
+from valuestore.lazy import renew_after_fork
+
 _IDLE_SECONDS = 10.0
 
 
@@ -27,17 +29,15 @@ class Watchdog:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._reset()
+        renew_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._waiting: dict[int, tuple[float, Any]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def arm(self, connection: Any) -> None:
         """``connection``, the driver's, begins to wait for the server."""
-        if self._pid != os.getpid():
-            self._reset()
         self._waiting[id(connection)] = time.monotonic() + self.seconds, connection
         if self._thread is None:
             self._start()

@@ -14,8 +14,8 @@ from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from valuestore.db.history.conditions import Condition, matches
-from valuestore.db.record.heartbeat import status_sql
 from valuestore.db.schema import tables as schema
+from valuestore.db.schema.views import status_sql
 
 if TYPE_CHECKING:
     from valuestore.db.history.query import Query

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import Connection, and_, or_, select, text
 
@@ -20,7 +20,7 @@ from valuestore.db.engine.database import Database
 from valuestore.db.history.names import Name, Names
 from valuestore.db.history.records import TagRecord, tag_record
 from valuestore.db.ids import new_id, now
-from valuestore.db.record.rows import clean_text
+from valuestore.db.record.rows import TagRow, clean_text
 from valuestore.db.schema import tables as schema
 from valuestore.errors import RecordNotFound, TagError
 from valuestore.hashing import hash_bytes
@@ -45,21 +45,6 @@ class AnyValue:
 
 ANY_VALUE: Final = AnyValue()
 """The value of a bare ``key`` in queries and removals."""
-
-
-class TagRow(NamedTuple):
-    """A row of ``tag``."""
-
-    tag_id: str
-    entity: str
-    entity_id: str
-    key: str
-    value: str
-    value_digest: str
-    author: str | None
-    created: int
-    ended: int | None
-    ended_by: str | None
 
 
 Given = Mapping[str, Any] | Iterable[tuple[str, Any]]

@@ -8,24 +8,27 @@ seconds that the executions that are running here still run.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
+from sqlalchemy import Connection, bindparam, text
+
 from valuestore.db.engine.database import Database
-from valuestore.db.history.tags import TagRow
 from valuestore.db.record.batch import Batch, Seen
-from valuestore.db.record.heartbeat import BEAT_SECONDS, beat
-from valuestore.db.record.rows import CallRow, DependencyRow, ExecutionRow, JobRow, TaskRow
+from valuestore.db.record.rows import CallRow, DependencyRow, ExecutionRow, JobRow, TagRow, TaskRow
+from valuestore.db.schema.views import NOW
 from valuestore.errors import StoreClosed, ValuestoreError
 from valuestore.hashing import Digest
+from valuestore.lazy import renew_after_fork
 from valuestore.values.archive import ValueRef
 
 FLUSH_SECONDS = 0.05
 FLUSH_JOBS = 1000
+BEAT_SECONDS = 5.0
+"""How often executions that are running here are said to be alive."""
 _COMMIT_SHARE = 5
 """After a commit of t seconds the next waits at least this many times t, so commits stay a small share."""
 _LONGEST_WAIT_SECONDS = 0.5
@@ -42,9 +45,9 @@ class Recorder:
         self.database = database
         self._make_durable = make_durable
         self._reset()
+        renew_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -127,15 +130,11 @@ class Recorder:
 
         Raises: DatabaseError, StoreError; the rows are kept and the next flush tries again.
         """
-        if self._pid != os.getpid():
-            self._reset()
         self._failure = None
         self._write_batch()
 
     def close(self) -> None:
         """Flush and stop the background thread; what is recorded later is refused."""
-        if self._pid != os.getpid():
-            self._reset()  # the lock may have been held by a thread that the fork left behind
         with self._lock:
             self._closed = True
             self._alive.clear()
@@ -158,8 +157,6 @@ class Recorder:
     def _begin(self) -> None:
         """Take the lock for adding rows. Raises: what the last write did; StoreClosed; StoreReadOnly."""
         self.database.check_writable()
-        if self._pid != os.getpid():
-            self._reset()
         if self._failure is not None:
             raise self._failure
         self._lock.acquire()
@@ -262,3 +259,16 @@ def _write_in_background(reference: weakref.ref[Recorder]) -> None:
         except Exception as error:  # noqa: BLE001  # raised again by the next call that records or flushes
             recorder._failure = error
         del recorder
+
+
+def beat(database: Database, execution_ids: Sequence[str]) -> None:
+    """Note that these executions are alive. Raises: DatabaseError."""
+    statement = text(
+        f"UPDATE execution SET updated = {NOW[database.dialect.name]} "  # noqa: S608  # written above
+        "WHERE execution_id IN :ids AND status = 'running'"
+    ).bindparams(bindparam("ids", expanding=True))
+
+    def update(connection: Connection) -> None:
+        connection.execute(statement, {"ids": list(execution_ids)})
+
+    database.transact(update)

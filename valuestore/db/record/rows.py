@@ -67,6 +67,21 @@ class DependencyRow(NamedTuple):
     source: str | None
 
 
+class TagRow(NamedTuple):
+    """A row of ``tag``."""
+
+    tag_id: str
+    entity: str
+    entity_id: str
+    key: str
+    value: str
+    value_digest: str
+    author: str | None
+    created: int
+    ended: int | None
+    ended_by: str | None
+
+
 class Source(NamedTuple):
     """Where an argument came from: its position in the signature, and a call whose result is in it."""
 

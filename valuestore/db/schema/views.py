@@ -6,7 +6,24 @@ docs/sql.md describes them column by column.
 
 from __future__ import annotations
 
-from valuestore.db.record.heartbeat import status_sql
+CRASHED_AFTER_SECONDS = 30
+"""An execution that is running and gave no sign of life for so long reads as ``crashed``."""
+
+NOW = {
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+}
+"""Microseconds since 1970-01-01 UTC, as each database tells them."""
+
+
+def status_sql(dialect: str, alias: str) -> str:
+    """The status that an execution reads as, in SQL; ``alias`` names the table there."""
+    limit = f"{NOW[dialect]} - {CRASHED_AFTER_SECONDS * 1_000_000}"
+    return (
+        f"CASE WHEN {alias}.status = 'running' AND COALESCE({alias}.updated, {alias}.started) < {limit} "
+        f"THEN 'crashed' ELSE {alias}.status END"
+    )
+
 
 VIEWS = {
     "executions": """

@@ -43,7 +43,6 @@ from valuestore.stores.base import (
     without_credentials,
 )
 from valuestore.stores.files.commit import Commit
-from valuestore.stores.files.locks import lock_for
 from valuestore.stores.files.places import OddKeys, Places
 from valuestore.stores.files.posix import Writing, open_stream, read, unavailable, unlink
 from valuestore.stores.files.root import Root
@@ -51,6 +50,7 @@ from valuestore.stores.files.sidecars import Sidecars
 from valuestore.stores.files.temporary import Temporary, sweep_temporaries
 from valuestore.stores.files.unsynced import Unsynced
 from valuestore.stores.files.walk import Walk
+from valuestore.stores.keys import lock_for
 
 # --- Etags: the digest of a file's bytes, remembered while the file's status shows that it is the same.
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from threading import Lock
 
+from valuestore.lazy import renew_after_fork
 from valuestore.stores.files.posix import unavailable, unlink
 
 
@@ -85,10 +86,7 @@ _lock = Lock()
 _syncing = Lock()
 
 
+@renew_after_fork
 def _renew_lock() -> None:
-    """A thread that held one at the fork does not exist in the child, where it would never be released."""
     global _lock, _syncing
     _lock, _syncing = Lock(), Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)

@@ -6,7 +6,6 @@ It knows paths, not keys: ``key`` is the caller's, for messages. Called by ``fss
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, cast
@@ -21,6 +20,7 @@ from valuestore.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from valuestore.lazy import PerProcess
 
 _T = TypeVar("_T")
 
@@ -40,7 +40,7 @@ class FsspecFilesystem:
         self.protocol = full_url.partition("://")[0].lower()
         self._full_url = full_url
         self._options = options
-        self._opened: dict[int, Any] = {}
+        self._opened = PerProcess(self._open)
 
     @property
     def root(self) -> str:
@@ -64,18 +64,13 @@ class FsspecFilesystem:
     @property
     def fs(self) -> Any:
         """fsspec's object. It holds the credentials: it is not stored, hashed, logged or pickled."""
-        process = os.getpid()
-        if (fs := self._opened.get(process)) is None:
-            given: dict[str, Any] = {
-                "use_listings_cache": False,
-                "skip_instance_cache": True,
-                **self._options,
-            }
-            if self.protocol in ("file", "local"):
-                given |= {"auto_mkdir": True}
-            made = fsspec.core.url_to_fs(self._full_url, **given)[0]
-            fs = self._opened.setdefault(process, made)
-        return fs
+        return self._opened.get()
+
+    def _open(self) -> Any:
+        given: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True, **self._options}
+        if self.protocol in ("file", "local"):
+            given |= {"auto_mkdir": True}
+        return fsspec.core.url_to_fs(self._full_url, **given)[0]
 
     def do(self, key: str, work: Callable[[], _T], *, writing: bool = False) -> _T:
         """What the filesystem answers; whatever it raises as a typed error, without what it may quote."""
@@ -144,7 +139,7 @@ class FsspecFilesystem:
         self.fs.mv(target, path)
 
     def close(self) -> None:
-        fs = self._opened.pop(os.getpid(), None)
+        fs: Any = self._opened.take()
         session = getattr(fs, "_session", None) or getattr(fs, "_s3creator", None)
         if session is not None and hasattr(fs, "close_session"):
             with suppress(Exception):

@@ -44,9 +44,9 @@ from valuestore.stores.base import (
     take_page,
     without_credentials,
 )
-from valuestore.stores.files.locks import lock_for
 from valuestore.stores.fsspec.filesystem import Body, FsspecFilesystem
 from valuestore.stores.fsspec.paths import FsspecPaths
+from valuestore.stores.keys import lock_for
 
 _LOOKS_TRIED = 40
 _SPOOL_BYTES = 8 << 20

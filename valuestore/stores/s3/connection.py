@@ -7,12 +7,10 @@ fit for any process; it also finds the credentials, for both. Called by ``s3_cli
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Lock
 from typing import Any
 
 import botocore.session
@@ -22,6 +20,7 @@ from botocore.config import Config
 from botocore.loaders import create_loader
 
 from valuestore.errors import CredentialsRejected
+from valuestore.lazy import PerProcess, renew_after_fork
 from valuestore.stores.s3.address import S3Address
 from valuestore.stores.s3.failure import FAILURES, typed
 
@@ -62,8 +61,15 @@ _CREDENTIAL_SECONDS = 9 * 60
 _models = create_loader()
 """What botocore knows of S3, which takes longer to read than all else that a client needs."""
 
-_native_process: int | None = None
-"""The process that obstore's threads belong to."""
+_native_is_here = False
+_native_is_above = False
+"""Whether obstore was used in this process, or before a fork that it came from: its threads are not here."""
+
+
+@renew_after_fork
+def _leave_native() -> None:
+    global _native_is_above
+    _native_is_above = _native_is_above or _native_is_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,42 +89,33 @@ class S3Connections:
         self._address = address
         self._attempt_seconds = attempt_seconds
         self._at_once = at_once
-        self._opened: dict[int, _Connection] = {}
-        self._locks: dict[int, Lock] = {}
+        self._connection = PerProcess(self._open)
 
     @property
     def boto(self) -> Any:
         """The client of botocore."""
-        return self._connect().client
+        return self._connection.get().client
 
     @property
     def native(self) -> Any | None:
         """The client of obstore; None in a process that cannot have it."""
-        return self._connect().native
+        return self._connection.get().native
 
     def close(self) -> None:
-        connection = self._opened.pop(os.getpid(), None)
+        connection = self._connection.take()
         if connection is not None:
             connection.client.close()
 
-    def _connect(self) -> _Connection:
-        process = os.getpid()
-        if (connection := self._opened.get(process)) is None:
-            with self._locks.setdefault(process, Lock()):
-                connection = self._opened.get(process) or self._open()
-                self._opened[process] = connection
-        return connection
-
     def _open(self) -> _Connection:
-        global _native_process
         try:
             session, client = self._open_boto()
             provider = None if self._address.options.get("anonymous") else self._provider(session)
         except FAILURES as error:
             raise typed(error, self._address.url, self._address.bucket, writing=False) from None
-        if _native_process not in (None, os.getpid()):
+        if _native_is_above:
             return _Connection(client, None)
-        _native_process = os.getpid()
+        global _native_is_here
+        _native_is_here = True
         return _Connection(client, self._open_native(client, provider))
 
     def _open_boto(self) -> tuple[Any, Any]:

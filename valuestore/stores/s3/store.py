@@ -7,7 +7,6 @@ its metadata (``s3_about``). The requests are those of ``s3_client``; what is pu
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, BinaryIO, Self, TypeVar
 
 from valuestore.errors import AlreadyExists, BadKey
+from valuestore.lazy import PerProcess
 from valuestore.stores.base import (
     KEY_MAX_BYTES,
     Data,
@@ -257,16 +257,16 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._pools: dict[int, ThreadPoolExecutor] = {}
+        self._pool = PerProcess(lambda: ThreadPoolExecutor(count, "valuestore-s3"))
 
     def map(self, work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
         """What ``work`` makes of each item. Raises what it raises, where its turn comes."""
-        pool = self._pool()
+        pool = self._pool.get()
         return self._ordered(lambda item: pool.submit(work, item), items)
 
     def map_by_key(self, work: Callable[[str, _T], _R], pairs: Iterable[tuple[str, _T]]) -> Iterator[_R]:
         """As ``map``; of several pairs with one key, each waits for the one before."""
-        pool = self._pool()
+        pool = self._pool.get()
         running: dict[str, Future[_R]] = {}
 
         def start(pair: tuple[str, _T]) -> Future[_R]:
@@ -279,16 +279,9 @@ class Workers:
 
     def close(self) -> None:
         """Wait for this process's threads, and end them."""
-        pool = self._pools.pop(os.getpid(), None)
+        pool = self._pool.take()
         if pool is not None:
             pool.shutdown()
-
-    def _pool(self) -> ThreadPoolExecutor:
-        process = os.getpid()
-        if (pool := self._pools.get(process)) is None:
-            made = ThreadPoolExecutor(self._count, "valuestore-s3")
-            pool = self._pools.setdefault(process, made)
-        return pool
 
     def _ordered(self, start: Callable[[_T], Future[_R]], items: Iterable[_T]) -> Iterator[_R]:
         """The results in the order of the items, few of which wait at any time."""

@@ -6,11 +6,11 @@ their library is first met, shared by a parent, or made of an object's reduction
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from threading import RLock
 
 from valuestore.errors import ConfigError, DecodeError, NotHashableError
+from valuestore.lazy import renew_after_fork
 from valuestore.plugins import find, names
 from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.identity.builtins import BUILTIN_RULES
@@ -23,14 +23,12 @@ _loading = RLock()
 _being_loaded: set[str] = set()
 
 
+@renew_after_fork
 def _renew_lock() -> None:
     """In a child process: the thread that loaded rules at the fork stayed in the parent."""
     global _loading
     _loading = RLock()
     _being_loaded.clear()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Rulebook:
