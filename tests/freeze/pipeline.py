@@ -51,7 +51,7 @@ def keep(name: str, value: Any) -> Any:
 @task(version="1")
 def make(name: str) -> Any:
     ran(f"make {name}")
-    return values.every_value()[name]
+    return values.value_named(name)
 
 
 @task(version="1")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 
 import pytest
 
 from tests.freeze import formats, values
 from valuestore import get_type_registry
-from valuestore.values.registry import Payload
 
 FROZEN = formats.frozen()
 
@@ -26,7 +26,10 @@ def test_values_are_stored_as_they_were(table):
 def test_what_a_library_wrote_is_read(name):
     codec, type_name, text = FROZEN[name]
     registry = get_type_registry()
-    loaded = registry.load(Payload(type_name, codec, base64.b64decode(text)))
+    payload = dataclasses.replace(
+        registry.dump(None), type_name=type_name, codec=codec, data=base64.b64decode(text)
+    )
+    loaded = registry.load(payload)
     assert registry.hash(loaded) == registry.hash(values.science()[name])
 
 

@@ -73,7 +73,6 @@ def test_a_store_is_opened_by_its_url(tmp_path):
 
 def test_the_command_is_installed():
     (command,) = entry_points(group="console_scripts", name="valuestore")
-    assert callable(command.load())
-    program = Path(sys.executable).with_name("valuestore")
+    program = Path(sys.executable).with_name(command.name)
     ran = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

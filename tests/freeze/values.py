@@ -417,3 +417,13 @@ def every_value() -> dict[str, Any]:
     named = [pair for table in TABLES for pair in table().items()]
     assert len(dict(named)) == len(named)
     return dict(named)
+
+
+def value_named(name: str) -> Any:
+    """One of them, made anew."""
+    return _tables()[name]()[name]
+
+
+@functools.cache
+def _tables() -> dict[str, Callable[[], dict[str, Any]]]:
+    return {name: table for table in TABLES for name in table()}
