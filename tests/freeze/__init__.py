@@ -1,0 +1,1 @@
+"""Freeze: what may not move while the modules do: names, digests, formats, repositories, counts."""
