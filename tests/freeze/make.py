@@ -61,7 +61,7 @@ def record(repository: Repository) -> None:
 
 def make_repositories() -> None:
     """Both, which must not be there yet."""
-    from valuestore.testing.servers import PostgresServer
+    from tests.servers import PostgresServer
 
     REPOSITORIES.mkdir()
     sys.argv = ["pipeline"]

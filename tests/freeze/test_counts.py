@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.statements import StatementCounter
 from valuestore import Repository, Scheduler, task
-from valuestore.testing.statements import StatementCounter
 
 COLD_STATEMENTS = 13
 """Of a run of new calls whose rows are written in one batch; 8 of them write, 5 ask."""

@@ -16,21 +16,39 @@ from typing import Any, BinaryIO, Self
 
 from valuestore.errors import BadReference, NotFound, NotSupported, StoreClosed
 from valuestore.lazy import lazy_names
-from valuestore.redaction import without_credentials as without_credentials
-from valuestore.stores.data import CHUNK_BYTES as CHUNK_BYTES
-from valuestore.stores.data import Data as Data
-from valuestore.stores.data import Json as Json
-from valuestore.stores.data import Page as Page
-from valuestore.stores.data import SignedUrl as SignedUrl
-from valuestore.stores.data import Stat as Stat
-from valuestore.stores.data import as_buffer as as_buffer
-from valuestore.stores.data import copy_attrs as copy_attrs
-from valuestore.stores.data import iter_chunks as iter_chunks
-from valuestore.stores.keys import KEY_MAX_BYTES as KEY_MAX_BYTES
-from valuestore.stores.keys import check_key as check_key
-from valuestore.stores.keys import check_page as check_page
-from valuestore.stores.keys import check_prefix as check_prefix
-from valuestore.stores.keys import take_page as take_page
+from valuestore.redaction import without_credentials
+from valuestore.stores.data import (
+    CHUNK_BYTES,
+    Data,
+    Json,
+    Page,
+    SignedUrl,
+    Stat,
+    as_buffer,
+    copy_attrs,
+    iter_chunks,
+)
+from valuestore.stores.keys import KEY_MAX_BYTES, check_key, check_page, check_prefix, take_page
+
+__all__ = [  # what those who write a store need
+    "CHUNK_BYTES",
+    "KEY_MAX_BYTES",
+    "Data",
+    "Json",
+    "Page",
+    "SignedUrl",
+    "Stat",
+    "Store",
+    "as_buffer",
+    "check_key",
+    "check_page",
+    "check_prefix",
+    "copy_attrs",
+    "iter_chunks",
+    "open_store",  # noqa: F822  # see __getattr__
+    "take_page",
+    "without_credentials",
+]
 
 _PAGE_KEYS = 1000
 

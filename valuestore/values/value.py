@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 from valuestore.errors import ConfigError
 from valuestore.values.identity.attributes import set_attributes, sorted_attributes
+from valuestore.values.moved import first_name, present_name
 
 Plain = Any
 """None, bool, int, float, str, bytes, and list, tuple, dict of such; in ``identity`` and ``state`` also
@@ -114,7 +115,7 @@ def type_name_of(cls: type) -> str:
 
     ``python census.py``, ``python -m census`` and ``valuestore run census.py`` thus agree on ``census.Row``.
     """
-    return f"{module_name_of(cls.__module__)}.{cls.__qualname__}"
+    return first_name(f"{module_name_of(cls.__module__)}.{cls.__qualname__}")
 
 
 def module_name_of(module_name: str) -> str:
@@ -140,7 +141,7 @@ def find_class(type_name: str) -> type | None:
 
 def find_object(name: str) -> Any:
     """What is called so in a module that this program has imported, or None; no code is run to find it."""
-    module_name, _, qualname = name.rpartition(".")
+    module_name, _, qualname = present_name(name).rpartition(".")
     while module_name:
         is_main = module_name == module_name_of("__main__")
         module = sys.modules.get("__main__" if is_main else module_name)

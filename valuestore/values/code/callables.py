@@ -19,6 +19,7 @@ from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm
 from valuestore.values.code.function import code_identity
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.moved import first_name
 from valuestore.values.registry import get_type_registry
 from valuestore.values.value import Plain, Value, find_object, module_name_of
 
@@ -76,6 +77,8 @@ def _names(module_name: str, qualname: str) -> list[str]:
     """A library's public name first: where it is defined changes between its versions."""
     if is_own(module_name):
         return [f"{module_name_of(module_name)}.{qualname}"]
+    if module_name.startswith("valuestore."):  # whose packages have a name only once somebody asked for it
+        return [f"valuestore.{qualname}", first_name(f"{module_name}.{qualname}")]
     packages = module_name.split(".")
     packages[0] = packages[0].lstrip("_")
     public = [".".join(packages[: count + 1]) for count in range(len(packages))]

@@ -15,6 +15,7 @@ from typing import Any
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Refused
+from valuestore.values.moved import first_name
 from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
 
 _PROTOCOL = 4
@@ -118,4 +119,7 @@ def name_of(obj: Any) -> Plain:
     ):
         owner = ["class", type_name_of(owner)] if isinstance(owner, type) else owner
         return [getattr(obj, "__module__", None), obj.__qualname__, owner]
-    return [getattr(obj, "__module__", None), getattr(obj, "__qualname__", None) or obj.__name__]
+    module_name, name = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None) or obj.__name__
+    return (
+        [first_name(f"{module_name}.{name}").removesuffix(f".{name}"), name] if module_name else [None, name]
+    )

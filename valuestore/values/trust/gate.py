@@ -19,6 +19,7 @@ import blake3
 
 from valuestore.errors import DecodeError, KeyUnusable, UntrustedPayload
 from valuestore.hashing import Bytes
+from valuestore.values.moved import present_name
 from valuestore.values.trust.keys import KeyRing, is_key_id
 from valuestore.values.trust.opcodes import check_plain
 from valuestore.values.trust.pickling import dump_signed
@@ -95,11 +96,19 @@ def load_signed(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRin
     data = _unchanging(data)
     verify(data, claim, key_id, mac, keys)
     try:
-        return pickle.loads(data)  # noqa: S301  # signed by this user, for this value
+        return _SignedUnpickler(io.BytesIO(data)).load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a class does, down to sys.exit
         raise DecodeError(claim.type_name, f"its pickle no longer fits ({type(error).__name__})") from error
+
+
+class _SignedUnpickler(pickle.Unpickler):
+    """Builds anything, so it is given signed bytes alone; what has moved is found where it is now."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        now = present_name(f"{module_name}.{global_name}").removesuffix(f".{global_name}")
+        return super().find_class(now, global_name)
 
 
 def _unchanging(data: Bytes) -> Bytes:
