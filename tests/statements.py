@@ -44,7 +44,8 @@ class StatementCounter:
         self.database.rows = self._rows  # type: ignore[method-assign]
 
     def _counted_rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-        self.statements.append(sql)
+        if self.database.is_sqlite:
+            self.statements.append(sql)
         return self._rows(sql, parameters)
 
     def _execute(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

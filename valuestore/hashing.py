@@ -9,7 +9,7 @@ can check a payload. Called by every layer above; knows nothing of values, store
 from __future__ import annotations
 
 import io
-import pickle  # only its Pickler: this module writes, values/trust.py alone reads
+import pickle  # only its Pickler: this module writes, values/trust/gate.py alone reads
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -91,13 +91,19 @@ def value_tag(type_name: str, codec: str) -> bytes:
 
 def hash_bytes(data: Bytes, domain: str = "", *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
     """Digest of ``data`` under ``domain``; without a domain, the bare digest that other tools compute too."""
-    chosen = get_algorithm(algorithm)
-    if not domain:
+    tag, chosen = _under(domain, algorithm)
+    if not tag:
         return Digest(chosen.hexdigest(data))
     hasher = chosen.new()
-    hasher.update(domain_tag(domain))
+    hasher.update(tag)
     hasher.update(data)
     return Digest(hasher.hexdigest())
+
+
+@lru_cache(maxsize=1_000)
+def _under(domain: str, algorithm: str) -> tuple[bytes, Algorithm]:
+    """What stands before the bytes of a domain, and what digests them."""
+    return domain_tag(domain) if domain else b"", get_algorithm(algorithm)
 
 
 def hash_stream(stream: BinaryIO, domain: str = "", *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
@@ -121,7 +127,8 @@ def hash_pieces(pieces: Iterable[Bytes], *, algorithm: str = DEFAULT_ALGORITHM) 
 
 def hash_struct(struct: Any, domain: str, *, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
     """Digest of plain data (see ``encode_plain``) under ``domain``. Raises: NotPlain."""
-    return hash_bytes(encode_plain(struct), domain, algorithm=algorithm)
+    tag, chosen = _under(domain, algorithm)
+    return Digest(chosen.hexdigest(tag + encode_plain(struct)))
 
 
 class NotPlain(Exception):

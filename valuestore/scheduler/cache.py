@@ -15,15 +15,13 @@ from valuestore.errors import NotHashableError, PayloadError, ValuestoreWarning
 from valuestore.hashing import Digest, hash_struct
 from valuestore.repository import Repository
 from valuestore.scheduler.handles import Handles
-from valuestore.scheduler.job import UNLOADED, Argument, Job, Result, externals_of
-from valuestore.tasks.call import Call, calls_in, evaluate
+from valuestore.scheduler.job import UNLOADED, Argument, Job, Result, Within, externals_of
+from valuestore.tasks.call import ATOMS, Call, evaluate
 from valuestore.tasks.task import Capture, Task
 from valuestore.values.archive import ValueRef
-from valuestore.values.codecs.plain import MAY_GO_STALE
+from valuestore.values.codecs.plain import MAY_GO_STALE, NEVER_STALE
 from valuestore.values.files.capture import restored
 from valuestore.values.value import hooks_in_use
-
-_ATOMS = frozenset({int, float, bool, str, bytes, type(None)})
 
 
 class Lost(Exception):
@@ -32,17 +30,6 @@ class Lost(Exception):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         self.job = job
-
-
-def sources_of(job: Job, job_of: Callable[[Call], Job]) -> tuple[tuple[int, Job], ...]:
-    """Whose results the job's arguments are made of, by the position of the argument."""
-    return tuple(
-        [
-            (position, job_of(call))
-            for position, argument in enumerate(job.call._arguments.values())
-            for call in calls_in(argument)
-        ]
-    )
 
 
 class Cache:
@@ -78,10 +65,9 @@ class Cache:
         Raises: NotHashableError; Lost; whatever an operator on a result raises.
         """
         job.arguments = [
-            self._argument(name, argument, job_of, job.position)
-            for name, argument in job.call._arguments.items()
+            self._argument(name, argument, job_of, job) for name, argument in job.call._arguments.items()
         ]
-        job.sources = sources_of(job, job_of)
+        job.sources = [(position, job_of(call)) for position, call in job.calls]
         pairs = [(argument.name, argument.value_hash) for argument in job.arguments]
         job.args_hash = hash_struct(pairs, "arguments", algorithm=self._algorithm)
         job.eval_hash = rows.eval_hash(job.task_hash, job.args_hash, self._algorithm)
@@ -123,10 +109,13 @@ class Cache:
             return result.value
         assert result.ref is not None
         try:
-            return self.archive.unpack(result.ref)
+            value = self.archive.unpack_verified(result.ref)
         except PayloadError as error:
             self._note_damage(result.ref, str(error))
             raise Lost(job) from error
+        if result.ref.inline is not None:
+            result.value = value  # small, and one object to all who ask
+        return value
 
     def private_value(self, argument: Argument) -> object:
         """The value to hand to a body: a copy made from the very bytes that were hashed.
@@ -134,7 +123,7 @@ class Cache:
         No body can thus change what another one sees, and a thread sees what a remote worker would.
         Raises: Lost.
         """
-        if type(argument.value) in _ATOMS:  # not of a subclass, which may have attributes
+        if type(argument.value) in ATOMS:
             return argument.value
         if argument.encoded is not None:
             return self.archive.copy(argument.encoded)
@@ -148,6 +137,8 @@ class Cache:
         """Whether an argument may hold what stands for outside state."""
         known = argument.encoded or argument.ref
         assert known is not None
+        if known.codec in NEVER_STALE:
+            return False
         return self.archive.registry.may_go_stale(known.codec, known.type_name)
 
     def stored(self, argument: Argument) -> ValueRef:
@@ -157,9 +148,7 @@ class Cache:
             argument.ref = self.archive.store(argument.encoded)
         return argument.ref
 
-    def _argument(
-        self, name: str, argument: object, job_of: Callable[[Call], Job], position: int
-    ) -> Argument:
+    def _argument(self, name: str, argument: object, job_of: Callable[[Call], Job], job: Job) -> Argument:
         source = ref = None
         if isinstance(argument, Call):
             source = job_of(argument)
@@ -168,11 +157,13 @@ class Cache:
             ref = source.result.ref
             if ref is not None and not ("preprocess" in hooks_in_use and ref.codec in MAY_GO_STALE):
                 return Argument(name, source.result.value, ref.value_hash, None, ref, source)
+        value = argument
         try:
-            given = evaluate(argument, lambda call: self.value(job_of(call)))
-            value = self.archive.registry.preprocess(given, position=position)
-            if source is not None and ref is not None and value is given:
-                return Argument(name, value, ref.value_hash, None, ref, source)
+            if type(argument) not in ATOMS:
+                given = evaluate(argument, lambda call: self.value(job_of(call)))
+                value = given if job.within is None else self._preprocessed(given, job, job.within)
+                if source is not None and ref is not None and value is given:
+                    return Argument(name, value, ref.value_hash, None, ref, source)
             encoded = self.archive.registry.encode(value)
         except RecursionError:
             raise NotHashableError(f"argument {name}", "it is nested too deeply") from None
@@ -181,18 +172,20 @@ class Cache:
             raise NotHashableError(f"argument {name}{path.removeprefix('value')}", reason) from None
         return Argument(name, value, encoded.value_hash, encoded, None, None)
 
+    def _preprocessed(self, given: object, job: Job, within: Within) -> object:
+        return self.archive.registry.preprocess(given, position_of=lambda: within.position_of(job.call))
+
     def _usable(self, ref: ValueRef, capture: Capture) -> Result | None:
         """The result behind a row, or None if it is damaged, of another program's types, or stale."""
-        may_go_stale = self.archive.registry.may_go_stale(ref.codec, ref.type_name)
-        if ref.inline is None and not may_go_stale:
-            return Result(UNLOADED, ref)  # plain data cannot go stale; loaded when somebody needs it
         try:
-            value = self.archive.unpack(ref)
+            if ref.inline is not None:
+                self.archive.verify(ref)
+            if ref.codec in NEVER_STALE or not self.archive.registry.may_go_stale(ref.codec, ref.type_name):
+                return Result(UNLOADED, ref)  # it cannot go stale; decoded when somebody needs it
+            value = self.archive.unpack_verified(ref)
         except PayloadError as error:
             self._note_damage(ref, str(error))
             return None
-        if not may_go_stale:
-            return Result(value, ref)
         if not self._is_valid(value, capture):
             return None
         if not self.archive.registry.is_code_current(value, ref.value_hash):

@@ -7,18 +7,16 @@ body that makes it necessary begins, so a crash leaves nothing current that is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from valuestore.db.ids import now
 from valuestore.db.record.handles import HandleEdge, HandleRow, HandleStates
-from valuestore.errors import StaleHandle, ValuestoreError
+from valuestore.errors import StaleHandle
 from valuestore.executors.worker import Outcome
 from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.scheduler.job import Job
-from valuestore.tasks.call import Call, calls_in
 from valuestore.values.codecs.plain import MAY_GO_STALE
 from valuestore.values.handles.journal import Journaled
 from valuestore.values.value import hooks_in_use
@@ -166,34 +164,3 @@ class Handles:
 
 def _stale(job: Job, handle: Journaled, problem: str) -> StaleHandle:
     return StaleHandle(handle.__handle__.fullname, job.task.name, problem)
-
-
-# --- Positions: which of its parent's calls a call is, for values that tell calls apart by that (handles).
-
-
-def call_positions(obj: Any, hash_of: Callable[[object], str]) -> Iterator[tuple[Call, int]]:
-    """Every call in ``obj`` and its position: those in arguments come before the call that takes them.
-
-    So a call that is put around others, or after them, leaves their positions as they are. Equal calls have
-    one position, since a call that is used twice comes back from a store as two.
-    """
-    positions: dict[object, int] = {}
-    seen: set[int] = set()
-    open_calls: list[tuple[Call | None, Iterator[Call]]] = [(None, calls_in(obj))]
-    while open_calls:
-        call, inner = open_calls[-1]
-        following = next((one for one in inner if id(one) not in seen), None)
-        if following is not None:
-            seen.add(id(following))
-            open_calls.append((following, calls_in(following._arguments)))
-            continue
-        open_calls.pop()
-        if call is not None:
-            yield call, positions.setdefault(_key(call, hash_of), len(positions))
-
-
-def _key(call: Call, hash_of: Callable[[object], str]) -> object:
-    try:
-        return hash_of(call)
-    except ValuestoreError:  # then it is never stored either
-        return id(call)

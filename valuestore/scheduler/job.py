@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from valuestore.db.ids import new_id, now
+from valuestore.db.ids import new_id
 from valuestore.db.record.rows import CallRow, JobRow, Source
 from valuestore.db.record.rows import call_hash as hash_call
-from valuestore.db.record.subtree import EMPTY, FLAT_EXTERNALS, FLAT_TASKS, union
+from valuestore.db.record.subtree import EMPTY, FLAT_EXTERNALS, FLAT_TASKS, single, union
+from valuestore.errors import ValuestoreError
 from valuestore.hashing import Digest
-from valuestore.tasks.call import Call
+from valuestore.tasks.call import Call, find_calls
 from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE
@@ -66,14 +68,37 @@ class Argument:
         return codec in MAY_GO_STALE
 
 
+class Within:
+    """An expression whose calls became jobs together, and which of its calls each is, if anybody asks."""
+
+    __slots__ = ("_hash_of", "_numbers", "expression")
+
+    def __init__(self, expression: Any, hash_of: Callable[[object], str]) -> None:
+        self.expression = expression
+        self._hash_of = hash_of
+        self._numbers: dict[int, int] | None = None
+
+    def position_of(self, call: Call) -> int:
+        """For values that tell calls apart by it (handles); see ``call_positions``."""
+        if self._numbers is None:
+            positions = call_positions(self.expression, self._hash_of)
+            self._numbers = {id(one): position for one, position in positions}
+            self.expression = None
+        return self._numbers[id(call)]
+
+
 class Job:
-    """A call within an execution. ``needed`` counts the calls it still waits for."""
+    """A call within an execution, met in the expression ``within``.
+
+    ``needed`` counts the calls it still waits for; ``started`` is 0 until it is looked up.
+    """
 
     __slots__ = (
         "args_hash",
         "arguments",
         "call",
         "call_hash",
+        "calls",
         "children",
         "eval_hash",
         "evaluated",
@@ -82,7 +107,6 @@ class Job:
         "job_id",
         "needed",
         "parent",
-        "position",
         "replayable",
         "result",
         "sources",
@@ -94,15 +118,16 @@ class Job:
         "tasks",
         "twins",
         "waiters",
+        "within",
     )
 
-    def __init__(self, call: Call, parent: Job | None, position: int = 0) -> None:
+    def __init__(self, call: Call, parent: Job | None, within: Within | None) -> None:
         self.call = call
         self.task: Task[..., Any] = call._task  # type: ignore[assignment]  # what tasks make calls of
         self.parent = parent
-        self.position = position  # among the calls that the parent makes
+        self.within = within
         self.job_id = new_id()
-        self.started = now()
+        self.started = 0
         self.status = "waiting"
         self.needed = 0
         self.forced = False  # run it whatever the cache says
@@ -117,35 +142,51 @@ class Job:
         self.evaluated: ValueRef | None = None  # what the body gave, to be recorded with the job
         self.result: Result | None = None
         self.call_hash: Digest | None = None
-        self.sources: tuple[tuple[int, Job], ...] = ()  # whose results the arguments are made of
+        self.calls: list[tuple[int, Call]] = []  # in its arguments, by the position of the argument
+        self.sources: list[tuple[int, Job]] = []  # whose results the arguments are made of
         self.tasks = EMPTY  # what the calls below depend on, itself included
         self.externals = EMPTY
         self.replayable = self.task.cache
 
-    def call_row(self, ref: ValueRef | None, algorithm: str) -> CallRow | None:
-        """The finished call, whose address the job keeps; None if its result cannot be stored."""
-        if ref is None:
+    def call_row(self, result: Result, algorithm: str) -> CallRow | None:
+        """The finished call, whose address the job keeps; None if its result cannot be stored.
+
+        Now that it and all its children are finished, it takes together what its subtree depends on.
+        """
+        self._gather(result, algorithm)
+        if result.ref is None:
             return None
         children = tuple([child.call_hash for child in self.children if child.call_hash is not None])
-        identity = (self.task_hash, self.args_hash, ref.value_hash)
-        self.call_hash = hash_call(*identity, children, algorithm)
+        value_hash = result.ref.value_hash
+        self.call_hash = hash_call(self.task_hash, self.args_hash, value_hash, children, algorithm)
         sources = tuple(
             [Source(position, job.call_hash) for position, job in self.sources if job.call_hash is not None]
         )
         return CallRow(
-            self.call_hash, *identity, children, sources, self.tasks, self.externals, self.replayable
+            self.call_hash,
+            self.task_hash,
+            self.args_hash,
+            value_hash,
+            children,
+            sources,
+            self.tasks,
+            self.externals,
+            self.replayable,
         )
 
-    def gather(self, result: Result, algorithm: str) -> None:
-        """Take together what its subtree depends on, now that it and all its children are finished.
-
-        A call that cannot be looked up again is not replayable, nor is one above it.
-        """
+    def _gather(self, result: Result, algorithm: str) -> None:
+        """A call that cannot be looked up again is not replayable, nor is one above it."""
         children = self.children
-        self.tasks = union((self.task_hash,), [child.tasks for child in children], FLAT_TASKS, algorithm)
-        own = [digest for argument in self.arguments for digest in argument.externals]
-        below = [child.externals for child in children]
-        self.externals = union((*own, *result.externals), below, FLAT_EXTERNALS, algorithm)
+        own = [*result.externals]
+        for argument in self.arguments:
+            if argument.may_go_stale:
+                own += argument.externals
+        if children or own:
+            tasks, externals = [child.tasks for child in children], [child.externals for child in children]
+            self.tasks = union((self.task_hash,), tasks, FLAT_TASKS, algorithm)
+            self.externals = union(own, externals, FLAT_EXTERNALS, algorithm)
+        else:
+            self.tasks = single(self.task_hash)
         self.replayable = (
             self.replayable
             and result.ref is not None
@@ -156,7 +197,7 @@ class Job:
         """Take over what another job of an equal call gave."""
         self.status, self.result, self.call_hash = "cached", first.result, first.call_hash
         self.tasks, self.externals, self.replayable = first.tasks, first.externals, first.replayable
-        self.arguments, self.sources = [], ()
+        self.arguments, self.calls, self.sources = [], [], []
 
     def row(
         self, execution_id: str, ended: int, error: str | None = None, trace: str | None = None
@@ -214,3 +255,31 @@ def externals_of(value: object, registry: TypeRegistry) -> Externals:
 
 def _checks_itself(cls: type | None) -> bool:
     return cls is not None and issubclass(cls, Value) and cls.is_valid is not Value.is_valid
+
+
+def call_positions(obj: Any, hash_of: Callable[[object], str]) -> Iterator[tuple[Call, int]]:
+    """Every call in ``obj`` and its position: those in arguments come before the call that takes them.
+
+    So a call that is put around others, or after them, leaves their positions as they are. Equal calls have
+    one position, since a call that is used twice comes back from a store as two.
+    """
+    positions: dict[object, int] = {}
+    seen: set[int] = set()
+    open_calls: list[tuple[Call | None, Iterator[Call]]] = [(None, iter(find_calls(obj)))]
+    while open_calls:
+        call, inner = open_calls[-1]
+        following = next((one for one in inner if id(one) not in seen), None)
+        if following is not None:
+            seen.add(id(following))
+            open_calls.append((following, iter(find_calls(following._arguments))))
+            continue
+        open_calls.pop()
+        if call is not None:
+            yield call, positions.setdefault(_key(call, hash_of), len(positions))
+
+
+def _key(call: Call, hash_of: Callable[[object], str]) -> object:
+    try:
+        return hash_of(call)
+    except ValuestoreError:  # then it is never stored either
+        return id(call)

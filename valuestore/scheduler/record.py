@@ -1,7 +1,7 @@
 """Recording: what one run leaves in the database: tasks, arguments, jobs with their calls, and its own row.
 
 It also counts the jobs, and says once for each task that a result of it could not be kept. What runs, and
-when, is the run's affair (evaluate.py).
+when, is the run's affair (run.py).
 """
 
 from __future__ import annotations
@@ -10,30 +10,29 @@ import json
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from valuestore.db.history.tags import tag_rows
 from valuestore.db.ids import new_id, now
-from valuestore.db.record.rows import ExecutionRow, TaskRow, clean_text
-from valuestore.errors import StoreError, ValuestoreWarning
+from valuestore.db.record.rows import DependencyRow, ExecutionRow, FinishedJob, TaskRow, clean_text
+from valuestore.errors import ValuestoreWarning
 from valuestore.executors.worker import run_body
 from valuestore.redaction import redact, redact_command
 from valuestore.repository import Repository
-from valuestore.scheduler.cache import Cache
 from valuestore.scheduler.job import Job, Result
+from valuestore.values.archive import ValueRef
 
 
 class Recording:
     """The rows of one run. Used by its thread alone."""
 
-    def __init__(self, repository: Repository, execution: Execution, cache: Cache) -> None:
+    def __init__(self, repository: Repository, execution: Execution) -> None:
         self.recorder = repository.recorder
         self.execution = execution
         self.counts = execution.counts
         self._registry = repository.archive.registry
-        self._cache = cache
-        self._tasks: set[int] = set()
+        self._finished: list[FinishedJob] = []
         self._warned: set[str] = set()
 
     def begin(self) -> None:
@@ -42,29 +41,21 @@ class Recording:
 
     def end(self, status: str) -> None:
         """The run as it ended."""
+        self.hand_over()
         self.execution.status = status
         self.execution.ended = now()
         self.counts.running = self.counts.waiting = 0
         self.recorder.record_execution(self.execution.row())
 
-    def task(self, job: Job, *, identified: bool = True) -> None:
-        """The job's task, once; without the code it depends on if that has no identity."""
+    def task(self, job: Job, dependencies: Sequence[DependencyRow] = ()) -> None:
+        """The job's task, with the code that it depends on."""
         task = job.task
-        if id(task) in self._tasks:
-            return
-        self._tasks.add(id(task))
-        dependencies = self._cache.dependencies(task) if identified else ()
         self.recorder.record_task(TaskRow(job.task_hash, task.name, task.version, task.source), dependencies)
         self.recorder.record_tags(tag_rows("task", job.task_hash, task.tags))
 
-    def arguments(self, job: Job) -> None:
-        """What the job's body is given."""
-        try:
-            refs = {argument.name: self._cache.stored(argument) for argument in job.arguments}
-        except StoreError as error:
-            self.warn_not_cached(job, f"its arguments cannot be stored: {error}")
-        else:
-            self.recorder.record_arguments(job.args_hash, refs)
+    def arguments(self, job: Job, refs: Mapping[str, ValueRef]) -> None:
+        """What the job's body is given, by the name of the parameter."""
+        self.recorder.record_arguments(job.args_hash, refs)
 
     def step(self, job: Job) -> None:
         """What the body gave, if it is to be kept: calls are still to run before the job is finished."""
@@ -75,22 +66,27 @@ class Recording:
     def finished(self, job: Job, result: Result, ended: int) -> None:
         """A job with its result. It lets go of what it was given."""
         job.result = result
-        job.gather(result, self._registry.algorithm.name)
-        call = job.call_row(result.ref, self._registry.algorithm.name)
+        call = job.call_row(result, self._registry.algorithm.name)
         evaluation = (job.eval_hash, job.evaluated) if job.evaluated is not None else None
         is_known = job.status == "cached" and not job.children
         row = job.row(self.execution.execution_id, ended)
-        self.recorder.record_job(row, call, None if is_known else result.ref, evaluation)
+        self._finished.append(FinishedJob(row, call, None if is_known else result.ref, evaluation))
         if job.status == "done":
             self.counts.done += 1
         else:
             self.counts.cached += 1
-        job.arguments, job.sources, job.evaluated = [], (), None
+        job.arguments, job.calls, job.sources, job.evaluated = [], [], [], None
+
+    def hand_over(self) -> None:
+        """Give the recorder the jobs that have finished since."""
+        if self._finished:
+            finished, self._finished = self._finished, []
+            self.recorder.record_jobs(finished)
 
     def shared(self, twin: Job, first: Job) -> None:
         """An equal call of the same run: it shares the result and is recorded as cached."""
         twin.share(first)
-        self.recorder.record_job(twin.row(self.execution.execution_id, now()), None)
+        self._finished.append(FinishedJob(twin.row(self.execution.execution_id, now())))
         self.counts.waiting -= 1
         self.counts.cached += 1
 
@@ -98,16 +94,17 @@ class Recording:
         """A job that failed, and with it those that wait for what they called."""
         if not job.task_hash:  # the task itself has no identity
             job.task_hash = self._registry.hash(["task", job.task.name, "unidentified"])
-            self.task(job, identified=False)
+            self.task(job)
         message, described = describe_error(error)
         trace: str | None = described
         failed: Job | None = job
         while failed is not None:
             failed.status = "failed"
             row = failed.row(self.execution.execution_id, now(), message, trace)
-            self.recorder.record_job(row, None)
+            self._finished.append(FinishedJob(row))
             self.counts.failed += 1
             failed, trace = failed.parent, None
+        self.hand_over()
 
     def warn_not_cached(self, job: Job, reason: str) -> None:
         """Say, once for a task, why a result of it is not kept."""

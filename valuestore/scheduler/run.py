@@ -18,13 +18,14 @@ from typing import Any, NoReturn
 from valuestore.db.ids import new_id, now
 from valuestore.errors import NotHashableError, PayloadError, StoreError, TaskError
 from valuestore.executors.worker import Outcome, run_body
+from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.scheduler.cache import Cache, Lost
-from valuestore.scheduler.handles import Handles, call_positions
-from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result, externals_in
+from valuestore.scheduler.handles import Handles
+from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result, Within, externals_in
 from valuestore.scheduler.labels import Tagging
 from valuestore.scheduler.record import Execution, Recording
-from valuestore.tasks.call import Call, calls_in, evaluate, expressions_in
+from valuestore.tasks.call import ATOMS, Call, evaluate, find_calls, find_expressions
 from valuestore.tasks.tag import tags_kept_by
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED
@@ -52,7 +53,7 @@ class Run:
         self.tagging = Tagging(repository, execution, tags)
         self.handles = Handles(repository)
         self.cache = Cache(repository, self.handles)
-        self.recording = Recording(repository, execution, self.cache)
+        self.recording = Recording(repository, execution)
         self.jobs: dict[int, Job] = {}
         self.kept: list[Call] = []
         self.first: dict[str, Job] = {}
@@ -94,6 +95,7 @@ class Run:
                     self._reduce(self.reducible.popleft())
                 if self.ready:
                     self._turn([self.ready.popleft() for _ in range(min(TURN_JOBS, len(self.ready)))])
+                self.recording.hand_over()
                 self._collect(wait=not (self.ready or self.reducible))
             if self.counts.waiting:
                 raise TaskError("a call waits for its own result:", repr(self._endless()))
@@ -115,39 +117,34 @@ class Run:
     def _schedule(self, obj: Any, parent: Job | None) -> list[Job]:
         """Make jobs for the calls in ``obj`` and for those in their arguments; return the former."""
         made: deque[Job] = deque()
-        direct = [self._job(call, parent, made) for call in calls_in(obj)]
+        within = Within(obj, self.archive.registry.hash) if "preprocess" in hooks_in_use else None
+        direct = [self._job(call, parent, made, within) for call in find_calls(obj)]
         while made:
             job = made.popleft()
-            for call in calls_in(job.call._arguments):
-                self._await(job, self._job(call, parent, made))
+            for position, argument in enumerate(job.call._arguments.values()):
+                if type(argument) not in ATOMS:
+                    for call in find_calls(argument):
+                        job.calls.append((position, call))
+                        self._await(job, self._job(call, parent, made, within))
             if job.needed == 0:
                 self.ready.append(job)
-        if "preprocess" in hooks_in_use:
-            self._number(obj, parent)
         return direct
 
-    def _job(self, call: Call, parent: Job | None, made: deque[Job]) -> Job:
+    def _job(self, call: Call, parent: Job | None, made: deque[Job], within: Within | None) -> Job:
         job = self.jobs.get(id(call))
         if job is None:
-            job = self.jobs[id(call)] = Job(call, parent)
+            job = self.jobs[id(call)] = Job(call, parent, within)
             self.counts.waiting += 1
             made.append(job)
             if parent is not None:
                 parent.children.append(job)
         return job
 
-    def _number(self, obj: Any, parent: Job | None) -> None:
-        """Tell the new jobs which of their parent's calls they are, if anybody asks."""
-        for call, position in call_positions(obj, self.archive.registry.hash):
-            job = self._job_of(call)
-            if job.call is call and job.parent is parent and not job.eval_hash:
-                job.position = position
-
     def _job_of(self, call: Call) -> Job:
         return self.jobs[id(call)]
 
     def _value(self, call: Call) -> Any:
-        return self.cache.value(self._job_of(call))
+        return self.cache.value(self.jobs[id(call)])
 
     def _endless(self) -> Call:
         return next(job.call for job in self.jobs.values() if job.result is None)
@@ -170,23 +167,24 @@ class Run:
 
     def _turn(self, jobs: list[Job]) -> None:
         """Identify ready jobs, ask the cache for all of them at once, submit the misses."""
-        asked = [job for job in jobs if self._identify(job)]
+        moment = now()
+        asked = [job for job in jobs if self._identify(job, moment)]
         found = self.cache.find([job for job in asked if not job.forced])
         self._enter_handles([job for job in asked if job.forced or job.eval_hash not in found])
         for job in asked:
             result = None if job.forced else found.get(job.eval_hash)
             if result is not None:
                 self.counts.waiting -= 1
-                job.started = now()
-                self._step(job, result, "cached", job.started)
+                self._step(job, result, "cached", moment)
             else:
                 self._submit(job)
 
-    def _identify(self, job: Job) -> bool:
+    def _identify(self, job: Job, moment: int) -> bool:
         """Whether the cache is to be asked: not for a call that this run has met already."""
+        job.started = moment
         try:
-            job.task_hash = self.cache.task_hash(job.task)
-            self.recording.task(job)
+            known = self.cache.task_hashes.get(id(job.task))
+            job.task_hash = known or self._met(job)
             self.tagging.job_id = job.parent.job_id if job.parent else None
             self.cache.identify(job, self._job_of)
         except Lost as lost:
@@ -205,6 +203,12 @@ class Run:
             self._finish_twin(job, first)
         return False
 
+    def _met(self, job: Job) -> Digest:
+        """The hash of a task that this run meets for the first time, which is recorded."""
+        task_hash = job.task_hash = self.cache.task_hash(job.task)
+        self.recording.task(job, self.cache.dependencies(job.task))
+        return task_hash
+
     def _enter_handles(self, jobs: list[Job]) -> None:
         stale = self.handles.enter(jobs)
         if stale is not None:
@@ -219,7 +223,7 @@ class Run:
         except PayloadError as error:
             self._fail(job, error)
         watched = [values[one.name] for one in job.arguments if self.cache.may_go_stale(one)]
-        self.recording.arguments(job)
+        self._record_arguments(job)
         args, kwargs = job.task.call_arguments(values)
         job.status = "running"
         self.counts.waiting -= 1
@@ -231,6 +235,14 @@ class Run:
         )
         self.running[future] = job
         future.add_done_callback(lambda done: self.outcomes.put((job, done)))
+
+    def _record_arguments(self, job: Job) -> None:
+        try:
+            refs = {argument.name: self.cache.stored(argument) for argument in job.arguments}
+        except StoreError as error:
+            self.recording.warn_not_cached(job, f"its arguments cannot be stored: {error}")
+        else:
+            self.recording.arguments(job, refs)
 
     # --- ran ---------------------------------------------------------------------------------
 
@@ -263,7 +275,7 @@ class Run:
         """One step of a call is done: finish it, or first run the calls that it returned."""
         job.status = status
         plain = result.ref is not None and result.ref.codec != TAGGED
-        if plain or next(expressions_in(result.value), None) is None:
+        if plain or not find_expressions(result.value):
             self._finish(job, result, ended)
             return
         job.step = result.value
@@ -349,7 +361,7 @@ class Run:
         if outcome.ref is not None and job.task.cache:
             job.evaluated = outcome.ref
             self.recording.step(job)
-            if next(expressions_in(outcome.value), None) is None:
+            if not find_expressions(outcome.value):
                 job.status, job.started = "done", outcome.started
                 self._finish(job, _result(outcome.value, outcome.ref), outcome.ended)
 

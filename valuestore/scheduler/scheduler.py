@@ -20,6 +20,7 @@ from valuestore.redaction import redact
 from valuestore.repository import Repository
 from valuestore.scheduler.record import Execution
 from valuestore.scheduler.run import Run
+from valuestore.tasks.call import label_of
 
 R = TypeVar("R")
 
@@ -61,7 +62,7 @@ class Scheduler:
         """
         if inside_body.get() and self._runs:
             raise TaskError("a task called run of the scheduler that runs it; let it return the call instead")
-        self.execution = Execution(clean_text(redact(repr(call)), _LABEL_MAX_CHARS))
+        self.execution = Execution(clean_text(redact(label_of(call, _LABEL_MAX_CHARS)), _LABEL_MAX_CHARS))
         self._runs += 1
         try:
             return self._run(call, tags or {})

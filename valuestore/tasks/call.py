@@ -8,12 +8,15 @@ A container is searched for expressions only if it is exactly a list, tuple, dic
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 from valuestore.errors import LazyValueError, NotHashableError
 
-_CONTAINERS = (list, tuple, dict, set, frozenset)
+ATOMS = frozenset({int, float, bool, str, bytes, type(None)})
+"""What holds nothing, and nobody can change. Not their subclasses, which may have attributes."""
+
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 
 _BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift")
 _LOGIC = ("and", "or", "xor")
@@ -27,6 +30,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, f"__{name}__") for name in _LOGIC},
 }
 """What may be asked of a result before it is there, by the name that is recorded."""
+
+
+_BRACKETS: dict[Any, Any] = {list: "[]", tuple: "()", dict: "{}", set: "{}", frozenset: ("frozenset({", "})")}
 
 
 class Expression:
@@ -133,17 +139,20 @@ class Operation(Expression):
         return f"{self._name}({', '.join(operands)})"
 
 
-def expressions_in(obj: Any) -> Iterator[Expression]:
+def find_expressions(obj: Any) -> list[Expression]:
     """The outermost expressions in ``obj``, in order; those of a container that is met twice, once.
 
     Raises: NotHashableError if it contains itself.
     """
+    found: list[Expression] = []
     done: set[int] = set()
     stack = [(0, iter((obj,)))]
     on_path = {0}
     while stack:
         for item in stack[-1][1]:
             kind = type(item)
+            if kind in ATOMS:
+                continue
             if kind in _CONTAINERS:
                 if id(item) in on_path:
                     raise NotHashableError("the value", "it contains itself")
@@ -153,68 +162,74 @@ def expressions_in(obj: Any) -> Iterator[Expression]:
                 stack.append((id(item), iter(_items(item))))
                 break
             if issubclass(kind, Expression):
-                yield item
+                found.append(item)
         else:
             left = stack.pop()[0]
             on_path.discard(left)
             done.add(left)
+    return found
 
 
-def calls_in(obj: Any) -> Iterator[Call]:
+def find_calls(obj: Any) -> list[Call]:
     """The calls that ``obj`` needs, those under operators included, in order; shared operations once."""
-    stack = [expressions_in(obj)]
+    found: list[Call] = []
+    stack = [iter(find_expressions(obj))]
     seen: set[int] = set()
     while stack:
         for expression in stack[-1]:
             if isinstance(expression, Call):
-                yield expression
+                found.append(expression)
             elif isinstance(expression, Operation) and id(expression) not in seen:
                 seen.add(id(expression))
-                stack.append(expressions_in(expression._operands))
+                stack.append(iter(find_expressions(expression._operands)))
                 break
         else:
             stack.pop()
-
-
-def replace_expressions(
-    obj: Any, value_of: Callable[[Expression], Any], done: dict[int, Any] | None = None
-) -> Any:
-    """``obj`` with each expression replaced; containers are rebuilt, so the caller's stay as they are.
-
-    A container that is met twice is rebuilt once (``done``).
-    """
-    kind = type(obj)
-    if kind not in _CONTAINERS:
-        return value_of(obj) if issubclass(kind, Expression) else obj
-    done = {} if done is None else done
-    if id(obj) not in done:
-        parts = [replace_expressions(part, value_of, done) for part in _items(obj)]
-        done[id(obj)] = dict(zip(parts[::2], parts[1::2], strict=True)) if kind is dict else kind(parts)
-    return done[id(obj)]
+    return found
 
 
 def evaluate(obj: Any, value_of: Callable[[Call], Any]) -> Any:
-    """``obj`` with each call replaced by its value and each operation applied. Raises: what those raise."""
+    """``obj`` with each call replaced by its value and each operation applied. Raises: what those raise.
+
+    Containers are rebuilt, so the caller's stay as they are; one that is met twice is rebuilt once.
+    """
     values: dict[int, Any] = {}
-
-    def known(expression: Expression) -> Any:
-        return value_of(expression) if isinstance(expression, Call) else values[id(expression)]
-
-    stack = [item for item in expressions_in(obj) if isinstance(item, Operation)]
+    stack = [item for item in find_expressions(obj) if isinstance(item, Operation)]
     while stack:  # operators can be chained thousands deep, so no recursion here
         operation = stack[-1]
         open_operands = [
             item
-            for item in expressions_in(operation._operands)
+            for item in find_expressions(operation._operands)
             if isinstance(item, Operation) and id(item) not in values
         ]
         if open_operands:
             stack.extend(open_operands)
         else:
-            operands = replace_expressions(operation._operands, known)
+            operands = _replaced(operation._operands, value_of, values, {})
             values[id(operation)] = OPERATIONS[operation._name](*operands)
             stack.pop()
-    return replace_expressions(obj, known)
+    return _replaced(obj, value_of, values, {})
+
+
+def _replaced(
+    obj: Any, value_of: Callable[[Call], Any], values: Mapping[int, Any], done: dict[int, Any]
+) -> Any:
+    kind = type(obj)
+    if kind is Call:
+        return value_of(obj)
+    if kind not in _CONTAINERS:
+        return values[id(obj)] if kind is Operation else obj
+    if id(obj) not in done:
+        parts = [
+            part
+            if (of := type(part)) in ATOMS
+            else value_of(part)
+            if of is Call
+            else _replaced(part, value_of, values, done)
+            for part in _items(obj)
+        ]
+        done[id(obj)] = dict(zip(parts[::2], parts[1::2], strict=True)) if kind is dict else kind(parts)
+    return done[id(obj)]
 
 
 def _items(obj: Any) -> Any:
@@ -223,13 +238,30 @@ def _items(obj: Any) -> Any:
     return obj
 
 
+def label_of(obj: Any, longest: int) -> str:
+    """A text of about so many characters for an expression; parts that do not fit are not even looked at."""
+    if type(obj) not in _CONTAINERS:
+        return repr(obj) if isinstance(obj, Expression) else _brief(obj)
+    shown: list[str] = []
+    room = longest - 2
+    for part in obj.items() if type(obj) is dict else obj:
+        if room <= 0:
+            shown.append(f"... {len(obj)} in all")
+            break
+        texts = [label_of(one, room) for one in (part if type(obj) is dict else (part,))]
+        shown.append(": ".join(texts))
+        room -= len(shown[-1]) + 2
+    opening, closing = _BRACKETS[type(obj)]
+    return f"{opening}{', '.join(shown)}{closing}"
+
+
 def _brief(obj: Any) -> str:
     """Short text of an argument; never nests, since chains of calls can be thousands long."""
     if isinstance(obj, Call):
         return f"{obj._task.name}(...)"
     if isinstance(obj, Operation):
         return f"<{obj._name}>"
-    if isinstance(obj, _CONTAINERS):
+    if type(obj) in _CONTAINERS:
         return f"<{type(obj).__name__} of {len(obj)}>"
     if isinstance(obj, bytes | bytearray):
         return f"<{len(obj)} bytes>"

@@ -11,12 +11,12 @@ from threading import Lock
 from typing import Any
 
 from valuestore.errors import PayloadCorrupt
-from valuestore.hashing import Bytes, Digest, hash_bytes
+from valuestore.hashing import Bytes, Digest, hash_bytes, value_tag
 from valuestore.stores.content.store import ContentStore, PayloadRef
 from valuestore.stores.data import Data
 from valuestore.values.codecs.pickled import PICKLED
-from valuestore.values.codecs.plain import PLAIN_CODECS, TAGGED
-from valuestore.values.payload import Encoded, Payload
+from valuestore.values.codecs.plain import PLAIN_CODECS, TAGGED, decode
+from valuestore.values.payload import Encoded
 from valuestore.values.registry import TypeRegistry
 
 INLINE_MAX_BYTES = 8192
@@ -33,6 +33,7 @@ class ValueRef:
     """All that passes between values, stores and database: what a value is and where its bytes are.
 
     ``size`` counts payload bytes; ``inline`` holds them, or is None when they are in the payload store.
+    Without a ``payload_digest`` they are inline, and the very bytes that the value hash was made from.
     ``preview`` is short JSON text for people. ``external`` is the path, URL or name of the outside state
     that the value stands for. ``parts`` are the Values inside it; a ref read from the database has none.
     """
@@ -40,7 +41,7 @@ class ValueRef:
     value_hash: Digest
     type_name: str
     codec: str
-    payload_digest: Digest
+    payload_digest: Digest | None
     size: int
     inline: bytes | None
     preview: str
@@ -66,13 +67,15 @@ class Archive:
     def store(self, encoded: Encoded) -> ValueRef:
         """The ref of an object encoded before, its bytes stored if they are too many to travel inline."""
         known = self._stored.find(encoded)
-        if known is not None and self.payloads.holds(PayloadRef(known.payload_digest, known.size)):
+        if known is not None and self.payloads.holds(PayloadRef(_digest_of(known), known.size)):
             return known
         pieces = encoded.pieces()
         size = sum(map(len, pieces))
+        digest: Digest | None = None
         if size <= self.inline_max_bytes:
             inline = b"".join(pieces)
-            digest = hash_bytes(inline, algorithm=self.registry.algorithm.name)
+            if not encoded.is_vouched:
+                digest = hash_bytes(inline, algorithm=self.registry.algorithm.name)
         else:
             digest = self.payloads.put(_data(pieces)).digest
             inline = None
@@ -98,11 +101,18 @@ class Archive:
         Raises: PayloadMissing, PayloadCorrupt, DecodeError; StoreUnavailable if the store does not answer.
         """
         if ref.inline is not None or ref.codec in UNVIEWED_CODECS:
-            return self.registry.load(
-                Payload(ref.type_name, ref.codec, self.read(ref)), ref.value_hash, copy=copy
-            )
-        digest = ref.payload_digest
+            return self._decoded(ref, self.read(ref), copy=copy)
+        digest = _digest_of(ref)
         data = self.payloads.read(digest, ref.size) if copy else self.payloads.map(digest)
+        return self._decoded(ref, data, copy=copy)
+
+    def unpack_verified(self, ref: ValueRef) -> Any:
+        """As ``unpack``, of a ref whose inline bytes were verified before, or made here."""
+        return self.unpack(ref) if ref.inline is None else self._decoded(ref, ref.inline)
+
+    def _decoded(self, ref: ValueRef, data: Bytes, *, copy: bool = True) -> Any:
+        if ref.codec in PLAIN_CODECS:
+            return decode(ref.codec, bytes(data), self.registry)  # which copies no bytes
         return self.registry.decode(ref.codec, ref.type_name, data, ref.value_hash, copy=copy)
 
     def copy(self, encoded: Encoded) -> Any:
@@ -114,15 +124,24 @@ class Archive:
     def read(self, ref: ValueRef) -> bytes:
         """The verified payload bytes. Raises: as ``unpack``, DecodeError excepted."""
         if ref.inline is None:
-            return self.payloads.get(ref.payload_digest)
-        found = hash_bytes(ref.inline, algorithm=self.registry.algorithm.name)
-        if found != ref.payload_digest:
-            raise PayloadCorrupt(ref.payload_digest, "the database", f"it hashes to {found}")
+            return self.payloads.get(_digest_of(ref))
+        self.verify(ref)
         return ref.inline
+
+    def verify(self, ref: ValueRef) -> None:
+        """Whether inline bytes are what the row says; hashed once. Raises: PayloadCorrupt if not."""
+        assert ref.inline is not None
+        hexdigest = self.registry.algorithm.hexdigest
+        if ref.payload_digest is None:
+            known, found = ref.value_hash, hexdigest(value_tag(ref.type_name, ref.codec) + ref.inline)
+        else:
+            known, found = ref.payload_digest, hexdigest(ref.inline)
+        if found != known:
+            raise PayloadCorrupt(known, "the database", f"it hashes to {found}")
 
     def missing(self, refs: Iterable[ValueRef]) -> set[Digest]:
         """The payload digests of these refs that the store does not hold; asked in one batch."""
-        wanted = {ref.payload_digest for ref in refs if ref.inline is None}
+        wanted = {_digest_of(ref) for ref in refs if ref.inline is None}
         return wanted - self.payloads.has_many(wanted) if wanted else set()
 
 
@@ -150,6 +169,11 @@ class RecentRefs:
             self._refs[ref.value_hash] = ref
             if len(self._refs) > _RECENT_REFS:
                 del self._refs[next(iter(self._refs))]
+
+
+def _digest_of(ref: ValueRef) -> Digest:
+    """Where its bytes are in the payload store; a damaged row may not say it, and then nothing is there."""
+    return ref.payload_digest or ref.value_hash
 
 
 def _data(pieces: tuple[Bytes, ...]) -> Data:

@@ -27,9 +27,20 @@ class Encoded:
     """An object hashed once: its identity, and its payload, made when it is asked for.
 
     ``parts`` are the Values inside it, ``external`` the outside state that it stands for, if it does.
+    ``is_vouched``: the payload is the very bytes that the value hash was made from.
     """
 
-    __slots__ = ("_check", "_payload", "codec", "external", "lowered", "parts", "type_name", "value_hash")
+    __slots__ = (
+        "_check",
+        "_payload",
+        "codec",
+        "external",
+        "is_vouched",
+        "lowered",
+        "parts",
+        "type_name",
+        "value_hash",
+    )
 
     def __init__(
         self,
@@ -41,6 +52,8 @@ class Encoded:
         parts: tuple[Encoded, ...] = (),
         external: str | None = None,
         check: Callable[[], None] | None = None,
+        *,
+        is_vouched: bool = False,
     ) -> None:
         self.value_hash = value_hash
         self.type_name = type_name
@@ -48,6 +61,7 @@ class Encoded:
         self.lowered = lowered
         self.parts = parts
         self.external = external
+        self.is_vouched = is_vouched
         self._payload = payload
         self._check = check
 

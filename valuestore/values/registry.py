@@ -81,7 +81,7 @@ class TypeRegistry(Rulebook):
         as_is = self._as_is(obj)
         if as_is is None:
             return self._encode_lowered(obj)
-        return Encoded(self._digest(*as_is), *as_is, obj)
+        return Encoded(self._digest(*as_is), *as_is, obj, is_vouched=True)
 
     def hash(self, obj: object) -> Digest:
         """The value hash: digest of domain, type name and canonical bytes. Raises: NotHashableError."""
@@ -95,6 +95,8 @@ class TypeRegistry(Rulebook):
             return "builtins.str", TEXT, encode_text(obj)  # type: ignore[arg-type]
         if kind is bytes:
             return "builtins.bytes", BYTES, obj  # type: ignore[return-value]
+        if kind is int or kind is bool or obj is None:
+            return PLAIN_TYPE_NAMES[kind], PLAIN, encode_plain(obj)
         type_name = PLAIN_TYPE_NAMES.get(kind)
         plain = self._encode_plain(obj) if type_name is not None else None
         return (type_name, PLAIN, plain) if type_name is not None and plain is not None else None
@@ -186,7 +188,7 @@ class TypeRegistry(Rulebook):
             data = encode_plain(lowered.stored) if lowered.differs else hashed
             if lowered.shows_memory and self.hash(obj) != digest:
                 raise NotHashableError("the value", "it changed while it was read")
-            return Encoded(digest, type_name, TAGGED, data, shown, parts, external)
+            return Encoded(digest, type_name, TAGGED, data, shown, parts, external, is_vouched=data == hashed)
 
         def encode_again() -> tuple[Bytes, ...]:
             return tuple(self.encode_as(codec, obj))
@@ -204,7 +206,10 @@ class TypeRegistry(Rulebook):
         parts = tuple([self._part(inner, differs) for inner in part.parts])
         type_name = self.rule_of(part.value).type_name
         digest = self._digest(type_name, TAGGED, hashed)
-        return Encoded(digest, type_name, TAGGED, stored, part.hashed, parts, part.value.external())
+        external = part.value.external()
+        return Encoded(
+            digest, type_name, TAGGED, stored, part.hashed, parts, external, is_vouched=stored == hashed
+        )
 
     def _digest(self, type_name: str, codec: str, identity: bytes) -> Digest:
         tag = value_tag(type_name, codec)
@@ -267,11 +272,11 @@ class TypeRegistry(Rulebook):
         """
         return map_values(obj, function)
 
-    def preprocess(self, obj: Any, *, position: int) -> Any:
+    def preprocess(self, obj: Any, *, position_of: Callable[[], int]) -> Any:
         """What a task is given in place of ``obj``: each Value in it as its ``preprocess`` says."""
         if "preprocess" not in hooks_in_use:
             return obj
-        return map_values(obj, lambda value: value.preprocess(position=position))
+        return map_values(obj, lambda value: value.preprocess(position=position_of()))
 
     def postprocess(self, obj: Any, *, eval_hash: str) -> Any:
         """What is kept in place of ``obj`` that a task returned: each Value as its ``postprocess`` says."""

@@ -20,7 +20,7 @@ from tests.statements import StatementCounter
 from valuestore import File, Repository, Scheduler
 from valuestore.db.ids import new_id, now
 from valuestore.db.record import recorder as recorder_module
-from valuestore.db.record.rows import CallRow, JobRow, TaskRow, call_hash
+from valuestore.db.record.rows import CallRow, FinishedJob, JobRow, TaskRow, call_hash
 from valuestore.db.schema.views import CRASHED_AFTER_SECONDS
 from valuestore.errors import DatabaseBusy, NotFound, StoreClosed, ValuestoreWarning
 from valuestore.scheduler.record import Execution
@@ -265,9 +265,9 @@ def test_same_batch_written_twice_is_the_same_rows(repository):
     recorder = repository.recorder
     recorder.record_task(TaskRow(digest(repository, "task"), "ns.t", None, "source"))
     job, call = finished(repository, 1)
-    recorder.record_job(job, call)
+    recorder.record_jobs([FinishedJob(job, call)])
     parent, parent_call = finished(repository, 2, (call.call_hash,))
-    recorder.record_job(parent, parent_call)
+    recorder.record_jobs([FinishedJob(parent, parent_call)])
     batch = recorder._batch
     recorder.flush()
     before = {
@@ -281,12 +281,12 @@ def test_same_batch_written_twice_is_the_same_rows(repository):
 def test_rows_that_somebody_removed_are_written_again(repository):
     recorder = repository.recorder
     recorder.record_task(TaskRow(digest(repository, "task"), "ns.t", None, "source"))
-    recorder.record_job(*finished(repository, 1))
+    recorder.record_jobs([FinishedJob(*finished(repository, 1))])
     recorder.flush()
     with repository.database.write() as connection:
         connection.execute(text("DELETE FROM task"))
         connection.execute(text("DELETE FROM execution"))
-    recorder.record_job(*finished(repository, 2))
+    recorder.record_jobs([FinishedJob(*finished(repository, 2))])
     recorder.flush()
     with repository.database.read() as connection:
         names = (
@@ -317,7 +317,7 @@ def test_any_text_can_be_recorded(repository, nasty):
     recorder = repository.recorder
     recorder.record_task(TaskRow(digest(repository, "task"), nasty, nasty, nasty))
     job, call = finished(repository, 1)
-    recorder.record_job(job, call)
+    recorder.record_jobs([FinishedJob(job, call)])
     ref = repository.put(File(f"/{nasty}".replace("\0", "0"), identity="path"))
     recorder.record_arguments(digest(repository, 1), {nasty: ref})
     recorder.flush()

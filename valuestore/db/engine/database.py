@@ -162,7 +162,12 @@ class Database:
             pause = min(2 * pause, 2.0)
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-        """The rows of one SELECT on SQLite, on a connection that this thread keeps: a tenth of the time."""
+        """The rows of one SELECT in the driver's own words: on SQLite a tenth of the time.
+
+        There this thread keeps a connection for it. Raises: DatabaseError.
+        """
+        if not self.is_sqlite:
+            return self.fetch(lambda connection: list(connection.exec_driver_sql(sql, parameters).fetchall()))
         with self._typed_errors():
             return self._own_connection().execute(sql, parameters).fetchall()
 

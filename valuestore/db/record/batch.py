@@ -128,8 +128,9 @@ class Batch:
             return
         self.calls.append(call)
         for whole in (call.tasks, call.externals):
-            for one in whole.unrecorded(self.seen.hashes):
-                self.rows["set_member"].extend(one.rows())
+            if whole.is_set:
+                for one in whole.unrecorded(self.seen.hashes):
+                    self.rows["set_member"].extend(one.rows())
 
     # --- writing ------------------------------------------------------------------------------
 

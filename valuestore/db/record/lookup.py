@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any, Final
-
-from sqlalchemy import Connection, Select, bindparam, select
+import json
+from collections.abc import Collection
+from typing import Final
 
 from valuestore.db.engine.database import Database
 from valuestore.db.record.batch import task_numbers
 from valuestore.db.record.values import ref_of
-from valuestore.db.schema.tables import evaluation, value
+from valuestore.db.schema.tables import value
 from valuestore.hashing import Digest
 from valuestore.values.archive import ValueRef
 
@@ -29,16 +28,13 @@ class Miss:
 
 MISS: Final = Miss()
 
-_columns = tuple(value.columns)
-_ONE = f"SELECT {', '.join(column.name for column in _columns)} FROM value WHERE value_hash = ?"  # noqa: S608
-_by_evaluation = (
-    select(evaluation.c.eval_hash, *_columns)
-    .join_from(evaluation, value, evaluation.c.value_hash == value.c.value_hash)
-    .where(evaluation.c.eval_hash.in_(bindparam("wanted", expanding=True)))
-)
-_by_hash = select(value.c.value_hash, *_columns).where(
-    value.c.value_hash.in_(bindparam("wanted", expanding=True))
-)
+_COLUMNS = ", ".join(f"v.{column.name}" for column in value.columns)
+_ONE = f"SELECT {_COLUMNS} FROM value v WHERE v.value_hash = ?"  # noqa: S608
+_KEYS = {
+    "sqlite": "(SELECT value FROM json_each(?))",
+    "postgresql": "(SELECT json_array_elements_text(%s::json))",
+}
+"""One parameter for all keys: the statement stays the same, however many there are."""
 
 
 class Lookup:
@@ -46,14 +42,20 @@ class Lookup:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        keys = _KEYS[database.dialect.name]
+        self._by_evaluation = (
+            f"SELECT e.eval_hash, {_COLUMNS} FROM evaluation e JOIN value v ON v.value_hash = e.value_hash "  # noqa: S608
+            f"WHERE e.eval_hash IN {keys}"
+        )
+        self._by_hash = f"SELECT v.value_hash, {_COLUMNS} FROM value v WHERE v.value_hash IN {keys}"  # noqa: S608
 
     def evaluations(self, eval_hashes: Collection[Digest]) -> dict[Digest, ValueRef]:
         """What one step of each call gave, by its ``eval_hash``; unknown calls are absent."""
-        return dict(self._refs(_by_evaluation, eval_hashes))
+        return self._refs(self._by_evaluation, eval_hashes)
 
     def values(self, value_hashes: Collection[Digest]) -> dict[Digest, ValueRef]:
         """The refs of these values; unknown ones are absent."""
-        return dict(self._refs(_by_hash, value_hashes))
+        return self._refs(self._by_hash, value_hashes)
 
     def value(self, value_hash: Digest) -> ValueRef | Miss:
         """The ref of one value, or ``MISS``."""
@@ -66,16 +68,10 @@ class Lookup:
         """Whether this version of a task was recorded before."""
         return self.database.fetch(lambda connection: bool(task_numbers(connection, [task_hash])))
 
-    def _refs(self, statement: Select[Any], keys: Collection[Digest]) -> Iterator[tuple[Digest, ValueRef]]:
+    def _refs(self, sql: str, keys: Collection[Digest]) -> dict[Digest, ValueRef]:
         wanted = list(keys)
-        if not wanted:
-            return
-
-        def read(connection: Connection) -> list[Any]:
-            found: list[Any] = []
-            for start in range(0, len(wanted), _BATCH):
-                found += connection.execute(statement, {"wanted": wanted[start : start + _BATCH]})
-            return found
-
-        for row in self.database.fetch(read):
-            yield row[0], ref_of(row[1:])
+        found: dict[Digest, ValueRef] = {}
+        for start in range(0, len(wanted), _BATCH):
+            asked = (json.dumps(wanted[start : start + _BATCH]),)
+            found.update([(row[0], ref_of(row[1:])) for row in self.database.rows(sql, asked)])
+        return found

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from valuestore.db.engine.database import Database
 from valuestore.db.record.batch import Batch, Seen
-from valuestore.db.record.rows import CallRow, DependencyRow, ExecutionRow, JobRow, TagRow, TaskRow
+from valuestore.db.record.rows import DependencyRow, ExecutionRow, FinishedJob, TagRow, TaskRow
 from valuestore.db.schema.views import NOW
 from valuestore.errors import StoreClosed, ValuestoreError
 from valuestore.hashing import Digest
@@ -91,24 +91,19 @@ class Recorder:
         with self._adding:
             self._batch.add_arguments(args_hash, arguments)
 
-    def record_job(
-        self,
-        job: JobRow,
-        call: CallRow | None,
-        result: ValueRef | None = None,
-        evaluation: tuple[Digest, ValueRef] | None = None,
-    ) -> None:
-        """Record a finished job, its call and result unless they are known already, and its cache entry."""
+    def record_jobs(self, jobs: Iterable[FinishedJob]) -> None:
+        """Record finished jobs with their calls, results and cache entries."""
         with self._adding:
             batch = self._batch
-            if evaluation is not None:
-                batch.add_value(evaluation[1])
-                batch.rows["evaluation"].append((evaluation[0], evaluation[1].value_hash))
-            if result is not None:
-                batch.add_value(result)
-            if call is not None:
-                batch.add_call(call)
-            batch.jobs.append(job)
+            for row, call, result, evaluation in jobs:
+                if evaluation is not None:
+                    batch.add_value(evaluation[1])
+                    batch.rows["evaluation"].append((evaluation[0], evaluation[1].value_hash))
+                if result is not None:
+                    batch.add_value(result)
+                if call is not None:
+                    batch.add_call(call)
+                batch.jobs.append(row)
 
     def record_execution(self, row: ExecutionRow) -> None:
         """Record an execution's start, or later its end. In between it is said to be alive."""
@@ -172,7 +167,7 @@ class Recorder:
                 if self._thread is None:
                     self._start_thread()
                 self._wake.notify_all()
-            elif len(self._batch.jobs) == FLUSH_JOBS:
+            elif len(self._batch.jobs) >= FLUSH_JOBS:
                 self._wake.notify_all()
         finally:
             self._lock.release()

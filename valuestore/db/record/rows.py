@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from valuestore.db.record.subtree import EMPTY, SubtreeSet
 from valuestore.hashing import DEFAULT_ALGORITHM, Digest, hash_struct
+from valuestore.values.archive import ValueRef
 
 
 def clean_text(text: str, longest: int = 20_000) -> str:
@@ -104,6 +105,15 @@ class CallRow(NamedTuple):
     tasks: SubtreeSet = EMPTY
     externals: SubtreeSet = EMPTY
     replayable: bool = False
+
+
+class FinishedJob(NamedTuple):
+    """What one finished job leaves: its row, and its call, result and cache entry unless they are known."""
+
+    row: JobRow
+    call: CallRow | None = None
+    result: ValueRef | None = None
+    evaluation: tuple[Digest, ValueRef] | None = None
 
 
 def eval_hash(task_hash: Digest, args_hash: Digest, algorithm: str = DEFAULT_ALGORITHM) -> Digest:

@@ -19,6 +19,7 @@ TAGGED = "tagged"
 MAY_GO_STALE = frozenset({TAGGED, "pickle"})
 """Codecs whose values may hold something that stands for outside state; plain data and arrays cannot."""
 PLAIN_CODECS = frozenset({TEXT, BYTES, PLAIN, TAGGED})
+NEVER_STALE = PLAIN_CODECS - MAY_GO_STALE
 
 
 def encode_text(text: str) -> bytes:

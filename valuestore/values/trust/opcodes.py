@@ -57,7 +57,11 @@ def check_plain(data: bytes) -> None:
         for allowed in (_NO_TUPLES, _NO_DICTS):  # a tuple is hashed as the key of a dict alone
             if _is_stop(data, _walk(data, _skip(allowed, wide))):
                 return
-    end = _walk(data, _skip(_ALL, wide))
+    skip = _skip(_ALL, wide)
+    end = skip(data, len(_HEADER)).end()
+    if end == len(data) - 1 <= MOST_NESTED_TUPLES and data[end] == _STOP:
+        return  # the most common by far: short, without long texts
+    end = _walk(data, skip)
     if not _is_stop(data, end):
         raise DecodeError("plain", f"damaged: opcode {data[end]:#04x} at byte {end} is none of plain data")
     if sum(map(data.count, _TUPLE_BYTES)) > MOST_NESTED_TUPLES:
