@@ -8,6 +8,7 @@ import multiprocessing
 import pickle
 import sqlite3
 import threading
+import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 
@@ -35,6 +36,7 @@ class Database(Handle):
     def __init__(self, name, path, timeout=5, **options):
         OPENED.append(path)
         self.instance = sqlite3.connect(path, timeout=timeout, check_same_thread=False)
+        weakref.finalize(self, self.instance.close)  # most are made and dropped
         self.where = path
 
 
