@@ -244,7 +244,8 @@ def test_credentials_are_refused_and_not_repeated(arguments):
     ],
 )
 def test_what_names_a_secret_without_being_one_is_fine(arguments):
-    assert Database("main", **arguments).execute("SELECT 1").fetchone() == (1,)
+    db = Database("main", **arguments)
+    assert db.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_repr_shows_no_arguments(db):
