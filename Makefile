@@ -24,8 +24,8 @@ install: $(VENV)/.installed  ## make .venv with valuestore and the development t
 demo: install  ## run the census four times: cold, again, one file touched, one file changed
 	@$(BIN)/python examples/demo.py
 
-test: install  ## run the tests (PROFILE=thorough for more hypothesis examples)
-	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n auto --dist worksteal
+test: install  ## run the tests (PROFILE=thorough for the slow ones too, and more hypothesis examples)
+	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lowest:  ## run the tests with the lowest versions of dependencies that pyproject.toml allows
 	@$(MAKE) --no-print-directory test VENV=.venv-lowest RESOLUTION=lowest-direct
