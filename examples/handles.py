@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from valuestore import File, Handle, Scheduler, merge_handles, task
@@ -83,8 +83,8 @@ def main() -> None:
     """Make the input if there is none, and run."""
     if not Path("readings.csv").exists():
         File("readings.csv").write("station,value\nnorth,1\nnorth,3\nsouth,5\n")
-    with Scheduler() as scheduler:
-        rows = scheduler.run(pipeline(Database("readings", "readings.db"), File("readings.csv")))
+    with Scheduler() as scheduler, closing(Database("readings", "readings.db")) as db:
+        rows = scheduler.run(pipeline(db, File("readings.csv")))
         assert scheduler.execution is not None
         for station, mean, peak in rows:
             print(f"{station:10} mean {mean:6.2f}  peak {peak:6.2f}")

@@ -1,7 +1,8 @@
 """Run the identity tests on every Python from 3.11 up that this machine has: ``make identity``.
 
 Each gets a virtual environment of its own below ``.venv-identity``, made with uv. Exits with 1 if a test
-fails, if an environment cannot be made, or if there is no such Python at all.
+fails, if an environment cannot be made, or if there is no such Python at all. With ``--list`` it prints where
+they are, oldest version first, and runs nothing: CI takes the first and the last.
 """
 
 from __future__ import annotations
@@ -64,8 +65,11 @@ def run_on(python: str, name: str) -> str:
 
 
 def main() -> int:
-    outcomes = {}
-    for version, python in pythons().items():
+    found, outcomes = pythons(), {}
+    if "--list" in sys.argv:
+        print(*found.values(), sep="\n")
+        return 0 if found else 1
+    for version, python in found.items():
         name = ".".join(map(str, version))
         print(f"--- Python {name}: {python}", flush=True)
         outcomes[name] = run_on(python, name)

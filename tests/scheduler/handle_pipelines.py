@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ class Database(Handle):
 
     def __init__(self, name: str, path: str) -> None:
         self.instance = sqlite3.connect(path, check_same_thread=False)
+        weakref.finalize(self, self.instance.close)  # most are made and dropped
 
 
 def write(db: Database, what: str) -> Database:

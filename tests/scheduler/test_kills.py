@@ -54,7 +54,9 @@ def finish(tree, folder):
     return (folder / "report.html").read_text()
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize(
+    "shard", [0, *(pytest.param(shard, marks=pytest.mark.thorough) for shard in range(1, SHARDS))]
+)
 def test_kills_at_random_moments_lose_nothing_that_matters(tree, undisturbed, tmp_path, shard):
     random.seed(shard)
     expected, expected_in, longest = undisturbed

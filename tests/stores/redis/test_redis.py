@@ -621,6 +621,7 @@ def test_a_socket_in_the_file_system_does(tmp_path):
 # --- processes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # what it is about
 def test_a_forked_child_and_its_parent_do_not_mix_their_answers(store):
     store.put_many(["parent", "child"], [b"parent", b"child"])
     assert store.get("parent") == b"parent"

@@ -65,7 +65,7 @@ def test_what_compresses_takes_less_room_and_looks_the_same(store, below):
     assert store.get("k", -10) == TEXT[-10:]
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 511, os.urandom(100_000)])
+@pytest.mark.parametrize("data", [b"", b"x" * 511, os.urandom(100_000)], ids=len)
 def test_what_does_not_pay_is_kept_as_it_is(store, below, data):
     store.put("a", data)
     store.put("b", io.BytesIO(data))
@@ -92,7 +92,7 @@ def test_what_was_put_without_it_is_read_with_it(store, below):
 
 
 @pytest.mark.parametrize("wrap", [bytes, io.BytesIO, lambda data: iter([data[:9], data[9:]])])
-@pytest.mark.parametrize("more", [b"", b"x" * 1000, os.urandom(2 * MIB)])
+@pytest.mark.parametrize("more", [b"", b"x" * 1000, os.urandom(2 * MIB)], ids=len)
 def test_data_that_looks_compressed_comes_back_as_it_is(store, below, wrap, more):
     below.put("compressed", TEXT)
     data = SIGNATURE + bytes(24) + more

@@ -190,7 +190,7 @@ def test_nan_of_other_bits_is_another_array_but_one_scalar(registry):
         np.str_("ü"),
         np.bytes_(b"x"),
         np.datetime64("2026-01-01", "us"),
-        np.datetime64("NaT"),
+        np.datetime64("NaT", "s"),
         np.timedelta64(3, "D"),
         np.void(b"abc"),
         np.zeros(1, [("a", "i1"), ("b", "<f8")])[0],

@@ -8,6 +8,7 @@ import multiprocessing
 import pickle
 import sqlite3
 import threading
+import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 
@@ -35,6 +36,7 @@ class Database(Handle):
     def __init__(self, name, path, timeout=5, **options):
         OPENED.append(path)
         self.instance = sqlite3.connect(path, timeout=timeout, check_same_thread=False)
+        weakref.finalize(self, self.instance.close)  # most are made and dropped
         self.where = path
 
 
@@ -242,7 +244,8 @@ def test_credentials_are_refused_and_not_repeated(arguments):
     ],
 )
 def test_what_names_a_secret_without_being_one_is_fine(arguments):
-    assert Database("main", **arguments).execute("SELECT 1").fetchone() == (1,)
+    db = Database("main", **arguments)
+    assert db.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_repr_shows_no_arguments(db):

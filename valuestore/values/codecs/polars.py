@@ -142,7 +142,8 @@ def _decode(data: Bytes) -> Any:
 
 
 def _series(name: str, column: Any, dtype: Any) -> Any:
-    series = pl.Series(name, column)
+    # through a table: from an array alone, polars before 1.44 misreads lists of texts, or crashes
+    series = pl.DataFrame(pa.table({name: column})).to_series()
     return series if series.dtype == dtype else series.cast(dtype)
 
 
