@@ -73,9 +73,19 @@ def get_algorithm(name: str = DEFAULT_ALGORITHM) -> Algorithm:
         raise ConfigError("digest", f"no algorithm {name!r}; there are {', '.join(ALGORITHMS)}") from None
 
 
+_BY_LENGTH = {algorithm.hex_length: algorithm.name for algorithm in ALGORITHMS.values()}
+
+
+def algorithm_of(digest: object) -> str | None:
+    """The name of the algorithm that made a hex digest; None if this is none."""
+    if not isinstance(digest, str) or not _HEX.issuperset(digest):
+        return None
+    return _BY_LENGTH.get(len(digest))
+
+
 def is_digest(text: object) -> bool:
     """Whether this is a hex digest of a known algorithm: the only text accepted as an address."""
-    return isinstance(text, str) and len(text) in (32, 64) and _HEX.issuperset(text)
+    return algorithm_of(text) is not None
 
 
 def domain_tag(domain: str) -> bytes:
@@ -146,7 +156,9 @@ _idle: list[tuple[io.BytesIO, _PlainPickler]] = []
 """Picklers to use again: making one costs more than writing a short value."""
 
 _IDLE_MAX_BYTES = 1 << 16
-_UNSHARED = frozenset({type(None), bool, int, float})
+ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+"""Plain data that holds nothing and nobody can change. Not of subclasses, which may have attributes."""
+_UNSHARED = ATOMS - {str, bytes}
 
 
 def encode_plain(obj: Any) -> bytes:

@@ -12,11 +12,30 @@ from urllib.parse import urlsplit
 
 HIDDEN = "***"
 
-_NAME = (
-    r"(?:[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credentials?|(?:api|access|private|account|secret|"
-    r"session)[_-]?key|signature|authorization|cookie)\d*|(?:x-amz-|x-goog-)[\w-]+|pwd|sig|auth|pat|sas)"
+SECRET_WORDS = (
+    r"passw(?:or)?d",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "credentials?",
+    "(?:api|access|private|account|secret|session)[_-]?key",
+    "signature",
+    "authorization",
+    "cookie",
 )
-"""Names whose values are secrets, by how they end: a ``token``, but not ``max_tokens`` or a ``tokenizer``."""
+"""What the names of secrets end with: a ``token``, but not ``max_tokens`` or a ``tokenizer``."""
+
+SECRET = rf"(?:{'|'.join(SECRET_WORDS)})"
+names_secret = re.compile(rf"{SECRET}\Z", re.I).search
+"""Whether a name is that of a secret."""
+suggests_secret = re.compile(rf"{SECRET}|passw|auth|session|jwt|\Akey\Z", re.I).search
+"""Whether the name of a parameter in a URL may be that of a secret: these stand anywhere in it."""
+may_hold_secret = re.compile(rf"{SECRET}|passw|auth|key|conn|sas|user|cert|header", re.I).search
+"""Whether an option of a foreign client may hold a secret, by its name."""
+
+_NAME = rf"(?:[\w.-]*{SECRET}\d*|(?:x-amz-|x-goog-)[\w-]+|sig|auth|pat|sas)"
+"""Names whose values are hidden, by how they end."""
 
 _URL_PASSWORD = re.compile(r"((?<![a-z0-9])[a-z][a-z0-9+.-]{0,30}://[^\s/?#'\"@:]*):[^\s/?#'\"]*@", re.I)
 _URL_USER_TOKEN = re.compile(r"((?<![a-z0-9])[a-z][a-z0-9+.-]{0,30}://)[^\s/?#'\"@:]{20,}@", re.I)

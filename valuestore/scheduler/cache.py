@@ -12,11 +12,11 @@ from typing import Any
 
 from valuestore.db.record import rows
 from valuestore.errors import NotHashableError, PayloadError, ValuestoreWarning
-from valuestore.hashing import Digest, hash_struct
+from valuestore.hashing import ATOMS, Digest, hash_struct
 from valuestore.repository import Repository
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import UNLOADED, Argument, Job, Result, Within, externals_of
-from valuestore.tasks.call import ATOMS, Call, evaluate
+from valuestore.tasks.call import Call, evaluate
 from valuestore.tasks.task import Capture, Task
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE, NEVER_STALE

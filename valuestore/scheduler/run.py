@@ -18,14 +18,14 @@ from typing import Any, NoReturn
 from valuestore.db.ids import new_id, now
 from valuestore.errors import NotHashableError, PayloadError, StoreError, TaskError
 from valuestore.executors.worker import Outcome, run_body
-from valuestore.hashing import Digest
+from valuestore.hashing import ATOMS, Digest
 from valuestore.repository import Repository
 from valuestore.scheduler.cache import Cache, Lost
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import NO_STEP, UNLOADED, Job, Result, Within, externals_in
 from valuestore.scheduler.labels import Tagging
 from valuestore.scheduler.record import Execution, Recording
-from valuestore.tasks.call import ATOMS, Call, evaluate, find_calls, find_expressions
+from valuestore.tasks.call import Call, evaluate, find_calls, find_expressions
 from valuestore.tasks.tag import tags_kept_by
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import TAGGED

@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 from valuestore.errors import LazyValueError, NotHashableError
-
-ATOMS = frozenset({int, float, bool, str, bytes, type(None)})
-"""What holds nothing, and nobody can change. Not their subclasses, which may have attributes."""
+from valuestore.hashing import ATOMS
 
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 

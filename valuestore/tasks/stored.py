@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from valuestore.errors import ArgumentError, DecodeError
-from valuestore.hashing import active_algorithm
+from valuestore.hashing import DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.tasks.call import OPERATIONS, Call, Operation
 from valuestore.tasks.tag import tag as _tag  # noqa: F401  # a stored ``tag`` is an operation, too
 from valuestore.tasks.task import Task, find_task
-from valuestore.values.code.callables import MissingFunction, algorithm_of
+from valuestore.values.code.callables import MissingFunction
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.registry import get_type_registry
 from valuestore.values.value import Plain
@@ -56,7 +56,7 @@ def _stored_task(state: Plain) -> Any:
     task = find_task(name)
     if task is None:
         return MissingFunction(name, "this program has not defined the task")
-    registry = get_type_registry().with_algorithm(algorithm_of(task_hash))
+    registry = get_type_registry().with_algorithm(algorithm_of(task_hash) or DEFAULT_ALGORITHM)
     if task.hash(registry) != task_hash:
         return MissingFunction(name, "the task's code has changed since it was stored")
     return task

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from valuestore.errors import ArgumentError, TaskError
-from valuestore.hashing import Digest
+from valuestore.hashing import ATOMS, Digest
 from valuestore.tasks.call import Call
 from valuestore.values.code.function import Dependency, code_dependencies, code_identity
 from valuestore.values.code.source import source_of
@@ -25,7 +25,7 @@ Capture = bool | Literal["overwrite"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SCALARS = (int, float, str, bytes, bool, type(None))
+_SCALARS = tuple(ATOMS)
 _EMPTY_CELL = types.CellType()
 
 

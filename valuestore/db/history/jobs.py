@@ -24,6 +24,7 @@ from valuestore.db.history.records import (
 )
 from valuestore.db.schema import tables as schema
 from valuestore.errors import QueryError
+from valuestore.hashing import is_digest
 
 JOB_STATUSES = ("done", "cached", "failed")
 
@@ -275,7 +276,7 @@ def _executions_named(name: Any) -> Any:
 
 def _whole_hash(name: str, value_hash: Any) -> str:
     text = conditions.text_of(name, value_hash)
-    if len(text) not in (32, 64) or not set(text) <= set("0123456789abcdef"):
+    if not is_digest(text):
         raise QueryError(name, f"{text[:80]!r} is no whole value hash")
     return text
 

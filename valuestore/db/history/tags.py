@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -24,16 +23,12 @@ from valuestore.db.record.rows import TagRow, clean_text
 from valuestore.db.schema import tables as schema
 from valuestore.errors import RecordNotFound, TagError
 from valuestore.hashing import hash_bytes
-from valuestore.redaction import HIDDEN, redact
+from valuestore.redaction import HIDDEN, names_secret, redact
 
 ENTITIES = ("execution", "job", "call", "task", "value")
 
 KEY_MAX_CHARS = 255
 VALUE_MAX_CHARS = 65_536
-
-_SECRET_KEY = re.compile(
-    r"(?:passw(?:or)?d|passphrase|secret|credentials?|(?:api|access|private|secret)[_-]?key|token)\Z", re.I
-)
 
 
 class AnyValue:
@@ -273,7 +268,7 @@ def _pairs(tags: Given) -> list[tuple[str, Any]]:
 def _without_secrets(key: object, value: Any) -> Any:
     """The value with the passwords and tokens in its texts hidden, and texts under keys that name secrets."""
     if isinstance(value, str):
-        return HIDDEN if value and _SECRET_KEY.search(str(key)) else redact(value)
+        return HIDDEN if value and names_secret(str(key)) else redact(value)
     if isinstance(value, dict):
         return {name: _without_secrets(name, each) for name, each in value.items()}
     if isinstance(value, list | tuple):

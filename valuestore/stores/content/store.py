@@ -32,7 +32,15 @@ from valuestore.errors import (
     StoreError,
     StoreUnavailable,
 )
-from valuestore.hashing import DEFAULT_ALGORITHM, Bytes, Digest, get_algorithm, hash_pieces, is_digest
+from valuestore.hashing import (
+    DEFAULT_ALGORITHM,
+    Bytes,
+    Digest,
+    algorithm_of,
+    get_algorithm,
+    hash_pieces,
+    is_digest,
+)
 from valuestore.stores.base import Data, Store, as_buffer, iter_chunks
 from valuestore.stores.content.marker import Marker
 from valuestore.stores.content.quarantine import Quarantine, damage, is_forbidden
@@ -186,7 +194,7 @@ class ContentStore:
         self._marker.check()
         for key in self._store.keys():  # noqa: SIM118 - a store is no mapping
             digest = key[3:]
-            if len(digest) == self._algorithm.hex_length and is_digest(digest) and key == _address(digest):
+            if algorithm_of(digest) == self._algorithm.name and key == _address(digest):
                 yield Digest(digest)
 
     def verify(self, digests: Iterable[str] | None = None) -> Iterator[PayloadError | StoreError]:

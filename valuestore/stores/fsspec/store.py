@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ from valuestore.errors import (
     StoreUnavailable,
 )
 from valuestore.hashing import get_algorithm, hash_stream
+from valuestore.redaction import may_hold_secret
 from valuestore.stores.base import (
     Data,
     Json,
@@ -300,9 +300,6 @@ def read_trailer(tail: bytes) -> Trailer | None:
 # --- What of an fsspec URL and its options may be shown and pickled. Called by FsspecStore.
 
 
-_SECRET = re.compile("key|secret|token|passw|credential|conn|sas|auth|user|cert|cookie|header", re.I)
-
-
 def without_password(url: str) -> str:
     """The URL with the user, who may be a container of Azure, but without the password."""
     scheme, _, rest = url.partition("://")
@@ -316,5 +313,5 @@ def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: without_secrets(value) if isinstance(value, Mapping) else value
         for name, value in options.items()
-        if not _SECRET.search(name) and (value is None or isinstance(value, str | int | float | Mapping))
+        if not may_hold_secret(name) and (value is None or isinstance(value, str | int | float | Mapping))
     }

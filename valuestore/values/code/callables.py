@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from valuestore.errors import MissingFunctionError
-from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm
+from valuestore.hashing import DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.values.code.function import code_identity
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.canonical import Refused, TypeRule
@@ -107,15 +107,9 @@ def _find(kind: type | tuple[type, ...], state: Plain) -> Any:
     found = _function_of_task(found) or getattr(found, "__func__", found)
     if not isinstance(found, kind):
         return MissingFunction(name, "this program has not imported it")
-    if code and _code_digest(found, algorithm_of(code[0])) != code[0]:
+    if code and _code_digest(found, algorithm_of(code[0]) or DEFAULT_ALGORITHM) != code[0]:
         return MissingFunction(name, "its code has changed since it was stored")
     return found
-
-
-def algorithm_of(digest: str) -> str:
-    """The algorithm that makes digests of that length."""
-    fitting = [name for name, known in ALGORITHMS.items() if known.hex_length == len(digest)]
-    return fitting[0] if fitting else DEFAULT_ALGORITHM
 
 
 def _by_name(cls: type, type_name: str, *, subclasses: bool = False) -> TypeRule:
@@ -172,7 +166,7 @@ def _module(state: Plain) -> Any:
     found = sys.modules.get("__main__" if name == module_name_of("__main__") else name)
     if found is None:
         return MissingFunction(name, "this program has not imported it")
-    if code and _code_digest(found, algorithm_of(code[0])) != code[0]:
+    if code and _code_digest(found, algorithm_of(code[0]) or DEFAULT_ALGORITHM) != code[0]:
         return MissingFunction(name, "its code has changed since it was stored")
     return found
 

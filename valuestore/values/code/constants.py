@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from valuestore.hashing import Bytes
+from valuestore.hashing import ATOMS, Bytes
 from valuestore.values.code.ownership import is_own_class
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.identity.reduction import name_of, reduction
@@ -42,7 +42,7 @@ _CODE = (
     property,
 )
 _SEQUENCES = (list, tuple, collections.deque)
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_LEAVES = ATOMS | {complex}
 
 
 class Reducing:
@@ -92,7 +92,7 @@ def contents(obj: Any) -> Iterator[Any]:
     pending = [obj]
     while pending:
         item = pending.pop()
-        if type(item) in _ATOMS or id(item) in seen:
+        if type(item) in _LEAVES or id(item) in seen:
             continue
         if isinstance(item, _CODE) or _is_task(item):
             yield item  # each time, since lambdas share a name and their order counts

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from valuestore.errors import NotHashableError
-from valuestore.hashing import Digest
+from valuestore.hashing import ATOMS, Digest
 from valuestore.values.code.constants import Reducing, contents
 from valuestore.values.code.ownership import is_own, is_own_class, own_module
 from valuestore.values.code.source import (
@@ -74,7 +74,7 @@ def code_dependencies(function: Any, registry: TypeRegistry) -> list[Dependency]
     return [Dependency(name, digest, texts.get(name) or None) for name, digest in walk.parts.items()]
 
 
-_SETTINGS = (bool, int, float, str, bytes, tuple, type(None))
+_SETTINGS = (*ATOMS, tuple)
 
 
 class _Walk:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from valuestore.errors import NotHashableError, PayloadError, StoreUnavailable
-from valuestore.hashing import Digest, active_algorithm, is_digest
+from valuestore.hashing import Digest, active_algorithm, algorithm_of
 from valuestore.stores.content.store import ContentStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.plain import BYTES
@@ -75,8 +75,7 @@ def _digest_of(file: File, algorithm: str) -> Digest | None:
         return None
     finally:
         active_algorithm.reset(token)
-    of_store = is_digest(digest) and len(str(digest)) == (64 if algorithm == "blake3-256" else 32)
-    return Digest(str(digest)) if of_store else None
+    return Digest(str(digest)) if algorithm_of(digest) == algorithm else None
 
 
 def _content(file: File, digest: Digest, archive: Archive) -> ValueRef | None:

@@ -21,7 +21,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Literal, Self, cast
 
 from valuestore.errors import NotHashableError, NotSupported
-from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm
+from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.values.files.filesystem import Filesystem
 from valuestore.values.files.location import may_contact, scheme_of, stored, written
 from valuestore.values.files.which import filesystem_of
@@ -218,5 +218,4 @@ def _algorithm_of(recorded: dict[str, Plain] | None) -> str:
     name = recorded.get("algorithm")
     if isinstance(name, str):
         return name
-    digest = recorded.get("digest")
-    return "blake3-256" if isinstance(digest, str) and len(digest) == 64 else DEFAULT_ALGORITHM
+    return algorithm_of(recorded.get("digest")) or DEFAULT_ALGORITHM

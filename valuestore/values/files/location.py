@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus
 
 from valuestore.config import contact_hosts
 from valuestore.errors import BadReference
+from valuestore.redaction import suggests_secret
 
 _LOCAL = frozenset({"file", "local"})
 _CONTAINER_IN_USER = frozenset({"abfs", "abfss", "az", "adl", "wasb", "wasbs"})
@@ -30,9 +31,6 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _HOST = re.compile(r"(arn:.*|\[[^\]]*\](:\d+)?|[^:]*(:\d+)?)\Z", re.S)
 _SIGNED = re.compile(
     r"x-(amz|goog)-|(sig|signature|awsaccesskeyid|googleaccessid|policy|key-pair-id)\Z", re.I
-)
-_SECRET = re.compile(
-    r"token|secret|passw|pwd|api[-_]?key|access[-_]?key|credential|auth|session|jwt|\Akey\Z", re.I
 )
 _SIGNATURE_PARTS = frozenset(
     [
@@ -164,7 +162,7 @@ def _kept_query(scheme: str, query: str) -> str:
 
 def _public(pairs: Iterable[str], names: Iterable[str], signed: bool) -> Iterable[str]:
     for pair, name in zip(pairs, names, strict=True):
-        secret = _SIGNED.match(name) or _SECRET.search(name) or (signed and name.lower() in _SIGNATURE_PARTS)
+        secret = _SIGNED.match(name) or suggests_secret(name) or (signed and name.lower() in _SIGNATURE_PARTS)
         if not secret:
             yield pair
 

@@ -214,7 +214,7 @@ class StatRecord:
             return None
         if status != wanted or name != _ALGORITHMS.get(algorithm) or checksum != self._checksum(found[8:]):
             return None
-        return Digest(digest[: 16 if algorithm == "xxh3-128" else 32].hex())
+        return Digest(digest[: get_algorithm(algorithm).hex_length // 2].hex())
 
     def keep(self, learned: Iterable[tuple[str, Fingerprint, Digest]]) -> None:
         """Keep these digests; neighbouring records are written at once."""

@@ -14,16 +14,12 @@ from functools import lru_cache
 from typing import Any
 
 from valuestore.errors import ArgumentError, CredentialsInArgument, NotHashableError
+from valuestore.redaction import SECRET, names_secret
 from valuestore.values.payload import Encoded
 from valuestore.values.registry import get_type_registry
 
-_WORDS = (
-    r"(?:pass(?:word|wd|phrase)|pwd|token|secret|signature|credentials?"
-    r"|(?:api|access|secret|private)[_-]?key)"
-)
-_SECRET_NAME = re.compile(rf"{_WORDS}\Z", re.I)
 _SECRET_TEXT = re.compile(
-    rf"://[^:/@\s]*:[^@\s]+@|https?://[^/?#\s@]+@|(?:\A|[?&;\s]|\b)[\w-]*{_WORDS}\s*=\s*[^\s&;]", re.I
+    rf"://[^:/@\s]*:[^@\s]+@|https?://[^/?#\s@]+@|(?:\A|[?&;\s]|\b)[\w-]*{SECRET}\s*=\s*[^\s&;]", re.I
 )
 
 
@@ -84,7 +80,7 @@ def _holds_secret(plain: Any, name: str) -> bool:
     if isinstance(plain, bytes):
         plain = plain.decode("latin-1")
     if isinstance(plain, str):
-        return bool(plain and (_SECRET_NAME.search(name) or _SECRET_TEXT.search(plain)))
+        return bool(plain and (names_secret(name) or _SECRET_TEXT.search(plain)))
     if isinstance(plain, dict):
         return any(
             _holds_secret(key, "") or _holds_secret(value, key if isinstance(key, str) else name)

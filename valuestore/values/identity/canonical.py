@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from valuestore.errors import DecodeError, NotHashableError, PayloadError, ValuestoreError
-from valuestore.hashing import Bytes, NotPlain, encode_plain
+from valuestore.hashing import ATOMS, Bytes, NotPlain, encode_plain
 from valuestore.values.identity.sharing import check_growth, may_grow
 from valuestore.values.value import Plain, Value
 
@@ -23,7 +23,7 @@ _TUPLE = "builtins.tuple"
 _DICT = "builtins.dict"
 _NAN = float("nan")
 _MAY_BE_NAN = re.compile(rb"G[\x7f\xff](?:[\xf1-\xff]|\xf0(?!\0{6}))").search
-_ATOMS = frozenset({type(None), bool, int, str, bytes})
+_UNCHANGED = ATOMS - {float}  # which may be a NaN
 _CONTAINERS = frozenset({list, tuple, dict})
 _LONGEST_PATH = 200
 
@@ -188,7 +188,7 @@ class _Lowering:
 
     def lower(self, obj: Any) -> Plain:
         kind = type(obj)
-        if kind in _ATOMS:
+        if kind in _UNCHANGED:
             return obj
         if kind is float:
             return obj if obj == obj else _NAN  # only NaN differs from itself
@@ -235,7 +235,7 @@ class _Lowering:
             for key, value in obj.items():
                 plain_key = self.lower(key)
                 plain_value = self.lower(value)
-                if type(key) in _ATOMS:
+                if type(key) in _UNCHANGED:
                     lowered[key] = plain_value
                 pairs.append((plain_key, plain_value))
         except Refused as refusal:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from valuestore.errors import NotHashableError
+from valuestore.hashing import ATOMS
 from valuestore.values.code.ownership import is_own
 from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.identity.attributes import instance_attributes
@@ -21,7 +22,7 @@ from valuestore.values.identity.canonical import Refused, TypeRule, explain_dept
 from valuestore.values.identity.families import has_fields_alone, with_attributes
 from valuestore.values.value import Value
 
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_LEAVES = ATOMS | {complex}
 _OPEN = object()
 
 
@@ -55,7 +56,7 @@ def _iter_parts(obj: object, rules: KnownRules) -> Iterator[object]:
     while stack:
         current = stack.pop()
         kind = type(current)
-        if kind in _ATOMS or id(current) in seen:
+        if kind in _LEAVES or id(current) in seen:
             continue
         seen[id(current)] = current
         if isinstance(current, Value):
@@ -102,7 +103,7 @@ class _Mapping:
 
     def mapped(self, obj: Any) -> Any:
         kind = type(obj)
-        if kind in _ATOMS:
+        if kind in _LEAVES:
             return obj
         rebuild = self.function if issubclass(kind, Value) else self._way_into(kind, obj)
         if rebuild is None:
@@ -118,9 +119,9 @@ class _Mapping:
     def _way_into(self, kind: type, obj: Any) -> Callable[[Any], Any] | None:
         """How to rebuild such an object, or None if no Value can be met in it."""
         if kind in (list, tuple, set, frozenset, collections.deque):
-            return None if _ATOMS.issuperset(map(type, obj)) else self._items
+            return None if _LEAVES.issuperset(map(type, obj)) else self._items
         if kind in (dict, collections.OrderedDict, collections.defaultdict):
-            atoms = _ATOMS.issuperset(map(type, obj)) and _ATOMS.issuperset(map(type, obj.values()))
+            atoms = _LEAVES.issuperset(map(type, obj)) and _LEAVES.issuperset(map(type, obj.values()))
             return None if atoms else self._pairs
         if issubclass(kind, tuple) and hasattr(kind, "_fields") and kind.__mro__[1] is tuple:
             return self._items

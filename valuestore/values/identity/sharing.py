@@ -11,11 +11,10 @@ from itertools import islice
 from typing import Any
 
 from valuestore.errors import NotHashableError
-from valuestore.hashing import is_short_plain
+from valuestore.hashing import ATOMS, is_short_plain
 
-_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _CONTAINERS = frozenset({list, tuple, dict})
-_are_atoms = _ATOMS.issuperset
+_are_atoms = ATOMS.issuperset
 _MANY_PARTS = 10_000_000
 _MANY_TIMES = 16
 _LOOKED_AT = 64

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from valuestore.errors import NotHashableError
+from valuestore.hashing import ATOMS
 from valuestore.values.value import Value, module_name_of, restored
 
 PROTOCOL = 5
 _MAIN = ("__main__", "__mp_main__")
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
+_LEAVES = ATOMS | {complex, bytearray}
 _MOST_VISITED = 20_000
 _LONGEST = 160
 
@@ -87,7 +88,7 @@ def _culprit(obj: object, error: Exception) -> tuple[str, str]:
         except Exception as reason:  # noqa: BLE001  # the user's own __reduce__ may raise anything
             return path, _reason(reason)
         for name, part in parts:
-            if type(part) not in _ATOMS and id(part) not in seen:
+            if type(part) not in _LEAVES and id(part) not in seen:
                 seen[id(part)] = part
                 waiting.append((_joined(path, name), part))
     return "the value", _reason(error)
@@ -101,7 +102,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield from _items(obj.items())
     elif type(obj) in (list, tuple, set, frozenset):
         yield from ((f"[{index}]", item) for index, item in enumerate(obj))
-    elif type(obj) not in _ATOMS:
+    elif type(obj) not in _LEAVES:
         reduced: Any = obj.__reduce_ex__(PROTOCOL)
         if not isinstance(reduced, str):
             function, arguments, *rest = reduced
