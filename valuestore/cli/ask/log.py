@@ -105,7 +105,7 @@ def log(
         if count:
             print(query.count())
         elif as_csv:
-            print_csv(query.record_type, query.limit(limit))
+            print_csv(query.shape.record_type, query.limit(limit))
         elif as_json and page is None:
             print_json_list(plain(record) for record in query.limit(limit))
         else:

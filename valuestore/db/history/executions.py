@@ -13,7 +13,7 @@ from valuestore.db.history.conditions import Condition
 from valuestore.db.history.filters import ExecutionsOf, JobsOfCalls, ReadStatus, has_failed, status_is
 from valuestore.db.history.jobs import JOB_STATUSES, Filtered, Moment, Seconds, TagFilter
 from valuestore.db.history.query import Deferred, Order, Query, Shape
-from valuestore.db.history.records import ExecutionRecord, moment
+from valuestore.db.history.records import ExecutionRecord
 from valuestore.db.schema import tables as schema
 
 EXECUTION_STATUSES = ("running", "done", "failed", "interrupted", "crashed")
@@ -40,22 +40,6 @@ class ExecutionFilters(TypedDict, total=False):
     duration_under: Seconds
     command_contains: str | None
     error_contains: str | None
-
-
-def _execution_record(row: Any) -> ExecutionRecord:
-    return ExecutionRecord(
-        row.execution_id,
-        row.label,
-        row.status,
-        moment(row.started),
-        moment(row.ended),
-        None if row.ended is None else (row.ended - row.started) / 1e6,
-        row.command,
-        row.jobs or 0,
-        row.executed or 0,
-        row.cached or 0,
-        row.failed or 0,
-    )
 
 
 def _with_counts(page: Select[Any], descending: bool) -> Select[Any]:
@@ -85,17 +69,18 @@ class ExecutionQuery(Filtered, Query[ExecutionRecord]):
     """Executions, newest first."""
 
     kind = "execution"
-    record_type = ExecutionRecord
     shape = Shape(
-        select(
-            _run.c.execution_no,
-            _run.c.execution_id,
-            _run.c.label,
-            ReadStatus().label("status"),
-            _run.c.started,
-            _run.c.ended,
-            _run.c.command,
-        ),
+        ExecutionRecord,
+        {
+            "execution_no": _run.c.execution_no,
+            "execution_id": _run.c.execution_id,
+            "label": _run.c.label,
+            "status": ReadStatus(),
+            "started": _run.c.started,
+            "ended": _run.c.ended,
+            "seconds": _run.c.ended - _run.c.started,
+            "command": _run.c.command,
+        },
         _run,
         _run.c.execution_id,
         {
@@ -103,7 +88,6 @@ class ExecutionQuery(Filtered, Query[ExecutionRecord]):
             "oldest": Order((), descending=False),
             "longest": Order((func.coalesce(_run.c.ended - _run.c.started, 0),), descending=True),
         },
-        _execution_record,
         _with_counts,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self, TypedDict, Unpack
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 
 from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
@@ -20,7 +20,6 @@ from valuestore.db.history.query import Deferred, Order, Query, Shape
 from valuestore.db.history.records import (
     CallRecord,
     JobRecord,
-    moment,
 )
 from valuestore.db.schema import tables as schema
 from valuestore.errors import QueryError
@@ -98,25 +97,6 @@ class JobFilters(TypedDict, total=False):
     error_contains: str | None
 
 
-def _job_record(row: Any) -> JobRecord:
-    return JobRecord(
-        row.job_id,
-        row.execution_id or "",
-        row.parent_id,
-        row.task_name or "",
-        row.status,
-        moment(row.started),
-        (row.ended - row.started) / 1e6,
-        row.type_name,
-        row.preview,
-        row.error,
-        row.call_hash,
-        row.task_hash or "",
-        row.call_args or row.args_hash,
-        row.value_hash,
-    )
-
-
 class _CallFilters(Filtered):
     """Filters of calls, which jobs have too."""
 
@@ -171,25 +151,24 @@ class JobQuery(_CallFilters, Query[JobRecord]):
     """Jobs, newest first."""
 
     kind = "job"
-    record_type = JobRecord
     shape = Shape(
-        select(
-            _job.c.job_id,
-            _run.c.execution_id,
-            _job.c.parent_id,
-            _task.c.task_name,
-            _job.c.status,
-            _job.c.started,
-            _job.c.ended,
-            _job_value.c.type_name,
-            _job_value.c.preview,
-            _job.c.error,
-            _job.c.call_hash,
-            _task.c.task_hash,
-            _call.c.args_hash.label("call_args"),
-            _job.c.args_hash,
-            _call.c.value_hash,
-        ).select_from(_job_source),
+        JobRecord,
+        {
+            "job_id": _job.c.job_id,
+            "execution_id": _run.c.execution_id,
+            "parent_id": _job.c.parent_id,
+            "task": _task.c.task_name,
+            "status": _job.c.status,
+            "started": _job.c.started,
+            "seconds": _job.c.ended - _job.c.started,
+            "result_type": _job_value.c.type_name,
+            "result": _job_value.c.preview,
+            "error": _job.c.error,
+            "call_hash": _job.c.call_hash,
+            "task_hash": _task.c.task_hash,
+            "args_hash": func.coalesce(_call.c.args_hash, _job.c.args_hash),
+            "value_hash": _call.c.value_hash,
+        },
         _job_source,
         _job.c.job_id,
         {
@@ -197,7 +176,6 @@ class JobQuery(_CallFilters, Query[JobRecord]):
             "oldest": Order((), descending=False),
             "slowest": Order((_job.c.ended - _job.c.started,), descending=True),
         },
-        _job_record,
     )
     statuses = frozenset(JOB_STATUSES)
 
@@ -299,19 +277,6 @@ class CallFilters(TypedDict, total=False):
     value_type: str | None
 
 
-def _call_record(row: Any) -> CallRecord:
-    return CallRecord(
-        row.call_hash,
-        row.task_name or "",
-        row.type_name,
-        row.preview,
-        bool(row.replayable),
-        row.task_hash or "",
-        row.args_hash,
-        row.value_hash,
-    )
-
-
 _call_source = _call.outerjoin(_task, _task.c.task_no == _call.c.task_no).outerjoin(
     _job_value, _job_value.c.value_hash == _call.c.value_hash
 )
@@ -321,18 +286,18 @@ class CallQuery(_CallFilters, Query[CallRecord]):
     """Finished calls, those recorded last first."""
 
     kind = "call"
-    record_type = CallRecord
     shape = Shape(
-        select(
-            _call.c.call_hash,
-            _task.c.task_name,
-            _job_value.c.type_name,
-            _job_value.c.preview,
-            _call.c.replayable,
-            _task.c.task_hash,
-            _call.c.args_hash,
-            _call.c.value_hash,
-        ).select_from(_call_source),
+        CallRecord,
+        {
+            "call_hash": _call.c.call_hash,
+            "task": _task.c.task_name,
+            "result_type": _job_value.c.type_name,
+            "result": _job_value.c.preview,
+            "replayable": _call.c.replayable,
+            "task_hash": _task.c.task_hash,
+            "args_hash": _call.c.args_hash,
+            "value_hash": _call.c.value_hash,
+        },
         _call_source,
         _call.c.call_hash,
         {
@@ -340,7 +305,6 @@ class CallQuery(_CallFilters, Query[CallRecord]):
             "oldest": Order((_call.c.call_no,), descending=False),
             "id": Order((), descending=False),
         },
-        _call_record,
     )
 
     def where(self, **filters: Unpack[CallFilters]) -> Self:

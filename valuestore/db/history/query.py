@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TextIO, TypeVar
 
 from sqlalchemy import (
@@ -28,7 +29,7 @@ from sqlalchemy import (
 )
 
 from valuestore.db.engine.database import Database
-from valuestore.db.history import records as export
+from valuestore.db.history import records
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.names import Found
 from valuestore.db.record.rows import clean_text
@@ -69,13 +70,25 @@ class Order:
 class Shape(Generic[R]):
     """What a kind of record is selected from, and what becomes of a row."""
 
-    statement: Select[Any]
+    record_type: type[R]
+    columns: Mapping[str, ColumnElement[Any]]
+    """By the field of the record; what else the page needs may be among them."""
     source: FromClause
     key: ColumnElement[Any]
     orders: Mapping[str, Order]
-    record: Callable[[Any], R]
     finish: Callable[[Select[Any], bool], Select[Any]] = field(default=lambda page, _descending: page)
     """Adds to a page what is only looked up for the records on it."""
+
+    @cached_property
+    def statement(self) -> Select[Any]:
+        """All records, in no order."""
+        named = [column.label(name) for name, column in self.columns.items()]
+        return select(*named).select_from(self.source)
+
+    @cached_property
+    def record(self) -> Callable[[Any], R]:
+        """The record of a row."""
+        return records.reader(self.record_type)
 
 
 class Deferred(Protocol):
@@ -98,7 +111,6 @@ class Query(Generic[R]):
     """Records of one kind. ``where`` of each kind lists its filters."""
 
     kind: ClassVar[str]
-    record_type: ClassVar[type]
     shape: ClassVar[Shape[Any]]
 
     def __init__(self, context: Context) -> None:
@@ -179,7 +191,7 @@ class Query(Generic[R]):
 
     def dicts(self) -> list[dict[str, Any]]:
         """Every record as JSON-able data, by field."""
-        return [export.plain(record) for record in self]
+        return [records.plain(record) for record in self]
 
     def first(self) -> R | None:
         """The first record in the order, or None."""
@@ -209,19 +221,19 @@ class Query(Generic[R]):
 
     def to_arrow(self) -> pyarrow.Table:
         """An Arrow table with a column for each field. Needs pyarrow."""
-        return export.to_arrow(self.record_type, self)
+        return records.to_arrow(self.shape.record_type, self)
 
     def to_pandas(self) -> pandas.DataFrame:
         """A data frame of pandas. Needs pandas and pyarrow."""
-        return export.to_arrow(self.record_type, self).to_pandas()
+        return records.to_arrow(self.shape.record_type, self).to_pandas()
 
     def to_polars(self) -> polars.DataFrame:
         """A data frame of polars. Needs polars and pyarrow."""
-        return export.to_polars(self.record_type, self)
+        return records.to_polars(self.shape.record_type, self)
 
     def to_csv(self, target: str | os.PathLike[str] | TextIO) -> int:
         """CSV (RFC 4180) into a file, by its path or open for text. Returns the number of records."""
-        return export.to_csv(self.record_type, self, target)
+        return records.to_csv(self.shape.record_type, self, target)
 
     # --- statements ---------------------------------------------------------------------------
 

@@ -9,16 +9,18 @@ import csv
 import json
 import os
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import polars
     import pyarrow
 
+
+R = TypeVar("R")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -189,19 +191,19 @@ class TagRecord:
 Record = ExecutionRecord | JobRecord | CallRecord | TaskRecord | ValueRecord | FileRecord | TagRecord
 
 
-def tag_record(row: Any) -> TagRecord:
-    """The record of a row of ``tag``."""
-    return TagRecord(
-        row.tag_id,
-        row.entity,
-        row.entity_id,
-        row.key,
-        _json(row.value),
-        row.author,
-        moment(row.created),
-        moment(row.ended),
-        row.ended_by,
-    )
+def reader(record_type: type[R]) -> Callable[[Any], R]:
+    """What makes records of rows whose columns are named as the record's fields; others are left out."""
+    columns: Any = fields(record_type)  # type: ignore[arg-type]  # each is a dataclass
+    places = [(each.name, _OF_COLUMN.get(each.type, _as_it_is)) for each in columns]
+    return lambda row: record_type(*[read(getattr(row, name)) for name, read in places])
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _seconds(microseconds: int | None) -> float | None:
+    return None if microseconds is None else microseconds / 1e6
 
 
 def _json(text: str) -> Any:
@@ -210,6 +212,19 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+_OF_COLUMN: dict[str, Callable[[Any], Any]] = {
+    "str": lambda text: text or "",  # of a row that is gone
+    "int": lambda number: number or 0,
+    "bool": bool,
+    "float": _seconds,
+    "float | None": _seconds,
+    "datetime": moment,
+    "datetime | None": moment,
+    "Any": _json,
+}
+"""What becomes of a column, by the type of the field. Lengths of time are in microseconds there."""
 
 
 # --- Export: records as Arrow tables, frames and CSV; each library is loaded when it is asked for.

@@ -17,13 +17,15 @@ from sqlalchemy import Connection, and_, or_, select, text
 
 from valuestore.db.engine.database import Database
 from valuestore.db.history.names import Name, Names
-from valuestore.db.history.records import TagRecord, tag_record
+from valuestore.db.history.records import TagRecord, reader
 from valuestore.db.ids import new_id, now
 from valuestore.db.record.rows import TagRow, clean_text
 from valuestore.db.schema import tables as schema
 from valuestore.errors import RecordNotFound, TagError
 from valuestore.hashing import hash_bytes
 from valuestore.redaction import HIDDEN, names_secret, redact
+
+_record = reader(TagRecord)
 
 ENTITIES = ("execution", "job", "call", "task", "value")
 
@@ -223,7 +225,7 @@ class Tags:
         entity, entity_id = self._entity(record)
         statement = select(schema.tag).where(*_of(entity, entity_id)).order_by(schema.tag.c.tag_id)
         with self.database.read() as connection:
-            return [tag_record(row) for row in connection.execute(statement)]
+            return [_record(row) for row in connection.execute(statement)]
 
     def _entity(self, record: Name) -> tuple[str, str]:
         self._before()
@@ -235,7 +237,7 @@ class Tags:
     def _current(self, connection: Connection, entity: str, entity_id: str) -> list[TagRecord]:
         table = schema.tag
         statement = select(table).where(*_of(entity, entity_id), table.c.ended.is_(None))
-        return [tag_record(row) for row in connection.execute(statement.order_by(table.c.tag_id))]
+        return [_record(row) for row in connection.execute(statement.order_by(table.c.tag_id))]
 
     def _end(
         self, connection: Connection, entity: str, entity_id: str, conditions: Iterable[Any], author: str

@@ -14,7 +14,7 @@ from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.jobs import Filtered, Moment, TagFilter
 from valuestore.db.history.query import Order, Query, Shape
-from valuestore.db.history.records import FileRecord, TagRecord, TaskRecord, ValueRecord, tag_record
+from valuestore.db.history.records import FileRecord, TagRecord, TaskRecord, ValueRecord
 from valuestore.db.history.tags import ENTITIES, tag_value
 from valuestore.db.schema import tables as schema
 from valuestore.db.schema.tables import value
@@ -36,17 +36,18 @@ class TaskFilters(TypedDict, total=False):
     tag: TagFilter
 
 
-def _task_record(row: Any) -> TaskRecord:
-    return TaskRecord(row.task_hash, row.task_name, row.version, row.source)
-
-
 class TaskQuery(Filtered, Query[TaskRecord]):
     """Versions of tasks, newest first."""
 
     kind = "task"
-    record_type = TaskRecord
     shape = Shape(
-        select(_task.c.task_hash, _task.c.task_name, _task.c.version, _task.c.source),
+        TaskRecord,
+        {
+            "task_hash": _task.c.task_hash,
+            "task": _task.c.task_name,
+            "version": _task.c.version,
+            "source": _task.c.source,
+        },
         _task,
         _task.c.task_hash,
         {
@@ -54,7 +55,6 @@ class TaskQuery(Filtered, Query[TaskRecord]):
             "oldest": Order((_task.c.task_no,), descending=False),
             "name": Order((_task.c.task_name,), descending=False),
         },
-        _task_record,
     )
 
     def where(self, **filters: Unpack[TaskFilters]) -> Self:
@@ -90,19 +90,6 @@ class ValueFilters(TypedDict, total=False):
     tag: TagFilter
 
 
-def _value_record(row: Any) -> ValueRecord:
-    return ValueRecord(
-        row.value_hash,
-        row.type_name,
-        row.codec,
-        row.size,
-        bool(row.is_inline),
-        row.payload_digest,
-        row.preview,
-        row.path,
-    )
-
-
 _value_source = _value.outerjoin(_file, _file.c.value_hash == _value.c.value_hash)
 
 
@@ -110,25 +97,24 @@ class ValueQuery(Filtered, Query[ValueRecord]):
     """Values, in the order of their hashes."""
 
     kind = "value"
-    record_type = ValueRecord
     shape = Shape(
-        select(
-            _value.c.value_hash,
-            _value.c.type_name,
-            _value.c.codec,
-            _value.c.size,
-            _value.c.inline.is_not(None).label("is_inline"),
-            _value.c.payload_digest,
-            _value.c.preview,
-            _file.c.path,
-        ).select_from(_value_source),
+        ValueRecord,
+        {
+            "value_hash": _value.c.value_hash,
+            "type_name": _value.c.type_name,
+            "codec": _value.c.codec,
+            "size": _value.c.size,
+            "is_inline": _value.c.inline.is_not(None),
+            "payload_digest": _value.c.payload_digest,
+            "preview": _value.c.preview,
+            "path": _file.c.path,
+        },
         _value_source,
         _value.c.value_hash,
         {
             "id": Order((), descending=False),
             "largest": Order((_value.c.size,), descending=True),
         },
-        _value_record,
     )
 
     def where(self, **filters: Unpack[ValueFilters]) -> Self:
@@ -168,10 +154,6 @@ class FileFilters(TypedDict, total=False):
     tag: TagFilter
 
 
-def _file_record(row: Any) -> FileRecord:
-    return FileRecord(row.path, row.kind, row.value_hash, row.preview)
-
-
 _file_source = _file.outerjoin(_value, _value.c.value_hash == _file.c.value_hash)
 
 
@@ -179,16 +161,20 @@ class FileQuery(Filtered, Query[FileRecord]):
     """Files, folders and sets of files, by path; one record for each content that was seen."""
 
     kind = "file"
-    record_type = FileRecord
     shape = Shape(
-        select(_file.c.path, _file.c.kind, _file.c.value_hash, _value.c.preview).select_from(_file_source),
+        FileRecord,
+        {
+            "path": _file.c.path,
+            "file_kind": _file.c.kind,
+            "value_hash": _file.c.value_hash,
+            "preview": _value.c.preview,
+        },
         _file_source,
         _file.c.value_hash,
         {
             "path": Order((_file.c.path,), descending=False),
             "id": Order((), descending=False),
         },
-        _file_record,
     )
 
     def where(self, **filters: Unpack[FileFilters]) -> Self:
@@ -228,13 +214,12 @@ class TagQuery(Filtered, Query[TagRecord]):
     """Tags, newest first; those that were replaced or removed are there too."""
 
     kind = "tag"
-    record_type = TagRecord
     shape = Shape(
-        select(_tag),
+        TagRecord,
+        dict(_tag.c.items()),
         _tag,
         _tag.c.tag_id,
         {"newest": Order((), descending=True), "oldest": Order((), descending=False)},
-        tag_record,
     )
 
     def where(self, **filters: Unpack[TagFilters]) -> Self:
