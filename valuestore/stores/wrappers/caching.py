@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import BinaryIO, TypeVar
 
 from valuestore.errors import NotFound, StoreError, TooLarge
 from valuestore.hashing import Bytes
 from valuestore.observe import Event, Observer, notify
-from valuestore.stores.base import Data, Json, Stat, Store, as_buffer, check_key, iter_chunks
-from valuestore.stores.wrappers.base import Wrapper
+from valuestore.stores.base import Data, Stat, Store, as_buffer, check_key, iter_chunks
+from valuestore.stores.wrappers.base import Attrs, Wrapper
 
 _A = TypeVar("_A", bytes, BinaryIO)
 _STRIPES = 64
@@ -125,13 +125,7 @@ class Caching(Wrapper):
     # --- changing -----------------------------------------------------------------------------------
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         self._check_open()
         check_key(key)
@@ -169,8 +163,8 @@ class Caching(Wrapper):
         with self._changing(source, target):
             self._store.move(source, target)
 
-    def batch(self) -> AbstractContextManager[Store]:
-        return Store.batch(self)
+    batch = Store.batch
+    map = Store.map  # by way of ``get``
 
     def close(self) -> None:
         super().close()

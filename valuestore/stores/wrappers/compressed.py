@@ -11,7 +11,7 @@ import errno
 import io
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from tempfile import SpooledTemporaryFile
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from valuestore.errors import NotSupported, StoreUnavailable
 from valuestore.hashing import Bytes, get_algorithm
-from valuestore.stores.base import CHUNK_BYTES, Data, Json, SignedUrl, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Wrapper, pair_up
+from valuestore.stores.base import CHUNK_BYTES, Data, SignedUrl, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.wrappers.base import Attrs, Wrapper, pair_up
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
     from backports import zstd
@@ -51,11 +51,11 @@ class Compressed(Wrapper):
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         if (start, end) == (0, None):
-            return self._decoded(key, self._store.get(key))
+            return self._decoded(key, super().get(key))
         return self._steady(key, lambda _, facts: self._range(key, start, end, facts))
 
     def open(self, key: str) -> BinaryIO:
-        stream = self._store.open(key)
+        stream = super().open(key)
         try:
             head = read_up_to(stream, HEADER_BYTES)
         except BaseException:
@@ -66,8 +66,10 @@ class Compressed(Wrapper):
         )
         return cast(BinaryIO, io.BufferedReader(reader, CHUNK_BYTES))
 
+    map = Store.map  # of the data, not of what is stored
+
     def stat(self, key: str) -> Stat:
-        known = self._store.stat(key)  # what is too short to be compressed is certain at once
+        known = super().stat(key)  # what is too short to be compressed is certain at once
         return known if known.size < HEADER_BYTES else self._steady(key, _described)
 
     def size(self, key: str) -> int:
@@ -75,17 +77,11 @@ class Compressed(Wrapper):
 
     def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
         asked = list(keys)
-        return [
-            self._decoded(key, data) for key, data in zip(asked, self._store.get_many(asked), strict=True)
-        ]
+        stored = super().get_many(asked)
+        return [self._decoded(key, data) for key, data in zip(asked, stored, strict=True)]
 
     def sign(
-        self,
-        key: str,
-        method: str = "GET",
-        expires_seconds: int = 3600,
-        *,
-        content_md5: str | None = None,
+        self, key: str, method: str = "GET", expires_seconds: int = 3600, *, content_md5: str | None = None
     ) -> SignedUrl:
         raise NotSupported(self.url, "signed URLs past compression", "read and write through the store")
 
@@ -131,17 +127,11 @@ class Compressed(Wrapper):
     # --- writing ------------------------------------------------------------------------------------
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         encoded = self._encode(key, data, size)
         with encoded:
-            known = self._store.put(
+            known = super().put(
                 key, encoded.data, size=encoded.stored_bytes, attrs=attrs, overwrite=overwrite
             )
         return _described(known, encoded.facts)
@@ -154,14 +144,14 @@ class Compressed(Wrapper):
             return encoded[-1].data
 
         try:
-            stats = self._store.put_many(*pair_up(keys, values, encode))
+            stats = super().put_many(*pair_up(keys, values, encode))
         finally:
             for each in encoded:
                 each.close()
         return [_described(known, each.facts) for known, each in zip(stats, encoded, strict=True)]
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
-        self._store.copy(source, target, overwrite=overwrite)
+        super().copy(source, target, overwrite=overwrite)
         return self.stat(target)
 
     def _settings(self) -> dict[str, Any]:
@@ -244,12 +234,6 @@ def _described(known: Stat, facts: Facts | None) -> Stat:
 #
 # First a frame that zstd skips, which says how many bytes there are and what their digest is; then one zstd
 # frame, and nothing more. Format: RFC 8878; section 3.1.2 for skippable frames.
-
-
-if TYPE_CHECKING or sys.version_info < (3, 14):
-    from backports import zstd
-else:
-    from compression import zstd
 
 SIGNATURE = struct.pack("<II", 0x184D2A5E, 40) + b"valuestore zstd\x01"
 _FACTS = struct.Struct("<Q16s")

@@ -7,12 +7,13 @@ key down. Both decide, so an error of either is the caller's.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, BinaryIO, TypeVar
 
 from valuestore.errors import AlreadyExists, NotFound, NotSupported
-from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store, check_key, check_page, take_page
+from valuestore.stores.base import Data, Page, SignedUrl, Stat, Store, check_key, check_page, take_page
+from valuestore.stores.wrappers.base import Attrs
 
 # --- Union: two stores read as one; where both have a key, it is the upper one's. Where puts go, others say.
 
@@ -33,6 +34,9 @@ class Union(Store):
 
     def open(self, key: str) -> BinaryIO:
         return self._first(lambda store: store.open(key))
+
+    def map(self, key: str) -> memoryview:
+        return self._first(lambda store: store.map(key))
 
     def stat(self, key: str) -> Stat:
         return self._first(lambda store: store.stat(key))
@@ -73,12 +77,7 @@ class Union(Store):
         return self._lower.delete_many(asked) | self._upper.delete_many(asked)
 
     def sign(
-        self,
-        key: str,
-        method: str = "GET",
-        expires_seconds: int = 3600,
-        *,
-        content_md5: str | None = None,
+        self, key: str, method: str = "GET", expires_seconds: int = 3600, *, content_md5: str | None = None
     ) -> SignedUrl:
         """A URL to read from the store that has ``key``. Raises: NotSupported for any other method."""
         if method.upper() not in ("GET", "HEAD"):
@@ -132,13 +131,7 @@ class Layered(Union):
     """Two stores, of which the upper one takes what is put."""
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         """As everywhere, into the upper store. Attributes to keep are copied up from where they are."""
         self._check_open()

@@ -7,13 +7,14 @@ small store changes, and what a crash may leave in the large one is out of sight
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound
-from valuestore.stores.base import Data, Json, Stat, Store, as_buffer, check_key, iter_chunks
+from valuestore.stores.base import Data, Stat, Store, as_buffer, check_key, iter_chunks
+from valuestore.stores.wrappers.base import Attrs
 from valuestore.stores.wrappers.layering import Union
 
 _LOCKS = 64
@@ -35,13 +36,7 @@ class Sized(Union):
         self._locks = [threading.RLock() for _ in range(_LOCKS)]
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         self._check_open()
         check_key(key)
