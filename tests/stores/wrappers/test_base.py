@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from mmap import mmap
 from typing import get_args
 
 import pytest
 
 from tests.stores.wrappers.failing import FailingStore
 from valuestore.errors import NotFound, NotSupported
-from valuestore.stores import MemoryStore
+from valuestore.stores import FileStore, MemoryStore
 from valuestore.stores.base import Store
-from valuestore.stores.wrappers import Wrapper
+from valuestore.stores.wrappers import (
+    Compressed,
+    Evicting,
+    Layered,
+    Limited,
+    Observed,
+    Prefixed,
+    ReadOnly,
+    Retrying,
+    Sized,
+    Wrapper,
+)
 from valuestore.stores.wrappers.base import CHANGES, Changing, Reading, Verb
 
 ARGUMENTS = {
@@ -115,3 +127,42 @@ def test_settings_reach_the_store(below):
         store.copy("k", "k", overwrite=False)
     with pytest.raises(NotFound):
         store.get("missing")
+
+
+# --- a memory map stays one where the bytes are the same --------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [ReadOnly, Retrying, Limited, Observed, Evicting, lambda store: store])
+def test_a_file_is_mapped_through_wrappers_that_leave_its_bytes_alone(tmp_path, wrap):
+    FileStore(tmp_path).put("p/k", b"data")
+    settings = {"max_bytes": 100} if wrap is Evicting else {}
+    view = wrap(Prefixed(FileStore(tmp_path), "p"), **settings).map("k")
+    assert (bytes(view), isinstance(view.obj, mmap)) == (b"data", True)
+
+
+def test_a_map_of_several_stores_is_of_the_one_that_has_the_key(tmp_path):
+    FileStore(tmp_path).put("k", b"data")
+    for store in (Layered(MemoryStore(), FileStore(tmp_path)), Sized(MemoryStore(), FileStore(tmp_path), 1)):
+        assert isinstance(store.map("k").obj, mmap)
+
+
+def test_a_map_of_what_is_compressed_is_of_the_data():
+    below = MemoryStore()
+    Compressed(below).put("k", bytes(10_000))
+    assert Compressed(below).map("k") == bytes(10_000) != below.map("k")
+
+
+def test_a_map_counts_as_a_use_and_is_observed():
+    told = []
+    store = Observed(Evicting(MemoryStore(), 10), told.append)
+    for key in "abc":
+        store.put(key, b"123")
+    told.clear()
+    store.map("a")
+    store.put("d", b"123")
+    assert store.list().keys == ["a", "c", "d"]
+    assert [(event.operation, event.phase, event.bytes_done) for event in told[:3]] == [
+        ("map", "start", 0),
+        ("map", "step", 3),
+        ("map", "end", 3),
+    ]

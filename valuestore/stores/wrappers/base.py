@@ -10,9 +10,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from typing import Any, BinaryIO, Literal, TypeVar, get_args
 
-from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store
+from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store, as_buffer, iter_chunks
 
 Reading = Literal["get", "map", "open", "stat", "size", "exists", "list", "exists_many", "get_many"]
 Changing = Literal["put", "delete", "copy", "move", "put_many", "delete_many", "batch"]
@@ -135,6 +136,11 @@ class Wrapper(Through):
         self._store._check_open()
 
 
+def rebuild(cls: Callable[..., Store], stores: Sequence[Any], settings: Mapping[str, Any]) -> Store:
+    """What a pickle of a wrapper with any number of stores, or observers, is opened by."""
+    return cls(*stores, **settings)
+
+
 @contextmanager
 def batch_around(batch: AbstractContextManager[Store], wrap: Callable[[Store], Store]) -> Iterator[Store]:
     """A batch of the store below, in what ``wrap`` puts around it. The store has been asked already."""
@@ -156,3 +162,17 @@ def pair_up(
             yield change(listed[index], value) if index < len(listed) else value
 
     return listed, changed()
+
+
+def look_ahead(key: str, data: Data, most: int) -> tuple[bytes | memoryview | None, Data]:
+    """The data if it has at most so many bytes, or None; and the data to go on with."""
+    if (buffer := as_buffer(data)) is not None:
+        return (buffer if len(buffer) <= most else None), buffer
+    chunks, head, total = iter_chunks(key, data), [], 0
+    for chunk in chunks:
+        head.append(bytes(chunk))
+        total += len(chunk)
+        if total > most:
+            return None, chain(head, chunks)
+    whole = b"".join(head)
+    return whole, whole

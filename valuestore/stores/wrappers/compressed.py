@@ -12,6 +12,7 @@ import io
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from tempfile import SpooledTemporaryFile
@@ -129,8 +130,7 @@ class Compressed(Wrapper):
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        encoded = self._encode(key, data, size)
-        with encoded:
+        with closing(self._encode(key, data, size)) as encoded:
             known = super().put(
                 key, encoded.data, size=encoded.stored_bytes, attrs=attrs, overwrite=overwrite
             )
@@ -218,12 +218,6 @@ class _Encoded:
     def close(self) -> None:
         if self.spool is not None:
             self.spool.close()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exit_: object) -> None:
-        self.close()
 
 
 def _described(known: Stat, facts: Facts | None) -> Stat:
@@ -318,24 +312,14 @@ class Decoder(Rest):
 
     def _unpack(self, most: int) -> bytes:
         """At least one byte, and at most that many."""
-        while True:
-            packed = b""
-            if self._unpacker.needs_input:
-                packed = self._stream.read(CHUNK_BYTES)
-                if not packed:
-                    raise self._damaged("it ends too early")
-            piece = self._decompress(packed, most)
-            if piece:
-                return piece
+        while not (piece := self._decompress(most)):
             if self._unpacker.eof:
                 raise self._damaged(f"it has {self._left} bytes less than recorded")
+        return piece
 
     def _verify(self) -> None:
         while not self._unpacker.eof:
-            packed = self._stream.read(CHUNK_BYTES) if self._unpacker.needs_input else b""
-            if not packed and self._unpacker.needs_input:
-                raise self._damaged("it ends too early")
-            if self._decompress(packed, 1):
+            if self._decompress(1):
                 raise self._damaged("it has more bytes than recorded")
         if self._unpacker.unused_data or self._stream.read(1):
             raise self._damaged("something follows it")
@@ -343,7 +327,10 @@ class Decoder(Rest):
             raise self._damaged("it has another digest than recorded")
         self._verified = True
 
-    def _decompress(self, packed: bytes, most: int) -> bytes:
+    def _decompress(self, most: int) -> bytes:
+        packed = b""
+        if self._unpacker.needs_input and not (packed := self._stream.read(CHUNK_BYTES)):
+            raise self._damaged("it ends too early")
         try:
             return self._unpacker.decompress(packed, most)
         except (zstd.ZstdError, EOFError) as error:

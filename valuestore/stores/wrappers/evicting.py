@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from valuestore.errors import NotFound
-from valuestore.stores.base import Data, Stat, Store
-from valuestore.stores.wrappers.base import Ask, Attrs, Verb, Wrapper
+from valuestore.stores.base import Stat, Store
+from valuestore.stores.wrappers.base import CHANGES, Ask, Verb, Wrapper
 from valuestore.stores.wrappers.limited import Limited
 
 _USES: frozenset[Verb] = frozenset({"get", "map", "open", "get_many"})
@@ -33,58 +33,35 @@ class Evicting(Wrapper):
         self._lock = threading.RLock()
 
     def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
-        answer = ask(self._store, keys)
-        if verb in _USES:
-            for key in keys:
-                self._used(key)
+        if verb not in CHANGES:
+            answer = ask(self._store, keys)
+            if verb in _USES:
+                self._used(keys)
+            return answer
+        with self._lock:
+            self._read_sizes()
+            answer = ask(self._limited if verb == "put" else self._store, keys)
+            if isinstance(answer, Stat):  # of a put or a copy
+                self._grown(keys[-1], answer.size)
+            elif verb != "move":
+                for key in keys:
+                    self._forgotten(key)
+            elif keys[0] != keys[1]:
+                self._grown(keys[1], self._forgotten(keys[0]))
         return answer
 
-    def put(
-        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
-    ) -> Stat:
-        with self._lock:
-            self._read_sizes()
-            known = self._limited.put(key, data, size=size, attrs=attrs, overwrite=overwrite)
-            self._grown(key, known.size)
-        return known
-
     put_many = Store.put_many
-
-    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
-        with self._lock:
-            self._read_sizes()
-            known = super().copy(source, target, overwrite=overwrite)
-            self._grown(target, known.size)
-        return known
-
-    def move(self, source: str, target: str) -> None:
-        with self._lock:
-            self._read_sizes()
-            super().move(source, target)
-            if source != target:
-                self._grown(target, self._forgotten(source))
-
-    def delete(self, key: str) -> None:
-        with self._lock:
-            super().delete(key)
-            self._forgotten(key)
-
-    def delete_many(self, keys: Iterable[str]) -> set[str]:
-        with self._lock:
-            deleted = super().delete_many(keys)
-            for key in deleted:
-                self._forgotten(key)
-        return deleted
-
     batch = Store.batch
 
     def _settings(self) -> dict[str, Any]:
         return {"store": self._store, "max_bytes": self._max_bytes}
 
-    def _used(self, key: str) -> None:
+    def _used(self, keys: Iterable[str]) -> None:
         with self._lock:
-            if key in (sizes := self._read_sizes()):
-                sizes.move_to_end(key)
+            sizes = self._read_sizes()
+            for key in keys:
+                if key in sizes:
+                    sizes.move_to_end(key)
 
     def _forgotten(self, key: str) -> int:
         size = self._read_sizes().pop(key, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -11,7 +11,7 @@ from valuestore.errors import StoreError
 from valuestore.hashing import Bytes
 from valuestore.observe import Change, Observer, Watch, notify, watch
 from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Ask, Attrs, Verb, Wrapper, batch_around, pair_up
+from valuestore.stores.wrappers.base import Ask, Attrs, Verb, Wrapper, batch_around, pair_up, rebuild
 
 _UNTOLD: frozenset[Verb] = frozenset({"batch", "sign", "close"})
 _OF_MANY: frozenset[Verb] = frozenset({"exists_many", "get_many", "put_many", "delete_many"})
@@ -70,7 +70,7 @@ class Observed(Wrapper):
             known = self._store.put(key, passed, size=size, attrs=attrs, overwrite=overwrite)
             if buffer is not None:
                 watched.step(len(buffer))
-        self._put_is_visible(before, known)
+        self._put_is_visible(before, known.key, known.attrs)
         return known
 
     def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
@@ -85,7 +85,7 @@ class Observed(Wrapper):
         before = self._before(key)
         super().delete(key)
         if before is not None:
-            self._tell(Change("delete", key, before.attrs, self.url))
+            notify(self._listeners, Change("delete", key, before.attrs, self.url))
 
     def delete_many(self, keys: Iterable[str]) -> set[str]:
         if not self._listeners:
@@ -95,16 +95,15 @@ class Observed(Wrapper):
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         before = self._before(target)
         known = super().copy(source, target, overwrite=overwrite)
-        self._put_is_visible(before, known)
+        self._put_is_visible(before, known.key, known.attrs)
         return known
 
     def move(self, source: str, target: str) -> None:
         old, before = self._before(source), self._before(target)
         super().move(source, target)
         if old is not None and source != target:
-            kind = "set" if before is None else "update"
-            self._tell(Change(cast(Any, kind), target, old.attrs, self.url))
-            self._tell(Change("delete", source, old.attrs, self.url))
+            self._put_is_visible(before, target, old.attrs)
+            notify(self._listeners, Change("delete", source, old.attrs, self.url))
 
     def batch(self) -> AbstractContextManager[Store]:
         return self._tell_after(self._store.batch())
@@ -117,13 +116,10 @@ class Observed(Wrapper):
         with batch_around(batch, lambda store: Observed(store, *self._observers, changes=listeners)) as store:
             yield store
         for change in changed:
-            self._tell(change)
-
-    def _settings(self) -> dict[str, Any]:
-        return {"store": self._store, "changes": self._listeners}
+            notify(self._listeners, change)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _observed, (self._store, self._observers, self._listeners)
+        return rebuild, (type(self), (self._store, *self._observers), {"changes": self._listeners})
 
     def _before(self, key: str) -> Stat | None:
         if not self._listeners:
@@ -133,17 +129,9 @@ class Observed(Wrapper):
         except StoreError:  # nothing there; or the operation itself finds out what is wrong
             return None
 
-    def _put_is_visible(self, before: Stat | None, known: Stat) -> None:
+    def _put_is_visible(self, before: Stat | None, key: str, attrs: Mapping[str, Any]) -> None:
         if self._listeners:
-            kind = "set" if before is None else "update"
-            self._tell(Change(cast(Any, kind), known.key, known.attrs, self.url))
-
-    def _tell(self, change: Change) -> None:
-        notify(self._listeners, change)
-
-
-def _observed(store: Store, observers: Sequence[Observer], changes: Any) -> Observed:
-    return Observed(store, *observers, changes=changes)
+            notify(self._listeners, Change("set" if before is None else "update", key, attrs, self.url))
 
 
 def _stepping(key: str, data: Data, watched: Watch) -> Iterator[Bytes]:

@@ -112,8 +112,6 @@ class Routed(Renaming):
         keys = [place.outside + key.removeprefix(place.inside) for key in page.keys]
         return Page(keys, None if page.cursor is None else keys[-1])
 
-    # --- of more than one key ---------------------------------------------------------------------------
-
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         if len(self._by_store((source, target))) > 1:
             return Store.copy(self, source, target, overwrite=overwrite)
@@ -121,31 +119,24 @@ class Routed(Renaming):
 
     def move(self, source: str, target: str) -> None:
         if len(self._by_store((source, target))) > 1:
-            Store.move(self, source, target)
-        else:
-            super().move(source, target)
+            return Store.move(self, source, target)
+        return super().move(source, target)
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
-        found: set[str] = set()
-        for group in self._by_store(keys):
-            found |= super().exists_many(group)
-        return found
+        ask = super().exists_many
+        return {key for group in self._by_store(keys) for key in ask(group)}
 
     def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
-        asked = list(keys)
-        found: dict[str, bytes] = {}
-        for group in self._by_store(asked):
-            found.update(zip(group, super().get_many(group), strict=True))
+        ask, asked = super().get_many, list(keys)
+        groups = self._by_store(asked)
+        found = {key: data for group in groups for key, data in zip(group, ask(group), strict=True)}
         return [found[key] for key in asked]
 
-    put_many = Store.put_many
-
     def delete_many(self, keys: Iterable[str]) -> set[str]:
-        deleted: set[str] = set()
-        for group in self._by_store(keys):
-            deleted |= super().delete_many(group)
-        return deleted
+        ask = super().delete_many
+        return {key for group in self._by_store(keys) for key in ask(group)}
 
+    put_many = Store.put_many
     batch = Store.batch
 
     def _by_store(self, keys: Iterable[str]) -> Sequence[Sequence[str]]:
@@ -155,8 +146,6 @@ class Routed(Renaming):
         for key in keys:
             groups.setdefault(id(self._locate((key,))[0]), {})[key] = None
         return [list(group) for group in groups.values()]
-
-    # --- of all -----------------------------------------------------------------------------------------
 
     def flush(self) -> None:
         self._check_open()
