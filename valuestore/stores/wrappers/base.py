@@ -21,15 +21,15 @@ Verb = Reading | Changing | Literal["sign", "flush", "close"]
 CHANGES: frozenset[str] = frozenset(get_args(Changing))
 
 Attrs = Mapping[str, Json] | None
-_A = TypeVar("_A")
-Ask = Callable[[Store, Sequence[str]], _A]
+Answer = TypeVar("Answer")
+Ask = Callable[[Store, Sequence[str]], Answer]
 
 
 class Through(Store):
     """The verbs of a store, each by way of ``_through``; ``keys`` alone is made of another, ``list``."""
 
     @abstractmethod
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         """What ``ask`` answers, given a store below and what the keys are called there, in the same order.
 
         ``keys`` are those that the verb is about, unchecked; the prefix of a ``list``; none where it is about
@@ -121,7 +121,7 @@ class Wrapper(Through):
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         return ask(self._store, keys)
 
     @property

@@ -13,22 +13,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Literal, NoReturn, TypedDict, TypeVar, Unpack, overload
+from typing import Any, BinaryIO, Literal, NoReturn, TypedDict, Unpack, overload
 
 from valuestore.errors import ConfigError, NotFound, NotSupported, TooLarge
 from valuestore.hashing import Bytes
 from valuestore.observe import Event, Observer, notify
 from valuestore.stores.base import Data, Json, SignedUrl, Stat, Store, as_buffer, check_key
 from valuestore.stores.memory import MemoryStore
-from valuestore.stores.wrappers.base import CHANGES, Ask, Attrs, Verb, Wrapper, look_ahead, rebuild
+from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Attrs, Verb, Wrapper, look_ahead, rebuild
 from valuestore.stores.wrappers.evicting import Evicting
 from valuestore.stores.wrappers.layering import Layered, find_stat
 
 ADMIT_MAX_BYTES = 16 << 20
 
-_A = TypeVar("_A")
-_Asked = Callable[[Store], _A]
-_Form = Callable[[bytes], _A] | None
+_Asked = Callable[[Store], Answer]
+_Form = Callable[[bytes], Answer] | None
 _STRIPES = 64
 _ETAG = "etag"
 
@@ -70,7 +69,7 @@ class Cached(Wrapper):
         self._locks = [threading.RLock() for _ in range(_STRIPES)]
         self._counting = threading.Lock()
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         if verb not in CHANGES:
             return ask(self._store, keys)
         with self._changing(*(keys[1:] if verb == "copy" else keys)):
@@ -104,14 +103,14 @@ class Cached(Wrapper):
                 self._keep(key, data, version, len(self._caches), None)
         return [found[key] for key in asked]
 
-    def _read(self, key: str, ask: _Asked[_A], form: _Form[_A]) -> _A:
+    def _read(self, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer:
         """What the first tier with the key answers; or all its bytes in that form, if they may be copied."""
         self._check_open()
         copy = self._from_caches(check_key(key), ask, form)
         return self._from_tier(len(self._caches), key, ask, form) if copy is None else copy
 
-    def _from_caches(self, key: str, ask: _Asked[_A], form: _Form[_A]) -> _A | None:
-        copy: _A | None = None
+    def _from_caches(self, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer | None:
+        copy: Answer | None = None
         for depth, cache in enumerate(self._caches):
             if (depth, key) not in self._doubtful or self._drop_from(depth, key):
                 try:
@@ -128,7 +127,7 @@ class Cached(Wrapper):
             self.misses += copy is None
         return copy
 
-    def _from_tier(self, depth: int, key: str, ask: _Asked[_A], form: _Form[_A]) -> _A:
+    def _from_tier(self, depth: int, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer:
         tier = self._tiers[depth]
         if depth == 0 or form is None or not self._fill:
             return ask(tier)

@@ -16,12 +16,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from valuestore.errors import NotSupported, StoreUnavailable
 from valuestore.hashing import Bytes, get_algorithm
 from valuestore.stores.base import CHUNK_BYTES, Data, SignedUrl, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Attrs, Wrapper, pair_up
+from valuestore.stores.wrappers.base import Answer, Attrs, Wrapper, pair_up
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
     from backports import zstd
@@ -30,8 +30,6 @@ else:
 
 _SPOOL_BYTES = 8 << 20
 _LOOKS = 1000
-
-_A = TypeVar("_A")
 
 
 class Compressed(Wrapper):
@@ -99,7 +97,7 @@ class Compressed(Wrapper):
                 data = stream.read(len(wanted))
         return data
 
-    def _steady(self, key: str, answer: Callable[[Stat, Facts | None], _A]) -> _A:
+    def _steady(self, key: str, answer: Callable[[Stat, Facts | None], Answer]) -> Answer:
         """The answer about a value that stayed the same while it was looked at."""
         for _ in range(_LOOKS):
             known = self._store.stat(key)

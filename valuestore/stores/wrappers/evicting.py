@@ -6,15 +6,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from valuestore.errors import NotFound
 from valuestore.stores.base import Stat, Store
-from valuestore.stores.wrappers.base import CHANGES, Ask, Verb, Wrapper
+from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Verb, Wrapper
 from valuestore.stores.wrappers.limited import Limited
 
 _USES: frozenset[Verb] = frozenset({"get", "map", "open", "get_many"})
-_A = TypeVar("_A")
 
 
 class Evicting(Wrapper):
@@ -32,7 +31,7 @@ class Evicting(Wrapper):
         self._total = 0
         self._lock = threading.RLock()
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         if verb not in CHANGES:
             answer = ask(self._store, keys)
             if verb in _USES:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound, NotSupported
 from valuestore.stores.base import Data, Page, SignedUrl, Stat, Store, check_key, check_page, take_page
-from valuestore.stores.wrappers.base import Ask, Attrs, Through, Verb, rebuild
+from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Through, Verb, rebuild
 
-_A = TypeVar("_A")
 _PAGE_KEYS = 1000
 
 
@@ -30,7 +29,7 @@ class Union(Through):
             raise ConfigError("stores", f"there have to be two or more, not {len(stores)}")
         self._stores = stores
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         """What is read at a key, from the first that has it; what is of no key, from each."""
         if keys:
             return self._first(lambda store: ask(store, keys))
@@ -100,7 +99,7 @@ class Union(Through):
         for store in self._stores:
             store._check_open()
 
-    def _first(self, ask: Callable[[Store], _A]) -> _A:
+    def _first(self, ask: Callable[[Store], Answer]) -> Answer:
         """The answer of the first that has the key: of each in order, and then of all but the last again.
 
         Those, since it may have come up after the look there and before the one below.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from valuestore.errors import ConfigError, TooLarge
 from valuestore.hashing import Bytes
 from valuestore.stores.base import Data, Stat, Store, as_buffer, check_key, iter_chunks
-from valuestore.stores.wrappers.base import Ask, Attrs, Verb, Wrapper, pair_up
+from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, pair_up
 
 _WHOLE: frozenset[Verb] = frozenset({"open", "map", "get_many"})
-_A = TypeVar("_A")
 
 
 class Limited(Wrapper):
@@ -28,7 +27,7 @@ class Limited(Wrapper):
         self._max_get = _checked("max_get_bytes", max_get_bytes)
         self._max_put = _checked("max_put_bytes", max_put_bytes)
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         if self._max_get and verb in _WHOLE:
             for key in keys:
                 self._check_get(key, self._store.size(key))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, cast
 
 from valuestore.errors import StoreError
 from valuestore.hashing import Bytes
 from valuestore.observe import Change, Observer, Watch, notify, watch
 from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Ask, Attrs, Verb, Wrapper, batch_around, pair_up, rebuild
+from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, batch_around, pair_up, rebuild
 
 _UNTOLD: frozenset[Verb] = frozenset({"batch", "sign", "close"})
 _OF_MANY: frozenset[Verb] = frozenset({"exists_many", "get_many", "put_many", "delete_many"})
-_A = TypeVar("_A")
 
 
 class Observed(Wrapper):
@@ -32,7 +31,7 @@ class Observed(Wrapper):
         self._observers = observers
         self._listeners = tuple(changes)
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         if verb in _UNTOLD:
             return ask(self._store, keys)
         key = keys[-1] if keys and verb not in _OF_MANY else ""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from valuestore.errors import NotSupported, StoreReadOnly
 from valuestore.stores.base import SignedUrl, check_key
-from valuestore.stores.wrappers.base import CHANGES, Ask, Verb, Wrapper
-
-_A = TypeVar("_A")
+from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Verb, Wrapper
 
 
 class ReadOnly(Wrapper):
     """Every change raises StoreReadOnly before the store below hears of it; also a signed URL to PUT."""
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         if verb in CHANGES:
             self._refuse(keys)
         return ask(self._store, keys)

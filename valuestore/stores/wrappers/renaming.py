@@ -8,13 +8,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from valuestore.errors import AlreadyExists, BadKey, NotFound, SizeMismatch, StoreError, TooLarge
 from valuestore.stores.base import Page, Stat, Store, check_key, check_page, check_prefix
-from valuestore.stores.wrappers.base import Ask, Through, Verb, Wrapper
+from valuestore.stores.wrappers.base import Answer, Ask, Through, Verb, Wrapper
 
-_A = TypeVar("_A")
 _OF_A_KEY = (AlreadyExists, BadKey, NotFound, SizeMismatch, TooLarge)
 
 
@@ -25,7 +24,7 @@ class Renaming(Through):
     def _locate(self, keys: Sequence[str]) -> tuple[Store, Sequence[str]]:
         """The one store that has the keys, and their names there. Raises: BadKey, StoreClosed."""
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         """As everywhere, for keys that lie in one store; what is answered speaks of them as they are here."""
         store, names = self._locate(keys)
         outside = dict(zip(names, keys, strict=True))

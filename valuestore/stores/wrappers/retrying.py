@@ -7,16 +7,15 @@ can be read again. A try that failed may have arrived all the same, and the next
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, cast
 
 import stamina
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound, StoreUnavailable
 from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Ask, Attrs, Verb, Wrapper
+from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper
 
 _ONCE: frozenset[Verb] = frozenset({"batch", "close"})
-_A = TypeVar("_A")
 
 
 class Retrying(Wrapper):
@@ -36,7 +35,7 @@ class Retrying(Wrapper):
         self._attempts = attempts
         self._seconds = seconds
 
-    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[_A]) -> _A:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         if verb in _ONCE:
             return ask(self._store, keys)
         return self._again(lambda _: ask(self._store, keys))
@@ -103,7 +102,7 @@ class Retrying(Wrapper):
     def _settings(self) -> dict[str, Any]:
         return {"store": self._store, "attempts": self._attempts, "seconds": self._seconds}
 
-    def _again(self, work: Callable[[bool], _A]) -> _A:
+    def _again(self, work: Callable[[bool], Answer]) -> Answer:
         """What ``work`` returns in the end. It is told whether this is certainly its first effect."""
         tries = stamina.retry_context(
             on=StoreUnavailable,
