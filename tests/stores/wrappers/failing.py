@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import wraps
+from typing import get_args
 
 from valuestore.errors import StoreUnavailable
 from valuestore.stores.wrappers import Wrapper
-
-_OPERATIONS = [
-    *["get", "put", "stat", "delete", "list", "exists", "size", "open", "copy", "move"],
-    *["exists_many", "get_many", "put_many", "delete_many"],
-]
+from valuestore.stores.wrappers.base import Changing, Reading
 
 
 class FailingStore(Wrapper):
-    """``fail("get", 2)`` makes the next two gets fail; ``after=True``, once they are done."""
+    """``fail("get", times=2)`` makes the next two gets fail; ``after=True``, once they are done."""
 
     def __init__(self, store):
         super().__init__(store)
@@ -25,7 +21,7 @@ class FailingStore(Wrapper):
         self.error = StoreUnavailable(store.url, "no answer")
 
     def fail(self, *operations, times=10**9, after=False):
-        for operation in operations or _OPERATIONS:
+        for operation in operations or (*get_args(Reading), *get_args(Changing)):
             self.failures[operation] = times
             if after:
                 self.after.add(operation)
@@ -34,24 +30,13 @@ class FailingStore(Wrapper):
         self.failures.clear()
         self.after.clear()
 
-
-def _failing(operation):
-    method = getattr(Wrapper, operation)
-
-    @wraps(method)
-    def call(self, *args, **kwargs):
-        self.calls[operation] += 1
-        fails = self.failures[operation] > 0
-        self.failures[operation] -= fails
-        if fails and operation not in self.after:
+    def _through(self, verb, keys, ask):
+        self.calls[verb] += 1
+        fails = self.failures[verb] > 0
+        self.failures[verb] -= fails
+        if fails and verb not in self.after:
             raise self.error
-        answer = method(self, *args, **kwargs)
+        answer = ask(self._store, keys)
         if fails:
             raise self.error
         return answer
-
-    return call
-
-
-for _operation in _OPERATIONS:
-    setattr(FailingStore, _operation, _failing(_operation))

@@ -41,7 +41,9 @@ def _never():
     yield b""
 
 
-@pytest.mark.parametrize("read", [Limited.get, Limited.open, lambda store, key: store.get_many([key])])
+@pytest.mark.parametrize(
+    "read", [Limited.get, Limited.open, Limited.map, lambda store, key: store.get_many([key])]
+)
 def test_what_is_over_the_limit_is_refused_before_it_is_read(below, read):
     below.put("k", bytes(MIB + 1))
     below.put("fits", bytes(MIB))
@@ -51,7 +53,7 @@ def test_what_is_over_the_limit_is_refused_before_it_is_read(below, read):
     with pytest.raises(TooLarge, match="max_get_bytes") as caught:
         read(store, "k")
     assert caught.value.args == ("k", MIB + 1, MIB, "max_get_bytes")
-    assert not below.calls["get"] + below.calls["open"] + below.calls["get_many"]
+    assert not below.calls["get"] + below.calls["open"] + below.calls["map"] + below.calls["get_many"]
 
 
 def test_a_range_counts_by_its_own_length(below):

@@ -13,9 +13,13 @@ from valuestore.lazy import lazy_names
 
 if TYPE_CHECKING:
     from valuestore.stores.wrappers.base import Wrapper as Wrapper
+    from valuestore.stores.wrappers.caching import Cached as Cached
+    from valuestore.stores.wrappers.caching import Tiered as Tiered
+    from valuestore.stores.wrappers.caching import cached as cached
     from valuestore.stores.wrappers.compressed import Compressed as Compressed
     from valuestore.stores.wrappers.configured import store_from_config as store_from_config
     from valuestore.stores.wrappers.evicting import Evicting as Evicting
+    from valuestore.stores.wrappers.layering import Layered as Layered
     from valuestore.stores.wrappers.limited import Limited as Limited
     from valuestore.stores.wrappers.observed import Observed as Observed
     from valuestore.stores.wrappers.readonly import ReadOnly as ReadOnly
@@ -25,16 +29,16 @@ if TYPE_CHECKING:
     from valuestore.stores.wrappers.routed import Routed as Routed
     from valuestore.stores.wrappers.routed import join as join
     from valuestore.stores.wrappers.sized import Sized as Sized
-    from valuestore.stores.wrappers.tiered import Tiered as Tiered
-    from valuestore.stores.wrappers.tiered import cached as cached
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "base": "Wrapper",
+        "caching": "Cached Tiered cached",
         "compressed": "Compressed",
         "configured": "store_from_config",
         "evicting": "Evicting",
+        "layering": "Layered",
         "limited": "Limited",
         "observed": "Observed",
         "readonly": "ReadOnly",
@@ -42,6 +46,5 @@ __getattr__, __dir__, __all__ = lazy_names(
         "retrying": "Retrying",
         "routed": "ByUrl Routed join",
         "sized": "Sized",
-        "tiered": "Tiered cached",
     },
 )

@@ -1,97 +1,128 @@
-"""Wrapper: a store that hands everything to the one below it. Each policy overrides what it is about.
+"""Wrapper: a store around another. Each verb passes one place, ``_through``, where a policy has its say.
 
-It owns the store below: closing it closes that one. Its URL is that one's too, so that messages name the
-place where the bytes are, whatever is wrapped around it.
+A policy overrides that, and besides it the verbs of which it has to see more than the keys: ``put`` with its
+data, say. A wrapper owns the store below: closing it closes that one. Its URL is that one's too, so that
+messages name the place where the bytes are, whatever is wrapped around it.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, BinaryIO
+from itertools import chain
+from typing import Any, BinaryIO, Literal, TypeVar, get_args
 
-from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store
+from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store, as_buffer, iter_chunks
+
+Reading = Literal["get", "map", "open", "stat", "size", "exists", "list", "exists_many", "get_many"]
+Changing = Literal["put", "delete", "copy", "move", "put_many", "delete_many", "batch"]
+Verb = Reading | Changing | Literal["sign", "flush", "close"]
+CHANGES: frozenset[str] = frozenset(get_args(Changing))
+
+Attrs = Mapping[str, Json] | None
+Answer = TypeVar("Answer")
+Ask = Callable[[Store, Sequence[str]], Answer]
 
 
-class Wrapper(Store):
-    """Everything as the store below does it. ``_settings`` of a subclass names all of its arguments."""
+class Through(Store):
+    """The verbs of a store, each by way of ``_through``; ``keys`` alone is made of another, ``list``."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    @abstractmethod
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
+        """What ``ask`` answers, given a store below and what the keys are called there, in the same order.
+
+        ``keys`` are those that the verb is about, unchecked; the prefix of a ``list``; none where it is about
+        all. What reads may be asked again; a change may not be the same when it is asked again.
+        """
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        return self._store.get(key, start, end)
+        return self._through("get", (key,), lambda store, names: store.get(names[0], start, end))
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        return self._store.put(key, data, size=size, attrs=attrs, overwrite=overwrite)
+        return self._through(
+            "put",
+            (key,),
+            lambda store, names: store.put(names[0], data, size=size, attrs=attrs, overwrite=overwrite),
+        )
 
     def stat(self, key: str) -> Stat:
-        return self._store.stat(key)
+        return self._through("stat", (key,), lambda store, names: store.stat(names[0]))
 
     def delete(self, key: str) -> None:
-        self._store.delete(key)
+        self._through("delete", (key,), lambda store, names: store.delete(names[0]))
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        return self._store.list(prefix, limit=limit, cursor=cursor)
+        return self._through(
+            "list", (prefix,), lambda store, names: store.list(names[0], limit=limit, cursor=cursor)
+        )
 
     def exists(self, key: str) -> bool:
-        return self._store.exists(key)
+        return self._through("exists", (key,), lambda store, names: store.exists(names[0]))
 
     def size(self, key: str) -> int:
-        return self._store.size(key)
+        return self._through("size", (key,), lambda store, names: store.size(names[0]))
+
+    def map(self, key: str) -> memoryview:
+        return self._through("map", (key,), lambda store, names: store.map(names[0]))
 
     def open(self, key: str) -> BinaryIO:
-        return self._store.open(key)
+        return self._through("open", (key,), lambda store, names: store.open(names[0]))
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
-        return self._store.copy(source, target, overwrite=overwrite)
+        return self._through(
+            "copy", (source, target), lambda store, names: store.copy(*names, overwrite=overwrite)
+        )
 
     def move(self, source: str, target: str) -> None:
-        self._store.move(source, target)
+        self._through("move", (source, target), lambda store, names: store.move(*names))
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
-        return self._store.exists_many(keys)
+        return self._through("exists_many", list(keys), lambda store, names: store.exists_many(names))
 
     def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
-        return self._store.get_many(keys)
+        return self._through("get_many", list(keys), lambda store, names: store.get_many(names))
 
     def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
-        return self._store.put_many(keys, values)
+        return self._through("put_many", list(keys), lambda store, names: store.put_many(names, values))
 
     def delete_many(self, keys: Iterable[str]) -> set[str]:
-        return self._store.delete_many(keys)
+        return self._through("delete_many", list(keys), lambda store, names: store.delete_many(names))
 
     def batch(self) -> AbstractContextManager[Store]:
-        return batch_around(self._store.batch(), self._over)
+        return batch_around(self._through("batch", (), lambda store, _: store.batch()), self._over)
 
     def _over(self, store: Store) -> Store:
         """The same policy over another store."""
         return type(self)(**{**self._settings(), "store": store})
 
     def sign(
-        self,
-        key: str,
-        method: str = "GET",
-        expires_seconds: int = 3600,
-        *,
-        content_md5: str | None = None,
+        self, key: str, method: str = "GET", expires_seconds: int = 3600, *, content_md5: str | None = None
     ) -> SignedUrl:
-        return self._store.sign(key, method, expires_seconds, content_md5=content_md5)
+        return self._through(
+            "sign",
+            (key,),
+            lambda store, names: store.sign(names[0], method, expires_seconds, content_md5=content_md5),
+        )
 
     def flush(self) -> None:
-        self._store.flush()
+        self._through("flush", (), lambda store, _: store.flush())
 
     def close(self) -> None:
         super().close()
-        self._store.close()
+        self._through("close", (), lambda store, _: store.close())
+
+
+class Wrapper(Through):
+    """Everything as the one store below does it. ``_settings`` of a subclass names all of its arguments."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
+        return ask(self._store, keys)
 
     @property
     def url(self) -> str:
@@ -103,6 +134,11 @@ class Wrapper(Store):
     def _check_open(self) -> None:
         super()._check_open()
         self._store._check_open()
+
+
+def rebuild(cls: Callable[..., Store], stores: Sequence[Any], settings: Mapping[str, Any]) -> Store:
+    """What a pickle of a wrapper with any number of stores, or observers, is opened by."""
+    return cls(*stores, **settings)
 
 
 @contextmanager
@@ -126,3 +162,17 @@ def pair_up(
             yield change(listed[index], value) if index < len(listed) else value
 
     return listed, changed()
+
+
+def look_ahead(key: str, data: Data, most: int) -> tuple[bytes | memoryview | None, Data]:
+    """The data if it has at most so many bytes, or None; and the data to go on with."""
+    if (buffer := as_buffer(data)) is not None:
+        return (buffer if len(buffer) <= most else None), buffer
+    chunks, head, total = iter_chunks(key, data), [], 0
+    for chunk in chunks:
+        head.append(bytes(chunk))
+        total += len(chunk)
+        if total > most:
+            return None, chain(head, chunks)
+    whole = b"".join(head)
+    return whole, whole

@@ -1,7 +1,7 @@
-"""Caching: a store with copies of what is read and written in a faster one, which may fail or forget.
+"""Cached: a store with copies of what is read and written in faster ones, which may fail or forget.
 
-The store below decides everything: what there is, how large it is, who wins. The cache answers reads alone,
-so it holds bytes and no attributes. What keeps it from answering with old bytes, in this order: a copy is
+The last store decides everything: what there is, how large it is, who wins. The caches answer reads alone,
+so they hold bytes and no attributes. What keeps them from answering with old bytes, in this order: a copy is
 dropped before its key changes; a copy made while the key changed is not kept; a copy that cannot be dropped
 is not read; and if others write to the store, a copy is kept only if the key is the same before and after.
 """
@@ -9,73 +9,82 @@ is not read; and if others write to the store, a copy is kept only if the key is
 from __future__ import annotations
 
 import io
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from itertools import chain
-from typing import BinaryIO, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Literal, NoReturn, TypedDict, Unpack, overload
 
-from valuestore.errors import NotFound, StoreError, TooLarge
+from valuestore.errors import ConfigError, NotFound, NotSupported, TooLarge
 from valuestore.hashing import Bytes
 from valuestore.observe import Event, Observer, notify
-from valuestore.stores.base import Data, Json, Stat, Store, as_buffer, check_key, iter_chunks
-from valuestore.stores.wrappers.base import Wrapper
+from valuestore.stores.base import Data, Json, SignedUrl, Stat, Store, as_buffer, check_key
+from valuestore.stores.memory import MemoryStore
+from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Attrs, Verb, Wrapper, look_ahead, rebuild
+from valuestore.stores.wrappers.evicting import Evicting
+from valuestore.stores.wrappers.layering import Layered, find_stat
 
-_A = TypeVar("_A", bytes, BinaryIO)
+ADMIT_MAX_BYTES = 16 << 20
+
+_Asked = Callable[[Store], Answer]
+_Form = Callable[[bytes], Answer] | None
 _STRIPES = 64
+_ETAG = "etag"
 
 
-class Caching(Wrapper):
-    """Reads by way of ``cache``; writes go to ``store`` first. The cache never fails the caller.
+class Cached(Wrapper):
+    """Two stores or more, the fastest first; all but the last are caches, and should hold nothing else.
 
-    What has more than ``admit_max_bytes`` is not cached; None admits anything, and then anything has to fit
-    into memory. With ``fill`` false, reads leave the cache as it is, and writes alone fill it.
+    A read is answered by the first that has the key, and leaves copies in those before it, unless ``fill`` is
+    false; a write goes to the last, and then into all. A cache never fails the caller. What has more than
+    ``admit_max_bytes`` is not cached; None admits anything, and then anything has to fit into memory.
     ``others_write`` costs two more requests per copy; it is not needed if nobody else writes to the store,
     or if a key never gets other content. Observers hear of ``cache_hit``, ``cache_miss``, ``cache_error``.
     """
 
+    hits = 0
+    """How many reads a cache answered."""
+    misses = 0
+    """How many none did."""
+
     def __init__(
         self,
-        store: Store,
-        cache: Store,
-        *,
-        admit_max_bytes: int | None,
-        fill: bool,
-        others_write: bool,
-        observers: Iterable[Observer],
+        *tiers: Store,
+        fill: bool = True,
+        admit_max_bytes: int | None = ADMIT_MAX_BYTES,
+        others_write: bool = True,
+        observers: Iterable[Observer] = (),
     ) -> None:
-        super().__init__(store)
-        self._cache = cache
+        if len(tiers) < 2:
+            raise ConfigError("tiers", f"there have to be two or more, not {len(tiers)}")
+        super().__init__(tiers[-1])
+        self._tiers = tiers
+        self._caches = tiers[:-1]
         self._admit_max = admit_max_bytes
         self._fill = fill
         self._others_write = others_write
         self._observers = tuple(observers)
-        self._doubtful: set[str] = set()  # copies that may be old and could not be dropped
+        self._doubtful: set[tuple[int, str]] = set()  # copies that may be old and could not be dropped
         self._versions = [0] * _STRIPES  # counts what began or ended a change of a key of the stripe
         self._locks = [threading.RLock() for _ in range(_STRIPES)]
         self._counting = threading.Lock()
-        self.hits = 0
-        self.misses = 0
+
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
+        if verb not in CHANGES:
+            return ask(self._store, keys)
+        with self._changing(*(keys[1:] if verb == "copy" else keys)):
+            return ask(self._store, keys)
 
     # --- reading ------------------------------------------------------------------------------------
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        self._check_open()
-        copy = self._from_cache(check_key(key), lambda: self._cache.get(key, start, end))
-        if copy is not None:
-            return copy
-        if (start, end) != (0, None):
-            return self._store.get(key, start, end)
-        return self._read(key)
+        return self._read(key, _getter(key, start, end), bytes if (start, end) == (0, None) else None)
+
+    def map(self, key: str) -> memoryview:
+        return self._read(key, lambda store: store.map(key), memoryview)
 
     def open(self, key: str) -> BinaryIO:
-        self._check_open()
-        copy = self._from_cache(check_key(key), lambda: self._cache.open(key))
-        if copy is not None:
-            return copy
-        if self._fill and self._admits(self._store.size(key)):
-            return io.BytesIO(self._read(key))
-        return self._store.open(key)
+        return self._read(key, lambda store: store.open(key), io.BytesIO)
 
     def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
         """As everywhere. What is not cached is one request; it becomes cached unless others write."""
@@ -83,7 +92,7 @@ class Caching(Wrapper):
         asked = list(map(check_key, keys))
         found: dict[str, bytes] = {}
         for key in asked:
-            copy = self._from_cache(key, lambda key=key: self._cache.get(key))  # type: ignore[misc]
+            copy = self._from_caches(key, _getter(key), bytes)
             if copy is not None:
                 found[key] = copy
         missing = [key for key in asked if key not in found]
@@ -91,110 +100,105 @@ class Caching(Wrapper):
         for key, version, data in zip(missing, versions, self._store.get_many(missing), strict=True):
             found[key] = data
             if self._fill and not self._others_write:
-                self._keep(key, data, version)
+                self._keep(key, data, version, len(self._caches), None)
         return [found[key] for key in asked]
 
-    def _read(self, key: str) -> bytes:
-        """The bytes from the store, after leaving a copy in the cache if they are admitted."""
-        version = self._version(key)
-        if not self._fill:
-            return self._store.get(key)
-        before = self._store.stat(key) if self._others_write else None
-        data = self._store.get(key)
-        if self._keep(key, data, version) and before is not None:
-            self._verify(key, before)
-        return data
+    def _read(self, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer:
+        """What the first tier with the key answers; or all its bytes in that form, if they may be copied."""
+        self._check_open()
+        copy = self._from_caches(check_key(key), ask, form)
+        return self._from_tier(len(self._caches), key, ask, form) if copy is None else copy
 
-    def _from_cache(self, key: str, read: Callable[[], _A]) -> _A | None:
-        copy: _A | None = None
-        if key not in self._doubtful or self._drop(key):
-            try:
-                copy = read()
-            except NotFound:
-                pass
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with the cache, there is the store
-                self._report(key, error)
+    def _from_caches(self, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer | None:
+        copy: Answer | None = None
+        for depth, cache in enumerate(self._caches):
+            if (depth, key) not in self._doubtful or self._drop_from(depth, key):
+                try:
+                    copy = self._from_tier(depth, key, ask, form)
+                except NotFound:
+                    pass
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with a cache, there is the store
+                    self._report(cache, key, error)
+            self._tell("cache_miss" if copy is None else "cache_hit", cache, key)
+            if copy is not None:
+                break
         with self._counting:
-            if copy is None:
-                self.misses += 1
-            else:
-                self.hits += 1
-        self._tell("cache_miss" if copy is None else "cache_hit", key)
+            self.hits += copy is not None
+            self.misses += copy is None
         return copy
+
+    def _from_tier(self, depth: int, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer:
+        tier = self._tiers[depth]
+        if depth == 0 or form is None or not self._fill:
+            return ask(tier)
+        if form is not bytes and not self._admits(tier.size(key)):
+            return ask(tier)
+        return form(self._fetch(depth, key))
+
+    def _fetch(self, depth: int, key: str) -> bytes:
+        """The bytes from that tier, after leaving copies in those before it if they are admitted.
+
+        Raises: NotFound if there are none, or if they turn out to be a copy of what the store no longer has.
+        """
+        tier, version = self._tiers[depth], self._version(key)
+        known = tier.stat(key) if self._others_write else None
+        data = tier.get(key)
+        kept = self._keep(key, data, version, depth, known)
+        is_old = kept and known is not None and not self._verify(key, known, depth)
+        if is_old and tier is not self._store:
+            raise NotFound(key, tier.url)
+        return data
 
     # --- changing -----------------------------------------------------------------------------------
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         self._check_open()
         check_key(key)
         whole, passed = self._admitted(key, data, size)
-        known: Stat | None = None
-        version = self._begin(key)
+        version = self._turn(key, keep=False)
+        kept = False
         try:
             known = self._store.put(key, passed, size=size, attrs=attrs, overwrite=overwrite)
+            kept = whole is not None and self._keep(key, whole, version, len(self._caches), known)
         finally:  # even if it failed: it may have arrived
-            kept = known is not None and whole is not None and self._keep(key, whole, version)
-            self._end(key, keep=kept)
+            self._turn(key, keep=kept)
         if kept and self._others_write:
-            self._verify(key, known)
+            self._verify(key, known, len(self._caches))
         return known
 
-    def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
-        listed = list(keys)
-        with self._changing(*listed):
-            return self._store.put_many(listed, values)
+    def batch(self) -> NoReturn:
+        raise NotSupported(self.url, "batches", "change one tier, or one key at a time")
 
-    def delete(self, key: str) -> None:
-        with self._changing(key):
-            self._store.delete(key)
+    def push(self, key: str) -> NoReturn:
+        """As ``Layered`` has it. Raises: NotSupported, since all writes have gone down."""
+        raise NotSupported(self.url, "push", "it writes through, so there is nothing to push")
 
-    def delete_many(self, keys: Iterable[str]) -> set[str]:
-        listed = list(keys)
-        with self._changing(*listed):
-            return self._store.delete_many(listed)
-
-    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
-        with self._changing(target):
-            return self._store.copy(source, target, overwrite=overwrite)
-
-    def move(self, source: str, target: str) -> None:
-        with self._changing(source, target):
-            self._store.move(source, target)
-
-    def batch(self) -> AbstractContextManager[Store]:
-        return Store.batch(self)
+    def sign(
+        self, key: str, method: str = "GET", expires_seconds: int = 3600, *, content_md5: str | None = None
+    ) -> SignedUrl:
+        if method.upper() not in ("GET", "HEAD"):
+            raise NotSupported(self.url, f"signed URLs to {method} past a cache", "use the last tier's")
+        return super().sign(key, method, expires_seconds, content_md5=content_md5)
 
     def close(self) -> None:
         super().close()
-        try:
-            self._cache.close()
-        except Exception as error:  # noqa: BLE001
-            self._report("", error)
+        for cache in self._caches:
+            try:
+                cache.close()
+            except Exception as error:  # noqa: BLE001
+                self._report(cache, "", error)
 
     def _admitted(self, key: str, data: Data, size: int | None) -> tuple[Bytes | None, Data]:
-        """The data if it is whole in memory and admitted, or None; and the data to go on with."""
-        if (buffer := as_buffer(data)) is not None:
-            return (bytes(buffer), buffer) if self._admits(len(buffer)) else (None, buffer)
-        if self._admit_max is None or (size is not None and not self._admits(size)):
+        """The data if it is admitted, or None; and the data to go on with. A stream of any size stays one."""
+        streams = as_buffer(data) is None
+        if streams and (self._admit_max is None or (size is not None and not self._admits(size))):
             return None, data
-        chunks, head, total = iter_chunks(key, data), [], 0
-        for chunk in chunks:
-            head.append(bytes(chunk))
-            total += len(chunk)
-            if total > self._admit_max:
-                return None, chain(head, chunks)
-        whole = b"".join(head)
-        return whole, whole
+        whole, passed = look_ahead(key, data, sys.maxsize if self._admit_max is None else self._admit_max)
+        return (None if whole is None else bytes(whole)), passed
 
-    # --- the cache ----------------------------------------------------------------------------------
+    # --- the copies ---------------------------------------------------------------------------------
 
     @contextmanager
     def _changing(self, *keys: str) -> Iterator[None]:
@@ -202,75 +206,148 @@ class Caching(Wrapper):
         for key in keys:
             check_key(key)
         for key in keys:
-            self._begin(key)
+            self._turn(key, keep=False)
         try:
             yield
         finally:
             for key in keys:
-                self._end(key, keep=False)
+                self._turn(key, keep=False)
 
-    def _begin(self, key: str) -> int:
-        stripe = hash(key) % _STRIPES
-        with self._locks[stripe]:
-            self._versions[stripe] += 1
-            self._drop(key)
-            return self._versions[stripe]
-
-    def _end(self, key: str, *, keep: bool) -> None:
+    def _turn(self, key: str, *, keep: bool) -> int:
+        """A change of the key begins or ends; the number that says so."""
         stripe = hash(key) % _STRIPES
         with self._locks[stripe]:
             self._versions[stripe] += 1
             if not keep:
                 self._drop(key)
+            return self._versions[stripe]
 
     def _version(self, key: str) -> int:
         return self._versions[hash(key) % _STRIPES]
 
-    def _keep(self, key: str, data: Bytes, version: int) -> bool:
-        """Leave a copy in the cache, unless a change began or ended since; whether it is there."""
+    def _keep(self, key: str, data: Bytes, version: int, depth: int, known: Stat | None) -> bool:
+        """Leave copies of what that tier has in those before it, unless a change came between; say if one is.
+
+        Those that may be copied on, into a faster cache, say of which etag in the store they are.
+        """
         if not self._admits(len(data)):
             return False
+        attrs = {_ETAG: self._etag(depth, known)} if self._others_write and known is not None else {}
         stripe = hash(key) % _STRIPES
+        kept = False
         with self._locks[stripe]:
             if self._versions[stripe] != version:
                 return False
-            try:
-                self._cache.put(key, data, attrs={})
-            except Exception as error:  # noqa: BLE001
-                if not isinstance(error, TooLarge):
-                    self._report(key, error)
+            for index, cache in enumerate(self._caches[:depth]):
+                try:
+                    cache.put(key, data, attrs=attrs if index else {})
+                except Exception as error:  # noqa: BLE001
+                    if not isinstance(error, TooLarge):
+                        self._report(cache, key, error)
+                    self._drop_from(index, key)
+                else:
+                    self._doubtful.discard((index, key))
+                    kept = True
+        return kept
+
+    def _verify(self, key: str, known: Stat, depth: int) -> bool:
+        """Whether the store has what that tier had, as far as it says; if not, every copy goes.
+
+        Those before ``depth`` also go if nobody can say what they were made of.
+        """
+        try:
+            now = find_stat(self._store, key)
+            if now is None or now.etag != self._etag(depth, known):
                 self._drop(key)
                 return False
-            self._doubtful.discard(key)
-            return True
+            if depth < len(self._caches) and self._tiers[depth].stat(key) != known:
+                self._drop(key, depth)
+        except Exception:  # noqa: BLE001 - then nobody knows
+            self._drop(key, depth)
+        return True
 
-    def _verify(self, key: str, known: Stat | None) -> None:
-        """Drop the copy unless the store has at ``key`` what it had."""
-        try:
-            same = known is not None and self._store.stat(key).etag == known.etag
-        except StoreError:
-            same = False
-        if not same:
-            self._drop(key)
+    def _etag(self, depth: int, known: Stat) -> Json:
+        """The etag in the store of what that tier has, as it knows it."""
+        return known.etag if depth == len(self._caches) else known.attrs.get(_ETAG)
 
-    def _drop(self, key: str) -> bool:
+    def _drop(self, key: str, depth: int | None = None) -> None:
+        """Delete the copies in the caches before ``depth``: the last first, so that none is made of it."""
+        for index in reversed(range(len(self._caches[:depth]))):
+            self._drop_from(index, key)
+
+    def _drop_from(self, index: int, key: str) -> bool:
         """Delete the copy; whether it is certainly gone."""
         try:
-            self._cache.delete(key)
+            self._caches[index].delete(key)
         except NotFound:
             pass
         except Exception as error:  # noqa: BLE001
-            self._doubtful.add(key)
-            self._report(key, error)
+            self._doubtful.add((index, key))
+            self._report(self._caches[index], key, error)
             return False
-        self._doubtful.discard(key)
+        self._doubtful.discard((index, key))
         return True
 
     def _admits(self, size: int) -> bool:
         return self._admit_max is None or size <= self._admit_max
 
-    def _report(self, key: str, error: Exception) -> None:
-        self._tell("cache_error", key, error)
+    def _report(self, cache: Store, key: str, error: Exception) -> None:
+        self._tell("cache_error", cache, key, error)
 
-    def _tell(self, operation: str, key: str, error: Exception | None = None) -> None:
-        notify(self._observers, Event(operation, key, "end", error=error, place=self._cache.url))
+    def _tell(self, operation: str, cache: Store, key: str, error: Exception | None = None) -> None:
+        notify(self._observers, Event(operation, key, "end", error=error, place=cache.url))
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "fill": self._fill,
+            "admit_max_bytes": self._admit_max,
+            "others_write": self._others_write,
+            "observers": self._observers,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, (type(self), self._tiers, self._settings())
+
+
+def _getter(key: str, start: int = 0, end: int | None = None) -> Callable[[Store], bytes]:
+    return lambda store: store.get(key, start, end)
+
+
+class _Settings(TypedDict, total=False):
+    fill: bool
+    admit_max_bytes: int | None
+    others_write: bool
+    observers: Iterable[Observer]
+
+
+@overload
+def Tiered(
+    fast: Store, slow: Store, *, write: Literal["through"] = ..., **settings: Unpack[_Settings]
+) -> Cached: ...
+@overload
+def Tiered(
+    fast: Store, slow: Store, *, write: Literal["first"], **settings: Unpack[_Settings]
+) -> Layered: ...
+def Tiered(  # noqa: N802 - it makes a store, as the classes beside it do
+    fast: Store,
+    slow: Store,
+    *,
+    write: Literal["through", "first"] = "through",
+    **settings: Unpack[_Settings],
+) -> Cached | Layered:
+    """A fast store before a slow one: ``Cached``, with its settings, or if ``write`` is "first", ``Layered``.
+
+    The settings mean nothing to the latter.
+    """
+    if write not in ("through", "first"):
+        raise ConfigError("write", f"{write!r} is neither 'through' nor 'first'")
+    through = Cached(fast, slow, **settings)
+    return through if write == "through" else Layered(fast, slow)
+
+
+def cached(store: Store, max_bytes: int, *, others_write: bool = True) -> Store:
+    """The store with a cache in memory of at most ``max_bytes``; the store itself if that is 0."""
+    if not max_bytes:
+        return store
+    memory = Evicting(MemoryStore(), max_bytes)
+    return Cached(memory, store, admit_max_bytes=min(max_bytes, ADMIT_MAX_BYTES), others_write=others_write)

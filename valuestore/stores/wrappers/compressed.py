@@ -11,16 +11,17 @@ import errno
 import io
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from valuestore.errors import NotSupported, StoreUnavailable
 from valuestore.hashing import Bytes, get_algorithm
-from valuestore.stores.base import CHUNK_BYTES, Data, Json, SignedUrl, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Wrapper, pair_up
+from valuestore.stores.base import CHUNK_BYTES, Data, SignedUrl, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.wrappers.base import Answer, Attrs, Wrapper, pair_up
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
     from backports import zstd
@@ -29,8 +30,6 @@ else:
 
 _SPOOL_BYTES = 8 << 20
 _LOOKS = 1000
-
-_A = TypeVar("_A")
 
 
 class Compressed(Wrapper):
@@ -51,11 +50,11 @@ class Compressed(Wrapper):
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         if (start, end) == (0, None):
-            return self._decoded(key, self._store.get(key))
+            return self._decoded(key, super().get(key))
         return self._steady(key, lambda _, facts: self._range(key, start, end, facts))
 
     def open(self, key: str) -> BinaryIO:
-        stream = self._store.open(key)
+        stream = super().open(key)
         try:
             head = read_up_to(stream, HEADER_BYTES)
         except BaseException:
@@ -66,8 +65,10 @@ class Compressed(Wrapper):
         )
         return cast(BinaryIO, io.BufferedReader(reader, CHUNK_BYTES))
 
+    map = Store.map  # of the data, not of what is stored
+
     def stat(self, key: str) -> Stat:
-        known = self._store.stat(key)  # what is too short to be compressed is certain at once
+        known = super().stat(key)  # what is too short to be compressed is certain at once
         return known if known.size < HEADER_BYTES else self._steady(key, _described)
 
     def size(self, key: str) -> int:
@@ -75,17 +76,11 @@ class Compressed(Wrapper):
 
     def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
         asked = list(keys)
-        return [
-            self._decoded(key, data) for key, data in zip(asked, self._store.get_many(asked), strict=True)
-        ]
+        stored = super().get_many(asked)
+        return [self._decoded(key, data) for key, data in zip(asked, stored, strict=True)]
 
     def sign(
-        self,
-        key: str,
-        method: str = "GET",
-        expires_seconds: int = 3600,
-        *,
-        content_md5: str | None = None,
+        self, key: str, method: str = "GET", expires_seconds: int = 3600, *, content_md5: str | None = None
     ) -> SignedUrl:
         raise NotSupported(self.url, "signed URLs past compression", "read and write through the store")
 
@@ -102,7 +97,7 @@ class Compressed(Wrapper):
                 data = stream.read(len(wanted))
         return data
 
-    def _steady(self, key: str, answer: Callable[[Stat, Facts | None], _A]) -> _A:
+    def _steady(self, key: str, answer: Callable[[Stat, Facts | None], Answer]) -> Answer:
         """The answer about a value that stayed the same while it was looked at."""
         for _ in range(_LOOKS):
             known = self._store.stat(key)
@@ -131,17 +126,10 @@ class Compressed(Wrapper):
     # --- writing ------------------------------------------------------------------------------------
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        encoded = self._encode(key, data, size)
-        with encoded:
-            known = self._store.put(
+        with closing(self._encode(key, data, size)) as encoded:
+            known = super().put(
                 key, encoded.data, size=encoded.stored_bytes, attrs=attrs, overwrite=overwrite
             )
         return _described(known, encoded.facts)
@@ -154,14 +142,14 @@ class Compressed(Wrapper):
             return encoded[-1].data
 
         try:
-            stats = self._store.put_many(*pair_up(keys, values, encode))
+            stats = super().put_many(*pair_up(keys, values, encode))
         finally:
             for each in encoded:
                 each.close()
         return [_described(known, each.facts) for known, each in zip(stats, encoded, strict=True)]
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
-        self._store.copy(source, target, overwrite=overwrite)
+        super().copy(source, target, overwrite=overwrite)
         return self.stat(target)
 
     def _settings(self) -> dict[str, Any]:
@@ -229,12 +217,6 @@ class _Encoded:
         if self.spool is not None:
             self.spool.close()
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exit_: object) -> None:
-        self.close()
-
 
 def _described(known: Stat, facts: Facts | None) -> Stat:
     return known if facts is None else replace(known, size=facts.size, etag=facts.digest)
@@ -244,12 +226,6 @@ def _described(known: Stat, facts: Facts | None) -> Stat:
 #
 # First a frame that zstd skips, which says how many bytes there are and what their digest is; then one zstd
 # frame, and nothing more. Format: RFC 8878; section 3.1.2 for skippable frames.
-
-
-if TYPE_CHECKING or sys.version_info < (3, 14):
-    from backports import zstd
-else:
-    from compression import zstd
 
 SIGNATURE = struct.pack("<II", 0x184D2A5E, 40) + b"valuestore zstd\x01"
 _FACTS = struct.Struct("<Q16s")
@@ -334,24 +310,14 @@ class Decoder(Rest):
 
     def _unpack(self, most: int) -> bytes:
         """At least one byte, and at most that many."""
-        while True:
-            packed = b""
-            if self._unpacker.needs_input:
-                packed = self._stream.read(CHUNK_BYTES)
-                if not packed:
-                    raise self._damaged("it ends too early")
-            piece = self._decompress(packed, most)
-            if piece:
-                return piece
+        while not (piece := self._decompress(most)):
             if self._unpacker.eof:
                 raise self._damaged(f"it has {self._left} bytes less than recorded")
+        return piece
 
     def _verify(self) -> None:
         while not self._unpacker.eof:
-            packed = self._stream.read(CHUNK_BYTES) if self._unpacker.needs_input else b""
-            if not packed and self._unpacker.needs_input:
-                raise self._damaged("it ends too early")
-            if self._decompress(packed, 1):
+            if self._decompress(1):
                 raise self._damaged("it has more bytes than recorded")
         if self._unpacker.unused_data or self._stream.read(1):
             raise self._damaged("something follows it")
@@ -359,7 +325,10 @@ class Decoder(Rest):
             raise self._damaged("it has another digest than recorded")
         self._verified = True
 
-    def _decompress(self, packed: bytes, most: int) -> bytes:
+    def _decompress(self, most: int) -> bytes:
+        packed = b""
+        if self._unpacker.needs_input and not (packed := self._stream.read(CHUNK_BYTES)):
+            raise self._damaged("it ends too early")
         try:
             return self._unpacker.decompress(packed, most)
         except (zstd.ZstdError, EOFError) as error:

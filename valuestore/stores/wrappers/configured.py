@@ -18,9 +18,9 @@ from typing import Any
 from valuestore.errors import ConfigError
 from valuestore.stores.base import Store
 from valuestore.stores.open import open_store
+from valuestore.stores.wrappers.caching import cached
 from valuestore.stores.wrappers.limited import Limited
 from valuestore.stores.wrappers.routed import Opener, Routed
-from valuestore.stores.wrappers.tiered import cached
 
 _OURS = frozenset({"type", "limits", "cache", "schemes", "containers", "dynamic"})
 

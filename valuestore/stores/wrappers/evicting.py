@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from valuestore.errors import NotFound
-from valuestore.stores.base import Data, Json, Stat, Store
-from valuestore.stores.wrappers.base import Wrapper
+from valuestore.stores.base import Stat, Store
+from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Verb, Wrapper
 from valuestore.stores.wrappers.limited import Limited
+
+_USES: frozenset[Verb] = frozenset({"get", "map", "open", "get_many"})
 
 
 class Evicting(Wrapper):
@@ -29,77 +31,36 @@ class Evicting(Wrapper):
         self._total = 0
         self._lock = threading.RLock()
 
-    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        data = self._store.get(key, start, end)
-        self._used(key)
-        return data
-
-    def open(self, key: str) -> BinaryIO:
-        stream = self._store.open(key)
-        self._used(key)
-        return stream
-
-    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
-        asked = list(keys)
-        found = self._store.get_many(asked)
-        for key in asked:
-            self._used(key)
-        return found
-
-    def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
-    ) -> Stat:
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
+        if verb not in CHANGES:
+            answer = ask(self._store, keys)
+            if verb in _USES:
+                self._used(keys)
+            return answer
         with self._lock:
             self._read_sizes()
-            known = self._limited.put(key, data, size=size, attrs=attrs, overwrite=overwrite)
-            self._grown(key, known.size)
-        return known
+            answer = ask(self._limited if verb == "put" else self._store, keys)
+            if isinstance(answer, Stat):  # of a put or a copy
+                self._grown(keys[-1], answer.size)
+            elif verb != "move":
+                for key in keys:
+                    self._forgotten(key)
+            elif keys[0] != keys[1]:
+                self._grown(keys[1], self._forgotten(keys[0]))
+        return answer
 
-    def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
-        return Store.put_many(self, keys, values)
-
-    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
-        with self._lock:
-            self._read_sizes()
-            known = self._store.copy(source, target, overwrite=overwrite)
-            self._grown(target, known.size)
-        return known
-
-    def move(self, source: str, target: str) -> None:
-        with self._lock:
-            self._read_sizes()
-            self._store.move(source, target)
-            if source != target:
-                self._grown(target, self._forgotten(source))
-
-    def delete(self, key: str) -> None:
-        with self._lock:
-            self._store.delete(key)
-            self._forgotten(key)
-
-    def delete_many(self, keys: Iterable[str]) -> set[str]:
-        with self._lock:
-            deleted = self._store.delete_many(keys)
-            for key in deleted:
-                self._forgotten(key)
-        return deleted
-
-    def batch(self) -> AbstractContextManager[Store]:
-        return Store.batch(self)
+    put_many = Store.put_many
+    batch = Store.batch
 
     def _settings(self) -> dict[str, Any]:
         return {"store": self._store, "max_bytes": self._max_bytes}
 
-    def _used(self, key: str) -> None:
+    def _used(self, keys: Iterable[str]) -> None:
         with self._lock:
-            if key in (sizes := self._read_sizes()):
-                sizes.move_to_end(key)
+            sizes = self._read_sizes()
+            for key in keys:
+                if key in sizes:
+                    sizes.move_to_end(key)
 
     def _forgotten(self, key: str) -> int:
         size = self._read_sizes().pop(key, 0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from valuestore.errors import ConfigError, TooLarge
 from valuestore.hashing import Bytes
-from valuestore.stores.base import Data, Json, Stat, Store, as_buffer, check_key, iter_chunks
-from valuestore.stores.wrappers.base import Wrapper, pair_up
+from valuestore.stores.base import Data, Stat, Store, as_buffer, check_key, iter_chunks
+from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, pair_up
+
+_WHOLE: frozenset[Verb] = frozenset({"open", "map", "get_many"})
 
 
 class Limited(Wrapper):
@@ -25,47 +27,35 @@ class Limited(Wrapper):
         self._max_get = _checked("max_get_bytes", max_get_bytes)
         self._max_put = _checked("max_put_bytes", max_put_bytes)
 
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
+        if self._max_get and verb in _WHOLE:
+            for key in keys:
+                self._check_get(key, self._store.size(key))
+        return ask(self._store, keys)
+
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         if self._max_get:
             self._check_get(key, len(range(*slice(start, end).indices(self._store.size(key)))))
-        data = self._store.get(key, start, end)
+        data = super().get(key, start, end)
         self._check_get(key, len(data))  # it may have grown since it was asked for its size
         return data
 
-    def open(self, key: str) -> BinaryIO:
-        if self._max_get:
-            self._check_get(key, self._store.size(key))
-        return self._store.open(key)
-
-    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
-        asked = list(keys)
-        if self._max_get:
-            for key in asked:
-                self._check_get(key, self._store.size(key))
-        return self._store.get_many(asked)
-
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         self._check_open()
         check_key(key)
         if size is not None:
             self._check_put(key, size)
-        return self._store.put(key, self._bounded(key, data), size=size, attrs=attrs, overwrite=overwrite)
+        return super().put(key, self._bounded(key, data), size=size, attrs=attrs, overwrite=overwrite)
 
     def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
-        return self._store.put_many(*pair_up(keys, values, self._bounded))
+        return super().put_many(*pair_up(keys, values, self._bounded))
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         if self._max_put:
             self._check_put(target, self._store.size(source))
-        return self._store.copy(source, target, overwrite=overwrite)
+        return super().copy(source, target, overwrite=overwrite)
 
     def _settings(self) -> dict[str, Any]:
         return {"store": self._store, "max_get_bytes": self._max_get, "max_put_bytes": self._max_put}

@@ -10,8 +10,11 @@ from typing import Any, BinaryIO, cast
 from valuestore.errors import StoreError
 from valuestore.hashing import Bytes
 from valuestore.observe import Change, Observer, Watch, notify, watch
-from valuestore.stores.base import Data, Json, Page, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Wrapper, batch_around, pair_up
+from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, batch_around, pair_up, rebuild
+
+_UNTOLD: frozenset[Verb] = frozenset({"batch", "sign", "close"})
+_OF_MANY: frozenset[Verb] = frozenset({"exists_many", "get_many", "put_many", "delete_many"})
 
 
 class Observed(Wrapper):
@@ -28,23 +31,26 @@ class Observed(Wrapper):
         self._observers = observers
         self._listeners = tuple(changes)
 
-    # --- reading ------------------------------------------------------------------------------------
-
-    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        with self._watch("get", key) as watched:
-            data = self._store.get(key, start, end)
-            watched.step(len(data))
-        return data
-
-    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
-        with self._watch("get_many") as watched:
-            found = self._store.get_many(keys)
-            watched.step(sum(map(len, found)))
-        return found
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
+        if verb in _UNTOLD:
+            return ask(self._store, keys)
+        key = keys[-1] if keys and verb not in _OF_MANY else ""
+        watched = Watch(self._observers, verb, key, self.url)
+        try:
+            answer = ask(self._store, keys)
+        except BaseException as error:
+            watched.end(error)
+            raise
+        if isinstance(answer, bytes | memoryview):
+            watched.step(len(answer))
+        elif verb == "get_many":
+            watched.step(sum(map(len, cast(Sequence[bytes], answer))))
+        watched.end()
+        return answer
 
     def open(self, key: str) -> BinaryIO:
         """As everywhere; the operation lasts until the stream is closed."""
-        watched = self._watch_open(key)
+        watched = Watch(self._observers, "open", key, self.url)
         try:
             stream = self._store.open(key)
         except BaseException as error:
@@ -52,82 +58,51 @@ class Observed(Wrapper):
             raise
         return cast(BinaryIO, io.BufferedReader(_WatchedReader(stream, watched)))
 
-    def stat(self, key: str) -> Stat:
-        with self._watch("stat", key):
-            return self._store.stat(key)
-
-    def size(self, key: str) -> int:
-        with self._watch("size", key):
-            return self._store.size(key)
-
-    def exists(self, key: str) -> bool:
-        with self._watch("exists", key):
-            return self._store.exists(key)
-
-    def exists_many(self, keys: Iterable[str]) -> set[str]:
-        with self._watch("exists_many"):
-            return self._store.exists_many(keys)
-
-    def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        with self._watch("list", prefix):
-            return self._store.list(prefix, limit=limit, cursor=cursor)
-
-    # --- changing -----------------------------------------------------------------------------------
-
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         before = self._before(key)
         buffer = as_buffer(data)
-        with self._watch("put", key, size if buffer is None else len(buffer)) as watched:
+        total = size if buffer is None else len(buffer)
+        with watch(self._observers, "put", key, self.url, total) as watched:
             passed = _stepping(key, data, watched) if buffer is None else buffer
             known = self._store.put(key, passed, size=size, attrs=attrs, overwrite=overwrite)
             if buffer is not None:
                 watched.step(len(buffer))
-        self._put_is_visible(before, known)
+        self._put_is_visible(before, known.key, known.attrs)
         return known
 
     def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
-        with self._watch("put_many") as watched:
+        with watch(self._observers, "put_many", "", self.url) as watched:
             if self._listeners:
-                return super(Wrapper, self).put_many(keys, values)  # each is told of
-            listed, passed = pair_up(keys, values, lambda key, data: _counting(key, data, watched))
-            return self._store.put_many(listed, passed)
+                return Store.put_many(self, keys, values)  # each is told of
+            return self._store.put_many(
+                *pair_up(keys, values, lambda key, data: _counting(key, data, watched))
+            )
 
     def delete(self, key: str) -> None:
         before = self._before(key)
-        with self._watch("delete", key):
-            self._store.delete(key)
+        super().delete(key)
         if before is not None:
-            self._tell(Change("delete", key, before.attrs, self.url))
+            notify(self._listeners, Change("delete", key, before.attrs, self.url))
 
     def delete_many(self, keys: Iterable[str]) -> set[str]:
-        with self._watch("delete_many"):
-            if self._listeners:
-                return super(Wrapper, self).delete_many(keys)
-            return self._store.delete_many(keys)
+        if not self._listeners:
+            return super().delete_many(keys)
+        return self._through("delete_many", list(keys), lambda _, names: Store.delete_many(self, names))
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         before = self._before(target)
-        with self._watch("copy", target):
-            known = self._store.copy(source, target, overwrite=overwrite)
-        self._put_is_visible(before, known)
+        known = super().copy(source, target, overwrite=overwrite)
+        self._put_is_visible(before, known.key, known.attrs)
         return known
 
     def move(self, source: str, target: str) -> None:
         old, before = self._before(source), self._before(target)
-        with self._watch("move", target):
-            self._store.move(source, target)
+        super().move(source, target)
         if old is not None and source != target:
-            kind = "set" if before is None else "update"
-            self._tell(Change(cast(Any, kind), target, old.attrs, self.url))
-            self._tell(Change("delete", source, old.attrs, self.url))
+            self._put_is_visible(before, target, old.attrs)
+            notify(self._listeners, Change("delete", source, old.attrs, self.url))
 
     def batch(self) -> AbstractContextManager[Store]:
         return self._tell_after(self._store.batch())
@@ -140,25 +115,10 @@ class Observed(Wrapper):
         with batch_around(batch, lambda store: Observed(store, *self._observers, changes=listeners)) as store:
             yield store
         for change in changed:
-            self._tell(change)
-
-    def flush(self) -> None:
-        with self._watch("flush"):
-            self._store.flush()
-
-    def _settings(self) -> dict[str, Any]:
-        return {"store": self._store, "changes": self._listeners}
+            notify(self._listeners, change)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _observed, (self._store, self._observers, self._listeners)
-
-    def _watch(
-        self, operation: str, key: str = "", total: int | None = None
-    ) -> AbstractContextManager[Watch]:
-        return watch(self._observers, operation, key, self.url, total)
-
-    def _watch_open(self, key: str) -> Watch:
-        return Watch(self._observers, "open", key, self.url)
+        return rebuild, (type(self), (self._store, *self._observers), {"changes": self._listeners})
 
     def _before(self, key: str) -> Stat | None:
         if not self._listeners:
@@ -168,17 +128,9 @@ class Observed(Wrapper):
         except StoreError:  # nothing there; or the operation itself finds out what is wrong
             return None
 
-    def _put_is_visible(self, before: Stat | None, known: Stat) -> None:
+    def _put_is_visible(self, before: Stat | None, key: str, attrs: Mapping[str, Any]) -> None:
         if self._listeners:
-            kind = "set" if before is None else "update"
-            self._tell(Change(cast(Any, kind), known.key, known.attrs, self.url))
-
-    def _tell(self, change: Change) -> None:
-        notify(self._listeners, change)
-
-
-def _observed(store: Store, observers: Sequence[Observer], changes: Any) -> Observed:
-    return Observed(store, *observers, changes=changes)
+            notify(self._listeners, Change("set" if before is None else "update", key, attrs, self.url))
 
 
 def _stepping(key: str, data: Data, watched: Watch) -> Iterator[Bytes]:

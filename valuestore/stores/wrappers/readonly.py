@@ -2,62 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import NoReturn
 
 from valuestore.errors import NotSupported, StoreReadOnly
-from valuestore.stores.base import Data, Json, SignedUrl, Stat, Store, check_key
-from valuestore.stores.wrappers.base import Wrapper
+from valuestore.stores.base import SignedUrl, check_key
+from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Verb, Wrapper
 
 
 class ReadOnly(Wrapper):
     """Every change raises StoreReadOnly before the store below hears of it; also a signed URL to PUT."""
 
-    def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
-    ) -> Stat:
-        self._refuse(key)
-
-    def delete(self, key: str) -> None:
-        self._refuse(key)
-
-    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
-        self._refuse(source, target)
-
-    def move(self, source: str, target: str) -> None:
-        self._refuse(source, target)
-
-    def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
-        self._refuse(*keys)
-
-    def delete_many(self, keys: Iterable[str]) -> set[str]:
-        self._refuse(*keys)
-
-    def batch(self) -> AbstractContextManager[Store]:
-        self._refuse()
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
+        if verb in CHANGES:
+            self._refuse(keys)
+        return ask(self._store, keys)
 
     def sign(
-        self,
-        key: str,
-        method: str = "GET",
-        expires_seconds: int = 3600,
-        *,
-        content_md5: str | None = None,
+        self, key: str, method: str = "GET", expires_seconds: int = 3600, *, content_md5: str | None = None
     ) -> SignedUrl:
         if method.upper() == "PUT":
-            self._refuse(key)
+            self._refuse((key,))
         if method.upper() not in ("GET", "HEAD"):
             raise NotSupported(self.url, f"signed URLs to {method} what is read-only")
         return super().sign(key, method, expires_seconds, content_md5=content_md5)
 
-    def _refuse(self, *keys: str) -> NoReturn:
+    def _refuse(self, keys: Sequence[str]) -> NoReturn:
         self._check_open()
         for key in keys:
             check_key(key)

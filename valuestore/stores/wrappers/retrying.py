@@ -6,16 +6,16 @@ can be read again. A try that failed may have arrived all the same, and the next
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, BinaryIO, cast
 
 import stamina
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound, StoreUnavailable
-from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Wrapper
+from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper
 
-_A = TypeVar("_A")
+_ONCE: frozenset[Verb] = frozenset({"batch", "close"})
 
 
 class Retrying(Wrapper):
@@ -35,58 +35,13 @@ class Retrying(Wrapper):
         self._attempts = attempts
         self._seconds = seconds
 
-    # --- reading ------------------------------------------------------------------------------------
-
-    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        return self._again(lambda _: self._store.get(key, start, end))
-
-    def open(self, key: str) -> BinaryIO:
-        """As everywhere. Opening is tried again; an error while it is read is the reader's."""
-        return self._again(lambda _: self._store.open(key))
-
-    def stat(self, key: str) -> Stat:
-        return self._again(lambda _: self._store.stat(key))
-
-    def size(self, key: str) -> int:
-        return self._again(lambda _: self._store.size(key))
-
-    def exists(self, key: str) -> bool:
-        return self._again(lambda _: self._store.exists(key))
-
-    def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        return self._again(lambda _: self._store.list(prefix, limit=limit, cursor=cursor))
-
-    def exists_many(self, keys: Iterable[str]) -> set[str]:
-        asked = list(keys)
-        return self._again(lambda _: self._store.exists_many(asked))
-
-    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
-        asked = list(keys)
-        return self._again(lambda _: self._store.get_many(asked))
-
-    def sign(
-        self,
-        key: str,
-        method: str = "GET",
-        expires_seconds: int = 3600,
-        *,
-        content_md5: str | None = None,
-    ) -> SignedUrl:
-        return self._again(lambda _: self._store.sign(key, method, expires_seconds, content_md5=content_md5))
-
-    def flush(self) -> None:
-        self._again(lambda _: self._store.flush())
-
-    # --- changing -----------------------------------------------------------------------------------
+    def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
+        if verb in _ONCE:
+            return ask(self._store, keys)
+        return self._again(lambda _: ask(self._store, keys))
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         replay = _replay(data)
         if replay is None:
@@ -120,8 +75,7 @@ class Retrying(Wrapper):
     def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
         if not isinstance(values, list | tuple) or any(as_buffer(value) is None for value in values):
             return Store.put_many(self, keys, values)  # each by itself
-        listed = list(keys)
-        return self._again(lambda _: self._store.put_many(listed, values))
+        return super().put_many(keys, values)
 
     def delete(self, key: str) -> None:
         def delete(is_certain: bool) -> None:
@@ -148,7 +102,7 @@ class Retrying(Wrapper):
     def _settings(self) -> dict[str, Any]:
         return {"store": self._store, "attempts": self._attempts, "seconds": self._seconds}
 
-    def _again(self, work: Callable[[bool], _A]) -> _A:
+    def _again(self, work: Callable[[bool], Answer]) -> Answer:
         """What ``work`` returns in the end. It is told whether this is certainly its first effect."""
         tries = stamina.retry_context(
             on=StoreUnavailable,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from valuestore.errors import BadReference, NotFound
-from valuestore.stores.base import Page, Store, check_key, check_page, check_prefix, without_credentials
+from valuestore.stores.base import Page, Stat, Store, check_key, check_page, check_prefix, without_credentials
 from valuestore.stores.open import open_store
 from valuestore.stores.wrappers.renaming import Renaming
 
@@ -105,12 +105,47 @@ class Routed(Renaming):
         place = self._find(check_prefix(prefix))
         after = None
         if cursor is not None:
-            store, after = self._locate(cursor)
+            store, (after,) = self._locate((cursor,))
             if store is not place.store:
                 raise BadReference(cursor, f"the cursor is no key of {place.outside or 'the default store'}")
         page = place.store.list(place.name, limit=limit, cursor=after)
         keys = [place.outside + key.removeprefix(place.inside) for key in page.keys]
         return Page(keys, None if page.cursor is None else keys[-1])
+
+    def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
+        if len(self._by_store((source, target))) > 1:
+            return Store.copy(self, source, target, overwrite=overwrite)
+        return super().copy(source, target, overwrite=overwrite)
+
+    def move(self, source: str, target: str) -> None:
+        if len(self._by_store((source, target))) > 1:
+            return Store.move(self, source, target)
+        return super().move(source, target)
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        ask = super().exists_many
+        return {key for group in self._by_store(keys) for key in ask(group)}
+
+    def get_many(self, keys: Iterable[str]) -> Sequence[bytes]:
+        ask, asked = super().get_many, list(keys)
+        groups = self._by_store(asked)
+        found = {key: data for group in groups for key, data in zip(group, ask(group), strict=True)}
+        return [found[key] for key in asked]
+
+    def delete_many(self, keys: Iterable[str]) -> set[str]:
+        ask = super().delete_many
+        return {key for group in self._by_store(keys) for key in ask(group)}
+
+    put_many = Store.put_many
+    batch = Store.batch
+
+    def _by_store(self, keys: Iterable[str]) -> Sequence[Sequence[str]]:
+        """The keys of each store, in the order given."""
+        self._check_open()
+        groups: dict[int, dict[str, None]] = {}
+        for key in keys:
+            groups.setdefault(id(self._locate((key,))[0]), {})[key] = None
+        return [list(group) for group in groups.values()]
 
     def flush(self) -> None:
         self._check_open()
@@ -118,7 +153,7 @@ class Routed(Renaming):
             store.flush()
 
     def close(self) -> None:
-        super().close()
+        Store.close(self)
         for store in self._opened():
             store.close()
 
@@ -142,10 +177,10 @@ class Routed(Renaming):
 
     # --- where a reference leads ----------------------------------------------------------------------
 
-    def _locate(self, key: str) -> tuple[Store, str]:
+    def _locate(self, keys: Sequence[str]) -> tuple[Store, Sequence[str]]:
         self._check_open()
-        place = self._find(check_prefix(key))
-        return place.store, check_key(place.name)
+        places = [self._find(check_prefix(key)) for key in keys]
+        return places[0].store, [check_key(place.name) for place in places]
 
     def _find(self, reference: str) -> _Place:
         if self._default is not None and self.base and f"{reference}/".startswith(f"{self.base}/"):

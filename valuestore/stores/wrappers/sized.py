@@ -7,14 +7,14 @@ small store changes, and what a crash may leave in the large one is out of sight
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain
 from typing import Any
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound
-from valuestore.stores.base import Data, Json, Stat, Store, as_buffer, check_key, iter_chunks
-from valuestore.stores.wrappers.layering import Union
+from valuestore.stores.base import Data, Stat, Store, as_buffer, check_key
+from valuestore.stores.wrappers.base import Attrs, look_ahead
+from valuestore.stores.wrappers.layering import Union, find_stat
 
 _LOCKS = 64
 
@@ -35,13 +35,7 @@ class Sized(Union):
         self._locks = [threading.RLock() for _ in range(_LOCKS)]
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         self._check_open()
         check_key(key)
@@ -54,7 +48,7 @@ class Sized(Union):
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         self._check_open()
         check_key(target)
-        for is_small, holder in ((True, self._upper), (False, self._lower)):
+        for is_small, holder in zip((True, False), self._stores, strict=True):
             if holder.exists(source):
                 with self._changing(target, is_small, overwrite) as (side, _):
                     return side.copy(source, target, overwrite=overwrite)
@@ -66,38 +60,23 @@ class Sized(Union):
 
         It stays if somebody else has changed it meanwhile: then theirs is the later change.
         """
-        side, other = (self._upper, self._lower) if is_small else (self._lower, self._upper)
+        side, other = self._stores if is_small else reversed(self._stores)
         with self._locks[hash(key) % _LOCKS]:
-            twin = _find(other, key)
+            twin = find_stat(other, key)
             if twin is not None and not overwrite:
                 raise AlreadyExists(key, self.url)
             yield side, twin
-            now = None if twin is None else _find(other, key)
+            now = None if twin is None else find_stat(other, key)
             if twin is not None and now is not None and now.etag == twin.etag:
                 with suppress(NotFound):
                     other.delete(key)
 
     def _measured(self, key: str, data: Data, size: int | None) -> tuple[bool, Data]:
         """Whether it is small, and the data to go on with."""
-        if (buffer := as_buffer(data)) is not None:
-            return len(buffer) <= self._threshold, buffer
-        if size is not None:
+        if size is not None and as_buffer(data) is None:
             return size <= self._threshold, data
-        head: list[bytes] = []
-        chunks, total = iter_chunks(key, data), 0
-        for chunk in chunks:
-            head.append(bytes(chunk))
-            total += len(chunk)
-            if total > self._threshold:
-                return False, chain(head, chunks)
-        return True, b"".join(head)
+        small, passed = look_ahead(key, data, self._threshold)
+        return small is not None, passed
 
     def _settings(self) -> dict[str, Any]:
-        return {"small": self._upper, "large": self._lower, "threshold_bytes": self._threshold}
-
-
-def _find(store: Store, key: str) -> Stat | None:
-    try:
-        return store.stat(key)
-    except NotFound:
-        return None
+        return {"threshold_bytes": self._threshold}

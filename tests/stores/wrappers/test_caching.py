@@ -1,4 +1,4 @@
-"""Tiered keeps the contract, as a cache and as a layer; a cache helps, lies never, and may break."""
+"""Cached keeps the contract with any number of caches; a cache helps, lies never, and may break."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import rule
 
 from tests.stores.wrappers.failing import FailingStore
 from valuestore.errors import (
@@ -19,11 +19,11 @@ from valuestore.errors import (
     NotFound,
     NotSupported,
     SizeMismatch,
+    StoreClosed,
     StoreUnavailable,
-    TooLarge,
 )
 from valuestore.stores import FileStore, MemoryStore
-from valuestore.stores.wrappers import Evicting, Tiered, cached
+from valuestore.stores.wrappers import Cached, Evicting, Tiered, cached
 from valuestore.testing import StoreContract, StoreMachine
 
 
@@ -33,24 +33,17 @@ class TestTieredThrough(StoreContract):
         return lambda: Tiered(MemoryStore(str(tmp_path)), FileStore(tmp_path / "slow"))
 
 
-class TestTieredFirst(StoreContract):
+class TestCachedOfThree(StoreContract):
     @pytest.fixture
     def make_store(self, tmp_path):
-        return lambda: Tiered(FileStore(tmp_path / "fast"), FileStore(tmp_path / "slow"), write="first")
+        places = tmp_path / "middle", tmp_path / "slow"
+        return lambda: Cached(MemoryStore(str(tmp_path)), *map(FileStore, places))
 
 
 class TestCached(StoreContract):
     @pytest.fixture
     def make_store(self, tmp_path):
         return lambda: cached(FileStore(tmp_path / "slow"), 100_000)
-
-
-class TestEvicting(StoreContract):
-    shared_between_processes = False
-
-    @pytest.fixture
-    def make_store(self, tmp_path):
-        return lambda: Evicting(MemoryStore(str(tmp_path)), 200 << 20)
 
 
 class ThroughMachine(StoreMachine):
@@ -63,19 +56,10 @@ class CachedMachine(StoreMachine):
         return cached(MemoryStore(self.place), 300, others_write=False)
 
 
-class FirstMachine(StoreMachine):
+class ThreeMachine(StoreMachine):
     def open_store(self):
-        return Tiered(MemoryStore(self.place), MemoryStore(self.place + "/slow"), write="first")
-
-    @rule(data=st.data())
-    def push(self, data):
-        if self.expected:
-            key = data.draw(st.sampled_from(sorted(self.expected)))
-            try:
-                self.store.push(key)
-            except NotFound:
-                assert not MemoryStore(self.place).exists(key)
-            assert MemoryStore(self.place + "/slow").exists(key)
+        tiers = [MemoryStore(self.place + name) for name in ("", "/middle", "/slow")]
+        return Cached(*tiers, admit_max_bytes=1000)
 
 
 class FailingCacheMachine(StoreMachine):
@@ -98,8 +82,17 @@ class FailingCacheMachine(StoreMachine):
         """A broken cache is not replaced: what it could not drop is known to the open store alone."""
 
 
+class FailingMiddleMachine(FailingCacheMachine):
+    """It is the second of two caches."""
+
+    def open_store(self):
+        self.cache = FailingStore(MemoryStore(self.place + "/middle"))
+        fast, slow = MemoryStore(self.place), MemoryStore(self.place + "/slow")
+        return Cached(fast, self.cache, slow, admit_max_bytes=1000, others_write=False)
+
+
 _quick = settings(stateful_step_count=25, max_examples=30, deadline=None)
-for _machine in (ThroughMachine, CachedMachine, FirstMachine, FailingCacheMachine):
+for _machine in (ThroughMachine, CachedMachine, ThreeMachine, FailingCacheMachine, FailingMiddleMachine):
     globals()[f"Test{_machine.__name__}"] = _machine.TestCase
     _machine.TestCase.settings = _quick
 del _machine
@@ -203,6 +196,11 @@ def test_a_failing_read_is_not_remembered(tiered, slow):
         tiered.get("l")
     slow.put("l", b"now")
     assert tiered.get("l") == b"now"
+
+
+def test_writes_through_reach_both(fast, slow):
+    Tiered(fast, slow, write="through").put("k", b"1")
+    assert fast.get("k") == slow.get("k") == b"1"
 
 
 # --- a cache never lies -----------------------------------------------------------------------------
@@ -391,74 +389,6 @@ def test_a_failing_slow_store_fails_the_caller(tiered, slow):
             use("k")
 
 
-# --- layers -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def layers(fast, slow):
-    slow.put("m/below", b"below", attrs={"x": 1, "y": 2})
-    slow.put("both", b"hidden")
-    fast.put("both", b"above")
-    return Tiered(fast, slow, write="first")
-
-
-def test_the_union_has_each_key_once_in_order_and_the_first_wins(layers, fast):
-    fast.put("a", b"")
-    assert layers.list().keys == ["a", "both", "m/below"]
-    assert layers.list(limit=2).cursor == "both"
-    assert layers.list(cursor="both").keys == ["m/below"]
-    assert (layers.get("both"), layers.stat("both").size, layers.get("m/below")) == (b"above", 5, b"below")
-
-
-def test_writes_go_to_the_first_alone(layers, fast, slow):
-    layers.put("m/below", b"new")
-    layers.put("new", b"1")
-    assert (fast.get("m/below"), fast.stat("m/below").attrs) == (b"new", {"x": 1, "y": 2})
-    assert slow.get("m/below") == b"below"
-    assert not slow.exists("new")
-
-
-def test_writes_through_reach_both(fast, slow):
-    Tiered(fast, slow, write="through").put("k", b"1")
-    assert fast.get("k") == slow.get("k") == b"1"
-
-
-def test_what_is_deleted_does_not_reappear(layers, slow):
-    layers.delete("both")
-    with pytest.raises(NotFound):
-        layers.get("both")
-    assert not slow.exists("both")
-
-
-def test_a_key_is_pushed_down_with_its_attributes(layers, fast, slow):
-    layers.put("m/x", b"1", attrs={"n": 1})
-    layers.push("m/x")
-    assert (slow.get("m/x"), slow.stat("m/x").attrs) == (b"1", {"n": 1})
-    assert not fast.exists("m/x")
-    assert layers.get("m/x") == b"1"
-    with pytest.raises(NotFound):
-        layers.push("m/unknown")
-
-
-def test_a_failing_push_loses_nothing(layers, slow):
-    layers.put("k", b"1")
-    slow.fail("put")
-    with pytest.raises(StoreUnavailable):
-        layers.push("k")
-    assert layers.get("k") == b"1"
-
-
-def test_a_first_store_that_cannot_answer_hides_what_is_below(layers, fast):
-    fast.fail()
-    with pytest.raises(StoreUnavailable):
-        layers.get("both")
-
-
-def test_creating_what_is_below_is_refused(layers):
-    with pytest.raises(AlreadyExists):
-        layers.put("m/below", b"", overwrite=False)
-
-
 # --- itself -----------------------------------------------------------------------------------------
 
 
@@ -474,59 +404,201 @@ def test_an_unknown_way_to_write_is_a_mistake(fast, slow):
 
 
 def test_a_pickle_has_its_settings(tmp_path):
-    again = pickle.loads(
-        pickle.dumps(Tiered(MemoryStore(), FileStore(tmp_path), write="first", admit_max_bytes=5))
-    )
-    assert (again._settings()["write"], again._settings()["admit_max_bytes"]) == ("first", 5)
+    again = pickle.loads(pickle.dumps(Tiered(MemoryStore(), FileStore(tmp_path), admit_max_bytes=5)))
+    again.put("large", bytes(6))
+    again.put("small", bytes(5))
+    assert again._settings()["admit_max_bytes"] == 5
+    assert again._tiers[0].list().keys == ["small"]
 
 
-# --- the store that evicts --------------------------------------------------------------------------
+# --- more than one cache ----------------------------------------------------------------------------
 
 
-def test_the_least_recently_used_is_evicted():
-    store = Evicting(MemoryStore(), 10)
-    for key in "abc":
-        store.put(key, b"123")
-    store.get("a")
-    store.put("d", b"123")
-    assert store.list().keys == ["a", "c", "d"]
-    store.put("d", bytes(10))
-    assert store.list().keys == ["d"]
+@pytest.fixture
+def middle():
+    return FailingStore(MemoryStore())
 
 
-def test_what_is_larger_than_all_is_refused_and_evicts_nothing():
-    store = Evicting(MemoryStore(), 10)
-    store.put("a", b"1")
-    for data in (bytes(11), iter([bytes(6), bytes(6)])):
-        with pytest.raises(TooLarge):
-            store.put("b", data)
-    assert store.list().keys == ["a"]
+@pytest.fixture
+def three(fast, middle, slow, told):
+    return Cached(fast, middle, slow, observers=[told.append])
 
 
-class EvictingMachine(RuleBasedStateMachine):
-    def __init__(self):
-        super().__init__()
-        self.store = Evicting(MemoryStore(), 20)
-
-    @rule(key=st.sampled_from("abcdef"), size=st.integers(0, 12))
-    def put(self, key, size):
-        self.store.put(key, bytes(size))
-        assert self.store.size(key) == size
-
-    @rule(key=st.sampled_from("abcdef"), other=st.sampled_from("abcdef"), move=st.booleans())
-    def copy(self, key, other, move):
-        if self.store.exists(key):
-            (self.store.move if move else self.store.copy)(key, other)
-
-    @rule(key=st.sampled_from("abcdef"))
-    def delete(self, key):
-        self.store.delete_many([key])
-
-    def teardown(self):
-        sizes = {key: self.store.size(key) for key in self.store.list().keys}
-        assert sum(sizes.values()) <= 20
-        assert self.store._total == sum(sizes.values())
+def _in(key, *stores):
+    return [store.exists(key) for store in stores]
 
 
-TestEvictingMachine = EvictingMachine.TestCase
-TestEvictingMachine.settings = settings(max_examples=50, deadline=None)
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store: store.get("k"),
+        lambda store: store.open("k").read(),
+        lambda store: bytes(store.map("k")),
+    ],
+)
+@pytest.mark.parametrize("others_write", [True, False])
+def test_a_read_leaves_copies_in_all_that_are_faster(fast, middle, slow, read, others_write):
+    store = Cached(fast, middle, slow, others_write=others_write)
+    slow.put("k", b"data")
+    assert read(store) == b"data"
+    assert _in("k", fast, middle) == [True, True]
+    fast.delete("k")
+    assert read(store) == b"data"
+    assert _in("k", fast, middle) == [True, True]
+    middle.calls.clear()
+    assert read(store) == b"data"
+    assert (_reads(slow), _reads(middle)) == (1, 0)
+    assert (store.hits, store.misses) == (2, 1)
+
+
+def test_many_are_read_from_the_first_that_has_each(three, fast, middle, slow):
+    for key, store in zip("abc", (three, three, slow), strict=True):
+        store.put(key, key.encode())
+    fast.delete("b")
+    assert three.get_many("cab") == [b"c", b"a", b"b"]
+    assert (_in("b", fast), slow.calls["get_many"], three.hits, three.misses) == ([True], 1, 2, 1)
+
+
+def test_each_cache_is_told_of_by_its_place(slow, told):
+    fast, middle = MemoryStore("fast-told"), MemoryStore("middle-told")
+    three = Cached(fast, middle, slow, observers=[told.append])
+    three.put("k", b"data")
+    fast.delete("k")
+    three.get("k")
+    assert [(event.operation, event.place) for event in told] == [
+        ("cache_miss", "memory://fast-told"),
+        ("cache_hit", "memory://middle-told"),
+    ]
+
+
+def test_a_write_goes_through_to_all_and_a_delete_leaves_nothing(three, fast, middle, slow):
+    three.put("k", b"data", attrs={"x": 1})
+    assert [store.get("k") for store in (fast, middle, slow)] == [b"data"] * 3
+    assert slow.stat("k").attrs == three.stat("k").attrs == {"x": 1}
+    three.delete("k")
+    assert _in("k", fast, middle, slow) == [False, False, False]
+
+
+def test_a_range_or_what_is_not_admitted_is_not_copied_on(fast, middle, slow):
+    store = Cached(fast, middle, slow, admit_max_bytes=10)
+    store.put("k", bytes(10))
+    middle.put("large", bytes(11))
+    fast.delete("k")
+    assert store.get("k", 2, 5) + store.open("large").read() == bytes(14)
+    assert fast.list().keys == []
+
+
+def test_without_filling_nothing_is_copied_on(fast, middle, slow):
+    store = Cached(fast, middle, slow, fill=False)
+    store.put("k", b"data")
+    fast.delete("k")
+    assert store.get("k") + store.open("k").read() == b"datadata"
+    assert (_in("k", fast), _reads(slow)) == ([False], 0)
+
+
+@pytest.mark.parametrize("broken", ["fast", "middle"])
+def test_a_broken_cache_leaves_the_other_at_work(three, fast, middle, slow, broken):
+    broken, other = (fast, middle) if broken == "fast" else (middle, fast)
+    three.put("k", b"old")
+    broken.fail()
+    three.put("k", b"new")
+    assert three.get("k") == three.open("k").read() == b"new"
+    assert (other.get("k"), _reads(slow)) == (b"new", 0)
+    three.delete("k")
+    three.put("k", b"newest")
+    broken.heal()
+    other.delete("k")
+    assert three.get("k") == three.get("k") == b"newest"
+    assert broken.get("k") == b"newest"
+
+
+def test_a_copy_that_cannot_be_dropped_is_not_read_nor_copied_on(three, fast, middle):
+    three.put("k", b"old")
+    middle.fail("delete", "put")
+    three.put("k", b"new")
+    fast.delete("k")
+    assert (middle.get("k"), three.get("k"), fast.get("k")) == (b"old", b"new", b"new")
+
+
+def test_a_copy_of_what_the_store_no_longer_has_is_found_out_when_it_would_be_copied_on(
+    three, fast, middle, slow
+):
+    three.put("k", b"old")
+    three.put("gone", b"old")
+    slow.put("k", b"new")
+    slow.delete("gone")
+    fast.delete_many(["k", "gone"])
+    assert (three.get("k"), fast.get("k"), middle.get("k")) == (b"new", b"new", b"new")
+    with pytest.raises(NotFound):
+        three.get("gone")
+    assert _in("gone", fast, middle) == [False, False]
+
+
+def test_a_copy_that_is_replaced_while_it_is_copied_on_is_not_kept(three, fast, middle):
+    three.put("k", b"data")
+    fast.delete("k")
+    get = middle.get
+
+    def replaced(key, *bounds):
+        data = get(key, *bounds)
+        middle.put(key, b"other", attrs=middle.stat(key).attrs)
+        return data
+
+    middle.get = replaced
+    assert three.get("k") == b"data"
+    assert not fast.exists("k")
+
+
+def test_while_the_store_does_not_answer_a_copy_is_read_and_stays_but_is_not_copied_on(
+    three, fast, middle, slow
+):
+    three.put("k", b"data")
+    fast.delete("k")
+    slow.fail()
+    assert three.get("k") == three.get("k") == b"data"
+    assert _in("k", fast, middle) == [False, True]
+
+
+def test_writers_and_readers_of_two_programs_leave_nothing_stale_in_either_cache(fast, middle, slow):
+    programs = [Cached(fast, middle, slow, admit_max_bytes=50) for _ in range(2)]
+
+    def work(n):
+        for round_ in range(60):
+            store, key = programs[n % 2], f"k{round_ % 2}"
+            if n < 2:
+                store.put(key, b"%d " % (n * 1000 + round_) * (1 + round_ % 20))
+            else:
+                if round_ % 3 == n % 3:
+                    fast.delete_many([key])
+                try:
+                    store.get(key)
+                except NotFound:
+                    pass
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    for key in ("k0", "k1"):
+        held = {store.get(key) for store in (fast, middle) if store.exists(key)}
+        assert held <= {slow.get(key)}
+        assert {program.get(key) for program in programs} == {slow.get(key)}
+
+
+def test_a_pickle_opens_the_same_tiers_with_the_same_settings(tmp_path):
+    tiers = [FileStore(tmp_path / name) for name in "abc"]
+    again = pickle.loads(pickle.dumps(Cached(*tiers, admit_max_bytes=5, fill=False)))
+    again.put("k", b"data")
+    again.put("large", bytes(6))
+    assert [store.list().keys for store in tiers] == [["k"], ["k"], ["k", "large"]]
+    assert (again.url, again._settings()["fill"]) == (tiers[2].url, False)
+
+
+def test_all_tiers_are_closed_with_it_whatever_one_says(three, fast, middle, slow):
+    three.close()
+    for store in (three, fast, middle, slow):
+        with pytest.raises(StoreClosed):
+            store.get("k")
+
+
+def test_one_store_is_no_cache(slow):
+    with pytest.raises(ConfigError, match="tiers"):
+        Cached(slow)
