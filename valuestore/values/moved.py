@@ -25,6 +25,7 @@ _MOVED = (  # module then, module now, names
     ("stores.redis", "stores.redis.store", "RedisStore"),
     ("stores.s3", "stores.s3.store", "S3Store"),
     ("stores.wrappers.prefixed", "stores.wrappers.renaming", "Prefixed"),
+    ("stores.wrappers.tiered", "stores.wrappers.caching", "Tiered"),
     ("values.dir", "values.files.dir", "Dir"),
     ("values.file", "values.files.file", "File"),
     ("values.fileset", "values.files.fileset", "FileSet"),

@@ -11,7 +11,7 @@ from valuestore.errors import StoreError
 from valuestore.hashing import Bytes
 from valuestore.observe import Change, Observer, Watch, notify, watch
 from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, batch_around, pair_up, rebuild
+from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, batch_around, pair_up
 
 _UNTOLD: frozenset[Verb] = frozenset({"batch", "sign", "close"})
 _OF_MANY: frozenset[Verb] = frozenset({"exists_many", "get_many", "put_many", "delete_many"})
@@ -118,7 +118,7 @@ class Observed(Wrapper):
             notify(self._listeners, change)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return rebuild, (type(self), (self._store, *self._observers), {"changes": self._listeners})
+        return _observed, (self._store, self._observers, self._listeners)
 
     def _before(self, key: str) -> Stat | None:
         if not self._listeners:
@@ -131,6 +131,11 @@ class Observed(Wrapper):
     def _put_is_visible(self, before: Stat | None, key: str, attrs: Mapping[str, Any]) -> None:
         if self._listeners:
             notify(self._listeners, Change("set" if before is None else "update", key, attrs, self.url))
+
+
+def _observed(store: Store, observers: Sequence[Observer], changes: Any) -> Observed:
+    """Opens a pickle; its name is part of what identifies such a store."""
+    return Observed(store, *observers, changes=changes)
 
 
 def _stepping(key: str, data: Data, watched: Watch) -> Iterator[Bytes]:

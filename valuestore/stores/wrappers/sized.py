@@ -79,4 +79,7 @@ class Sized(Union):
         return small is not None, passed
 
     def _settings(self) -> dict[str, Any]:
-        return {"threshold_bytes": self._threshold}
+        small, large = self._stores
+        return {"small": small, "large": large, "threshold_bytes": self._threshold}
+
+    __reduce__ = Store.__reduce__
