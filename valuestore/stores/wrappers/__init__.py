@@ -14,6 +14,7 @@ from valuestore.lazy import lazy_names
 if TYPE_CHECKING:
     from valuestore.stores.wrappers.base import Wrapper as Wrapper
     from valuestore.stores.wrappers.compressed import Compressed as Compressed
+    from valuestore.stores.wrappers.configured import check_config as check_config
     from valuestore.stores.wrappers.configured import store_from_config as store_from_config
     from valuestore.stores.wrappers.evicting import Evicting as Evicting
     from valuestore.stores.wrappers.limited import Limited as Limited
@@ -33,7 +34,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "base": "Wrapper",
         "compressed": "Compressed",
-        "configured": "store_from_config",
+        "configured": "check_config store_from_config",
         "evicting": "Evicting",
         "limited": "Limited",
         "observed": "Observed",
