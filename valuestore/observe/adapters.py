@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class LogObserver:
     """One line per operation when it ends: failures as warnings, the others at ``level``.
 
-    Jobs and executions are told to the logger ``jobs``, at ``jobs_level``.
+    Jobs and executions go to the logger ``jobs``, at ``jobs_level``; jobs that were cached, at ``level``.
     """
 
     def __init__(
@@ -42,10 +42,7 @@ class LogObserver:
         if event.phase != "end":
             return
         if isinstance(event, JobEvent):
-            level = logging.WARNING if event.outcome == "failed" else self._jobs_level
-            line = "%s %s %s: %s, %.3f s" + (": %s" if event.message else "")
-            facts = (event.operation, event.key, event.task, event.outcome, event.seconds, event.message)
-            logging.getLogger(self._jobs).log(level, line, *(facts if event.message else facts[:-1]))
+            self._tell(event)
             return
         level = logging.WARNING if is_failure(event) else self._level
         outcome = "done" if event.error is None else f"{type(event.error).__name__}: {event.error}"
@@ -58,6 +55,18 @@ class LogObserver:
             event.bytes_done,
             event.seconds,
             outcome,
+        )
+
+    def _tell(self, event: JobEvent) -> None:
+        levels = {"failed": logging.WARNING, "cached": self._level}
+        logging.getLogger(self._jobs).log(
+            levels.get(event.outcome, self._jobs_level),
+            "%s %s %s: %.3f s, %s",
+            event.operation,
+            event.key,
+            event.task,
+            event.seconds,
+            f"{event.outcome}: {event.message}" if event.message else event.outcome,
         )
 
 

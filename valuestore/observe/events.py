@@ -169,15 +169,16 @@ class RunWatch:
     def __init__(self, observers: Iterable[Observer], execution_id: str, label: str, place: str) -> None:
         self._observers = tuple(observers)
         self._place = place
-        self._execution = execution_id
         self._open: dict[str, JobEvent] = {}
-        self._start(JobEvent("execution", execution_id, "start", place=place, task=label))
+        self._run = JobEvent("execution", execution_id, "start", place=place, task=label)
+        notify(self._observers, self._run)
 
     def start(self, job_id: str, task: str, parent: str | None = None) -> None:
-        """The job begins; ``parent`` is the id of the job that called it."""
-        above = self._open.get(parent or "") or self._open[self._execution]
-        event = JobEvent("job", job_id, "start", place=self._place, task=task, parent=above.number)
-        self._start(event)
+        """The job begins, unless it has; ``parent`` is the id of the job that called it."""
+        if job_id in self._open:
+            return
+        above = self._open.get(parent or "", self._run)
+        self._start(JobEvent("job", job_id, "start", place=self._place, task=task, parent=above.number))
 
     def end(
         self,
@@ -185,28 +186,32 @@ class RunWatch:
         task: str,
         parent: str | None,
         outcome: str,
-        seconds: float,
+        seconds: float = 0.0,
         error: BaseException | None = None,
         message: str = "",
     ) -> None:
         """The job has ended. What needed no start of its own, since it was cached, starts now."""
-        if job_id not in self._open:
-            self.start(job_id, task, parent)
-        self._end(job_id, outcome, seconds, error, message)
+        self.start(job_id, task, parent)
+        self._end(self._open[job_id], outcome, seconds, error, message)
 
     def close(self, outcome: str, seconds: float) -> None:
         """The execution has ended."""
-        for job_id in [job_id for job_id in reversed(self._open) if job_id != self._execution]:
-            self._end(job_id, "interrupted", 0.0)
-        self._end(self._execution, outcome, seconds)
+        for event in reversed(list(self._open.values())):
+            self._end(event, "interrupted")
+        self._end(self._run, outcome, seconds)
 
     def _start(self, event: JobEvent) -> None:
         self._open[event.key] = event
         notify(self._observers, event)
 
     def _end(
-        self, key: str, outcome: str, seconds: float, error: BaseException | None = None, message: str = ""
+        self,
+        began: JobEvent,
+        outcome: str,
+        seconds: float = 0.0,
+        error: BaseException | None = None,
+        message: str = "",
     ) -> None:
-        event = self._open.pop(key)
-        ended = replace(event, phase="end", outcome=outcome, seconds=seconds, error=error, message=message)
+        self._open.pop(began.key, None)
+        ended = replace(began, phase="end", outcome=outcome, seconds=seconds, error=error, message=message)
         notify(self._observers, ended)
