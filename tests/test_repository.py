@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.stores.faulty import SLOW_DOWN, FaultyProxy
 from valuestore import Dir, File, Repository
 from valuestore.errors import (
     BadKey,
@@ -21,6 +25,7 @@ from valuestore.errors import (
     PayloadCorrupt,
     PayloadMissing,
     StoreClosed,
+    TooLarge,
 )
 from valuestore.repository import find_folder
 from valuestore.stores import MemoryStore, open_store
@@ -353,3 +358,47 @@ def test_without_observers_the_payload_store_is_itself(tmp_path):
     with Repository.open(tmp_path, payloads=store) as repository:
         assert repository.observers == ()
         assert repository.payloads._store is store
+
+
+def settings_of_the_documentation(**changes):
+    """The first file of settings in docs/stores.md, with other values for some words."""
+    page = (Path(__file__).parents[1] / "docs" / "stores.md").read_text("utf-8")
+    text = re.search(r"```toml\n(.*?)```", page, re.S)[1]
+    for word, value in changes.items():
+        text, count = re.subn(rf'\b{word} = ("[^"]*"|[\d_]+)', f"{word} = {value}", text)
+        assert count == 1, word
+    return text
+
+
+def test_the_settings_of_the_documentation_put_each_layer_in_its_place(
+    tmp_path, s3_server, s3_bucket, monkeypatch, caplog
+):
+    caplog.set_level("DEBUG", "valuestore.stores")
+    monkeypatch.chdir("/")
+    with FaultyProxy(s3_server.url) as proxy:
+        text = settings_of_the_documentation(
+            container=f'"{s3_bucket}"',
+            endpoint_url=f'"{proxy.url}"',
+            path='"copies"',
+            max_put_bytes="100_000",
+        )
+        folder = with_file(tmp_path, text)
+        (folder / "s3-secret").write_text("secret\n")
+        with Repository.open(tmp_path) as repository:
+            ref = repository.put(BIG)
+            with pytest.raises(TooLarge, match="max_put_bytes"):
+                repository.put(b"y" * 100_001)
+        shutil.rmtree(folder / "copies")
+        with Repository.open(tmp_path) as repository:
+            proxy.requests.clear()
+            # of its own, the client of S3 tries twice
+            proxy.fail(SLOW_DOWN, times=3, method="GET", path=ref.payload_digest)
+            assert repository.get(ref.value_hash) == BIG
+            assert len([path for _, path in proxy.requests if ref.payload_digest in path]) == 4
+            assert [*(folder / "copies").rglob(ref.payload_digest)]
+            proxy.requests.clear()
+            assert repository.get(ref.value_hash) == BIG
+            assert proxy.requests == []
+    key = f"payloads/{ref.payload_digest[:2]}/{ref.payload_digest}"
+    assert f"put {key.removeprefix('payloads/')} in s3://" in caplog.text
+    assert s3_server.client().head_object(Bucket=s3_bucket, Key=key)["ContentLength"] < 500
