@@ -252,6 +252,24 @@ def test_the_options_of_a_url_are_checked_where_they_are_known(word):
         check_config({"url": "gs://b", "project": "x"})
 
 
+def test_a_path_is_no_url(here_is):
+    store_from_config({"type": "file", "path": "memory://x"}).put("k", b"data")
+    assert (here_is / "memory:" / "x" / "k").read_bytes() == b"data"
+
+
+@pytest.fixture
+def here_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_each_host_is_a_store_of_its_own_where_no_address_is_configured(opened):
+    store = store_from_config({"type": "memory", "schemes": {"redis": {"type": "redis", "db": 2}}})
+    for host in "ab":
+        store.exists(f"redis://{host}/k")
+    assert [url for url, _ in opened[1:]] == ["redis://a/2", "redis://b/2"]
+
+
 def test_relative_paths_are_below_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     config = {

@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from valuestore.errors import ConfigError
@@ -92,7 +92,8 @@ class _Building:
         for tier in reversed(layer("tiers", ())):
             store = self._cached(self.build(tier), store, {}, told)
         if (cache := layer("cache", {})) and cache["max_bytes"]:
-            copies = open_store(os.path.join(path, _CACHE)) if (path := cache.get("path")) else MemoryStore()
+            place = os.path.abspath(os.path.join(cache.get("path", ""), _CACHE))
+            copies = open_store(place) if cache.get("path") else MemoryStore()
             self._opened.callback(copies.close)
             store = self._cached(wrappers.Evicting(copies, cache["max_bytes"]), store, cache, told)
         if layer("readonly"):
@@ -134,7 +135,7 @@ class _Configured:
 
     @property
     def shared(self) -> bool:
-        return "url" in self.config or any(place in self.config for place in PLACES[self.config["type"]])
+        return "url" in self.config or next(iter(PLACES[self.config["type"]])) in self.config
 
     def __call__(self, container: str, *, create: bool) -> Store:
         kind = type_of(self.config)
@@ -189,7 +190,7 @@ def _s3_url(settings: dict[str, Any]) -> str:
 
 _URLS: dict[str, Callable[[dict[str, Any]], str]] = {
     "memory": lambda settings: f"memory://{settings.pop('container', '')}",
-    "file": lambda settings: cast(str, settings.pop("path")),
+    "file": lambda settings: os.path.abspath(settings.pop("path")),  # and no URL
     "redis": _redis_url,
     "s3": _s3_url,
 }
