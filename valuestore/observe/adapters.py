@@ -22,21 +22,12 @@ if TYPE_CHECKING:
 class LogObserver:
     """One line per operation when it ends: failures as warnings, the others at ``level``.
 
-    Jobs and executions go to the logger ``jobs``, at ``jobs_level``; jobs that were cached, at ``level``.
+    Jobs and executions go to the logger ``valuestore.jobs`` at INFO; jobs that were cached, at ``level``.
     """
 
-    def __init__(
-        self,
-        name: str = "valuestore.stores",
-        level: int = logging.DEBUG,
-        *,
-        jobs: str = "valuestore.jobs",
-        jobs_level: int = logging.INFO,
-    ) -> None:
+    def __init__(self, name: str = "valuestore.stores", level: int = logging.DEBUG) -> None:
         self._name = name
         self._level = level
-        self._jobs = jobs
-        self._jobs_level = jobs_level
 
     def __call__(self, event: Event) -> None:
         if event.phase != "end":
@@ -59,8 +50,8 @@ class LogObserver:
 
     def _tell(self, event: JobEvent) -> None:
         levels = {"failed": logging.WARNING, "cached": self._level}
-        logging.getLogger(self._jobs).log(
-            levels.get(event.outcome, self._jobs_level),
+        logging.getLogger("valuestore.jobs").log(
+            levels.get(event.outcome, logging.INFO),
             "%s %s %s: %.3f s, %s",
             event.operation,
             event.key,

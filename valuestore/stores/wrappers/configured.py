@@ -18,16 +18,24 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from valuestore.errors import ConfigError
 from valuestore.observe import Observer, open_observers
-from valuestore.stores import wrappers
 from valuestore.stores.base import Store
 from valuestore.stores.memory import MemoryStore
 from valuestore.stores.open import open_store
 from valuestore.stores.wrappers.configuration import OPTIONS, PLACES, TLS, Given, type_of
+from valuestore.stores.wrappers.evicting import Evicting
+from valuestore.stores.wrappers.limited import Limited
+from valuestore.stores.wrappers.observed import Observed
+from valuestore.stores.wrappers.readonly import ReadOnly
+from valuestore.stores.wrappers.renaming import Prefixed
+from valuestore.stores.wrappers.routed import Routed
+from valuestore.stores.wrappers.sized import Sized
+from valuestore.stores.wrappers.tiered import Tiered
 
 _ADMIT_MAX_BYTES = 16 << 20
 _CACHE = "valuestore-cache"
@@ -75,36 +83,36 @@ class _Building:
         store = _open(checked)
         self._opened.callback(store.close)
         if (prefix := layer("prefix", "").strip("/")) and "prefix" not in OPTIONS.get(_own_type(checked), ()):
-            store = wrappers.Prefixed(store, prefix)
+            store = Prefixed(store, prefix)
         told = (*self._observers, *open_observers(layer("observe", {})))
         if told:
-            store = wrappers.Observed(store, *told)
+            store = Observed(store, *told)
         if (compress := layer("compress", False)) is not False:
-            store = _extra("compress", "zstd", "Compressed")(store, **_settings(compress))
+            store = _extra("compress", "zstd", "compressed:Compressed")(store, **_settings(compress))
         if sized := layer("sized"):
-            store = wrappers.Sized(self.build(sized["small"]), store, sized["threshold_bytes"])
+            store = Sized(self.build(sized["small"]), store, sized["threshold_bytes"])
         for below in layer("layers", ()):
-            store = wrappers.Tiered(store, self.build(below), write="first")
+            store = Tiered(store, self.build(below), write="first")
         if any((limits := layer("limits", {})).values()):
-            store = wrappers.Limited(store, **limits)
+            store = Limited(store, **limits)
         if (retry := layer("retry", False)) is not False:
-            store = _extra("retry", "retry", "Retrying")(store, **_settings(retry))
+            store = _extra("retry", "retry", "retrying:Retrying")(store, **_settings(retry))
         for tier in reversed(layer("tiers", ())):
             store = self._cached(self.build(tier), store, {}, told)
         if (cache := layer("cache", {})) and cache["max_bytes"]:
             place = os.path.abspath(os.path.join(cache.get("path", ""), _CACHE))
             copies = open_store(place) if cache.get("path") else MemoryStore()
             self._opened.callback(copies.close)
-            store = self._cached(wrappers.Evicting(copies, cache["max_bytes"]), store, cache, told)
+            store = self._cached(Evicting(copies, cache["max_bytes"]), store, cache, told)
         if layer("readonly"):
-            store = wrappers.ReadOnly(store)
+            store = ReadOnly(store)
         return self._routed(checked, store)
 
     def _cached(
         self, copies: Store, store: Store, cache: Mapping[str, Any], told: tuple[Observer, ...]
     ) -> Store:
         most = min(_ADMIT_MAX_BYTES, cache.get("max_bytes", _ADMIT_MAX_BYTES))
-        return wrappers.Tiered(
+        return Tiered(
             copies,
             store,
             fill=cache.get("fill", True),
@@ -123,7 +131,7 @@ class _Building:
             for scheme, entry in schemes.items()
         }
         base = "" if store.url.startswith("memory://") else store.url  # stores in memory have none
-        return wrappers.Routed(openers, default=store, base=base, **options)
+        return Routed(openers, default=store, base=base, **options)
 
 
 @dataclass(frozen=True)
@@ -218,10 +226,11 @@ def _read_secret(settings: dict[str, Any], name: str, path_name: str) -> None:
 # --- layers
 
 
-def _extra(setting: str, extra: str, name: str) -> Any:
-    """The wrapper of that name. Raises: ConfigError if the package that it needs is not installed."""
+def _extra(setting: str, extra: str, target: str) -> Any:
+    """The wrapper, whose module imports a package that may not be installed. Raises: ConfigError."""
+    module, _, name = target.partition(":")
     try:
-        return getattr(wrappers, name)
+        return getattr(import_module(f"valuestore.stores.wrappers.{module}"), name)
     except ModuleNotFoundError as error:
         problem = f"needs the package {error.name!r}, which is not installed: install valuestore[{extra}]"
         raise ConfigError(setting, problem) from error
