@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import os
+import pickle
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.stores.faulty import SLOW_DOWN, FaultyProxy
 from valuestore import Dir, File, Repository
-from valuestore.errors import BadKey, ConfigError, NotARepository, PayloadCorrupt, PayloadMissing
+from valuestore.errors import (
+    BadKey,
+    ConfigError,
+    NotARepository,
+    PayloadCorrupt,
+    PayloadMissing,
+    StoreClosed,
+    TooLarge,
+)
 from valuestore.repository import find_folder
+from valuestore.stores import MemoryStore, open_store
+from valuestore.stores.wrappers import Compressed
 
 
 @pytest.fixture
@@ -207,3 +222,183 @@ def test_closing_twice_is_fine(tmp_path):
     repository = Repository.open(tmp_path)
     repository.close()
     repository.close()
+
+
+# --- where payloads are
+
+BIG = b"x" * 50_000
+
+
+def with_file(tmp_path, text):
+    folder = tmp_path / ".valuestore"
+    folder.mkdir(exist_ok=True)
+    (folder / "valuestore.toml").write_text(text)
+    return folder
+
+
+def test_a_store_takes_payloads_and_is_closed_with_the_repository(tmp_path):
+    place = MemoryStore()
+    store = Compressed(place)
+    with Repository.open(tmp_path, payloads=store) as repository:
+        ref = repository.put(BIG)
+        assert repository.get(ref.value_hash) == BIG
+        [key] = [key for key in place.list().keys if key.endswith(ref.payload_digest)]
+        assert place.size(key) < 500
+    with pytest.raises(StoreClosed):
+        store.get(key)
+    assert not (tmp_path / ".valuestore" / "payloads").exists()
+
+
+@pytest.mark.parametrize("as_path", [str, lambda path: path])
+def test_a_path_takes_payloads(tmp_path, as_path):
+    with Repository.open(tmp_path, payloads=as_path(tmp_path / "bytes")) as repository:
+        ref = repository.put(BIG)
+    assert [path.name for path in (tmp_path / "bytes").rglob(ref.payload_digest)]
+
+
+def test_a_table_takes_payloads(tmp_path):
+    table = {"type": "file", "path": str(tmp_path / "bytes"), "compress": True}
+    with Repository.open(tmp_path, payloads=table) as repository:
+        ref = repository.put(BIG)
+        assert repository.get(ref.value_hash) == BIG
+    [path] = (tmp_path / "bytes").rglob(ref.payload_digest)
+    assert path.stat().st_size < 500
+
+
+def test_paths_in_the_table_of_the_file_are_relative_to_it(tmp_path, monkeypatch):
+    text = "[payloads]\ntype = 'file'\npath = '../bytes'\ncache = {path = 'cache', max_bytes = 1_000_000}\n"
+    folder = with_file(tmp_path, text)
+    monkeypatch.chdir("/")
+    with Repository.open(tmp_path) as repository:
+        ref = repository.put(BIG)
+    assert [*(tmp_path / "bytes").rglob(ref.payload_digest)]
+    assert [*(folder / "cache").rglob(ref.payload_digest)]
+
+
+def test_paths_in_a_table_given_as_argument_are_relative_to_where_we_are(here):
+    with_file(here, "[payloads]\ntype = 'file'\npath = 'bytes'\n")
+    with Repository.open(here, payloads={"type": "file", "path": "mine"}) as repository:
+        ref = repository.put(BIG)
+    assert [*(here / "mine").rglob(ref.payload_digest)]
+
+
+def test_a_cache_of_payloads_is_not_compared_with_the_store_at_each_copy(tmp_path):
+    asked = []
+    table = {"type": "memory", "cache": {"max_bytes": 1_000_000}}
+    with Repository.open(tmp_path, payloads=table, observers=[asked.append]) as repository:
+        ref = repository.put(BIG)
+        asked.clear()
+        assert repository.get(ref.value_hash) == BIG
+    assert {event.operation for event in asked} <= {"cache_hit", "get", "flush"}
+
+
+@pytest.mark.parametrize(
+    ("payloads", "said"),
+    [
+        (5, "int is not a URL, a path, a table or a Store"),
+        (True, "bool is not a URL"),
+        ([1], "list is not a URL"),
+        ({"type": "s3"}, "'payloads.container': a store of type 's3' needs it"),
+        ({"type": "file", "path": "x", "retrys": 5}, "did you mean 'retry'"),
+    ],
+)
+def test_bad_payloads_are_told_before_anything_is_made(tmp_path, payloads, said):
+    with pytest.raises(ConfigError) as caught:
+        Repository.open(tmp_path / "new", payloads=payloads)
+    assert said in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_store_that_cannot_be_opened_leaves_nothing_open(tmp_path):
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="secret_key_path"):
+            Repository.open(
+                tmp_path, payloads={"type": "s3", "container": "b", "secret_key_path": "/nowhere"}
+            )
+    Repository.open(tmp_path).close()
+
+
+def test_the_secrets_of_a_table_are_not_shown_and_do_not_travel(tmp_path):
+    table = {
+        "type": "s3",
+        "container": "b",
+        "access_key_id": "id",
+        "secret_key": "canary",
+        "endpoint_url": "http://127.0.0.1:1",
+        "retry": True,
+        "cache": {"max_bytes": 1000},
+    }
+    with Repository.open(tmp_path, payloads=table) as repository:
+        shown = f"{repository!r} {repository.settings!r} {repository.payloads!r} {repository.payloads.url}"
+        assert "canary" not in shown
+        assert b"canary" not in pickle.dumps(repository.payloads)
+
+
+def test_observers_of_the_repository_hear_its_payloads(tmp_path):
+    events = []
+    for payloads in (MemoryStore(), "memory://heard", {"type": "memory"}, None):
+        events.clear()
+        where = tmp_path / str(len(list(tmp_path.iterdir())))
+        with Repository.open(where, payloads=payloads, observers=[events.append]) as repository:
+            repository.put(BIG)
+        assert ("put", "end", len(BIG)) in [(each.operation, each.phase, each.bytes_done) for each in events]
+
+
+def test_what_an_observer_raises_breaks_nothing(tmp_path, caplog):
+    def broken(event):
+        raise RuntimeError("observer")
+
+    with Repository.open(tmp_path, observers=[broken]) as repository:
+        assert repository.get(repository.put(BIG).value_hash) == BIG
+    assert "observer" in caplog.text
+
+
+def test_without_observers_the_payload_store_is_itself(tmp_path):
+    store = open_store(tmp_path / "bytes")
+    with Repository.open(tmp_path, payloads=store) as repository:
+        assert repository.observers == ()
+        assert repository.payloads._store is store
+
+
+def settings_of_the_documentation(**changes):
+    """The first file of settings in docs/stores.md, with other values for some words."""
+    page = (Path(__file__).parents[1] / "docs" / "stores.md").read_text("utf-8")
+    text = re.search(r"```toml\n(.*?)```", page, re.S)[1]
+    for word, value in changes.items():
+        text, count = re.subn(rf'\b{word} = ("[^"]*"|[\d_]+)', f"{word} = {value}", text)
+        assert count == 1, word
+    return text
+
+
+def test_the_settings_of_the_documentation_put_each_layer_in_its_place(
+    tmp_path, s3_server, s3_bucket, monkeypatch, caplog
+):
+    caplog.set_level("DEBUG", "valuestore.stores")
+    monkeypatch.chdir("/")
+    with FaultyProxy(s3_server.url) as proxy:
+        text = settings_of_the_documentation(
+            container=f'"{s3_bucket}"',
+            endpoint_url=f'"{proxy.url}"',
+            path='"copies"',
+            max_put_bytes="100_000",
+        )
+        folder = with_file(tmp_path, text)
+        (folder / "s3-secret").write_text("secret\n")
+        with Repository.open(tmp_path) as repository:
+            ref = repository.put(BIG)
+            with pytest.raises(TooLarge, match="max_put_bytes"):
+                repository.put(b"y" * 100_001)
+        shutil.rmtree(folder / "copies")
+        with Repository.open(tmp_path) as repository:
+            proxy.requests.clear()
+            # of its own, the client of S3 tries twice
+            proxy.fail(SLOW_DOWN, times=3, method="GET", path=ref.payload_digest)
+            assert repository.get(ref.value_hash) == BIG
+            assert len([path for _, path in proxy.requests if ref.payload_digest in path]) == 4
+            assert [*(folder / "copies").rglob(ref.payload_digest)]
+            proxy.requests.clear()
+            assert repository.get(ref.value_hash) == BIG
+            assert proxy.requests == []
+    key = f"payloads/{ref.payload_digest[:2]}/{ref.payload_digest}"
+    assert f"put {key.removeprefix('payloads/')} in s3://" in caplog.text
+    assert s3_server.client().head_object(Bucket=s3_bucket, Key=key)["ContentLength"] < 500

@@ -1,7 +1,8 @@
 """Settings: defaults < file < environment < arguments. The only reader of ``os.environ``.
 
 The file is ``valuestore.toml`` in the repository's folder; environment variables are ``VALUESTORE_`` and
-the setting's name in capitals.
+the setting's name in capitals. What a setting may be is checked here, as it is read; what may stand in the
+table of ``payloads``, by ``stores.wrappers.store_from_config``, with the same ``Kind``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +23,7 @@ from valuestore.errors import ConfigError
 
 FILE_NAME = "valuestore.toml"
 _PREFIX = "VALUESTORE_"
+_SQLITE_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)([^?]+)(.*)", re.S)
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,22 @@ class Settings:
     """How a repository is opened.
 
     ``database``              URL of the metadata database; empty: a SQLite file in the folder
-    ``payloads``              URL of the payload store; empty: files in the folder
+    ``payloads``              the payload store: a URL, a path, a table for ``store_from_config``, or a
+                              ``Store``; empty: files in the folder
     ``digest``                algorithm of a new repository; an existing one keeps its own
     ``inline_max_bytes``      payloads up to this size are kept in the database
     ``busy_timeout_seconds``  how long to wait for a locked database
     ``statement_timeout_seconds``  how long one statement may take on Postgres, its answer included
     ``database_password_file``  file with the password of the database; or set VALUESTORE_DATABASE_PASSWORD
     ``tags``                  labels of every execution, as the table ``[tags]``
+    ``observe``               which observers of ``observe`` hear of it, as the table ``[observe]``
     ``durability``            ``fast``: safe against killed processes; ``full``: also against power loss
+
+    ``folder`` is no setting: what relative paths in a table of ``payloads`` are relative to.
     """
 
-    database: str = ""
-    payloads: str = ""
+    database: str = field(default="", repr=False)
+    payloads: object = field(default="", repr=False)
     digest: str = "xxh3-128"
     inline_max_bytes: int = 8192
     busy_timeout_seconds: float = 60.0
@@ -47,50 +54,186 @@ class Settings:
     database_password_file: str = ""
     durability: str = "fast"
     tags: Mapping[str, Any] = field(default_factory=dict)
+    observe: Mapping[str, bool] = field(default_factory=dict)
+    folder: Path | None = None
 
-    def __post_init__(self) -> None:
-        if self.durability not in ("fast", "full"):
-            raise ConfigError("durability", f"{self.durability!r} is neither 'fast' nor 'full'")
-        if self.inline_max_bytes < 0:
-            raise ConfigError("inline_max_bytes", "is negative")
+
+# --- Kind: what a setting may be
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a setting takes: values of ``types`` that ``fits`` says yes to; ``words`` say it to people."""
+
+    words: str
+    types: tuple[type, ...]
+    fits: Callable[[Any], bool] = lambda _: True
+    is_path: bool = False
+    is_secret: bool = False
+
+    def check(self, setting: str, value: Any) -> Any:
+        """The value; numbers that may be fractions as float. Raises: ConfigError, without a secret in it."""
+        is_flag = isinstance(value, bool) and bool not in self.types  # which Python counts as an int
+        fits = not is_flag and isinstance(value, self.types) and self.fits(value)
+        if not fits:
+            shown = type(value).__name__ if self.is_secret else _shortened(repr(value))
+            raise ConfigError(setting, f"{shown} is not {self.words}")
+        return float(value) if float in self.types else str(os.fspath(value)) if self.is_path else value
+
+
+TEXT = Kind("text", (str,))
+SECRET = Kind("text", (str,), is_secret=True)
+PATH = Kind("a path", (str, os.PathLike), is_path=True)
+FLAG = Kind("true or false", (bool,))
+COUNT = Kind("a whole number, 0 or more", (int,), lambda value: value >= 0)
+POSITIVE = Kind("a whole number above 0", (int,), lambda value: value > 0)
+SECONDS = Kind("a number above 0", (int, float), lambda value: 0 < value < float("inf"))
+LIST = Kind("a list", (list, tuple))
+TABLE = Kind("a table", (Mapping,))
+
+OBSERVERS: Mapping[str, Kind] = dict.fromkeys(("log", "opentelemetry", "progress", "prometheus"), FLAG)
+"""What ``[observe]`` can switch on, see ``observe.open_observers``."""
+
+
+def one_of(*words: str) -> Kind:
+    """Text that is one of these."""
+    return Kind(f"one of {', '.join(words)}", (str,), words.__contains__)
+
+
+_KINDS: Mapping[str, Kind] = {
+    "database": SECRET,
+    "payloads": Kind("a URL, a path or a table", (str, Mapping)),
+    "digest": TEXT,
+    "inline_max_bytes": COUNT,
+    "busy_timeout_seconds": Kind(
+        "a number, 0 or more", (int, float), lambda value: 0 <= value < float("inf")
+    ),
+    "statement_timeout_seconds": SECONDS,
+    "database_password_file": PATH,
+    "durability": one_of("fast", "full"),
+    "tags": TABLE,
+    "observe": TABLE,
+}
+_ELSEWHERE = ("cache", "contact_hosts", "database_password", "debug", "key_file", "repository")
+"""What else of the environment is ours, beside the settings."""
+
+
+def check_table(name: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """What is given in the table, each of its kind; None counts as not given. Raises: ConfigError."""
+    checked = {}
+    for key, value in given.items():
+        if key not in kinds:
+            raise unknown(f"{name}.{key}" if name else key, key, kinds)
+        if value is not None:
+            checked[key] = kinds[key].check(f"{name}.{key}" if name else key, value)
+    return checked
+
+
+def unknown(
+    setting: str, name: object, known: Iterable[str], problem: str = "no such setting"
+) -> ConfigError:
+    """The error for a name that is not one of ``known``; it tells the nearest, or all."""
+    near = _nearest(str(name), known)
+    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known))}"
+    return ConfigError(setting, f"{problem}; {hint}")
+
+
+def _nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    from difflib import get_close_matches  # late: only a mistake needs it
+
+    return next(iter(get_close_matches(name, list(known), 1, likeness)), None)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# --- reading and writing
 
 
 def load_settings(folder: Path, arguments: Mapping[str, Any]) -> Settings:
-    """The settings in force for the repository in ``folder``. Raises: ConfigError naming the setting."""
-    merged: dict[str, Any] = {}
-    known: dict[str, Any] = {
-        each.name: dict if each.default is MISSING else type(each.default) for each in fields(Settings)
-    }
+    """The settings in force for the repository in ``folder``. Raises: ConfigError naming the setting.
+
+    Relative paths in the file are relative to ``folder``; ``~`` is this user's home folder everywhere.
+    """
     file = folder / FILE_NAME
-    for source, given in (
-        (str(file), _read(file)),
-        ("the environment", _from_environment(known)),
-        ("the arguments", {name: value for name, value in arguments.items() if value is not None}),
+    merged: dict[str, Any] = {}
+    for source, given, base in (
+        (str(file), _read(file), Path(os.path.abspath(folder))),
+        ("the environment", _from_environment(), None),
+        ("the arguments", {name: value for name, value in arguments.items() if value is not None}, None),
     ):
         for name, value in given.items():
-            if name not in known:
-                raise ConfigError(name, f"there is no such setting; {source} must not set it")
-            merged[name] = _converted(name, value, known[name])
-            if name == "database" and source == str(file) and _has_password(merged[name]):
+            if name not in _KINDS:
+                problem = f"there is no such setting; {source} must not set it"
+                raise unknown(name, name, _KINDS, problem)
+            if base is not None and name == "database" and isinstance(value, str) and _has_password(value):
                 raise ConfigError(
                     "database",
                     f"a password is not kept in {file}; set VALUESTORE_DATABASE_PASSWORD, "
                     "or database_password_file",
                 )
+            merged[name] = _checked(name, value, base, is_argument=source == "the arguments")
+            if name == "payloads":
+                merged["folder"] = base
     return Settings(**merged)
 
 
+def _checked(name: str, value: Any, base: Path | None, *, is_argument: bool) -> Any:
+    if name == "payloads" and is_argument:
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if not isinstance(value, str | Mapping):
+            return value  # a Store perhaps, which nobody here knows: the repository looks at it
+    value = _KINDS[name].check(name, value)
+    if name == "observe":
+        return check_table("observe", value, OBSERVERS)
+    if name == "database" and (found := _SQLITE_FILE.fullmatch(value)):
+        return found[1] + placed(name, found[2], base) + found[3]
+    is_path = "://" not in value if name == "payloads" and isinstance(value, str) else _KINDS[name].is_path
+    return placed(name, value, base) if is_path else value
+
+
 def write_setting(folder: Path, name: str, value: str) -> None:
-    """Set one setting in the file of the repository in ``folder``; its other lines stay as they are."""
+    """Set one setting in the file of the repository in ``folder``; its other lines stay as they are.
+
+    Raises: ConfigError, as ``check_writable`` does.
+    """
     file = folder / FILE_NAME
-    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # a JSON string is a TOML basic string
-    text = file.read_text("utf-8") if file.exists() else ""
-    setting = re.compile(rf"^{name}\s*=.*$", re.MULTILINE)
-    text = setting.sub(lambda _: line, text) if setting.search(text) else f"{line}\n{text}"
-    tomllib.loads(text)
+    text = check_writable(folder, name, value)
     temporary = file.with_name(f".{FILE_NAME}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
+    temporary.write_bytes(text.encode())
     temporary.replace(file)
+
+
+def check_writable(folder: Path, name: str, value: str) -> str:
+    """The text of the file with the setting in it, if that can be had by changing one line.
+
+    Raises: ConfigError if there is a table, or the line is not found.
+    """
+    file = folder / FILE_NAME
+    before = _read(file)
+    if isinstance(before.get(name), Mapping):
+        raise ConfigError(name, f"it is a table in {file}, which is yours to change: it was left as it is")
+    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # a JSON string is a TOML basic string
+    text = file.read_bytes().decode("utf-8-sig") if file.exists() else ""
+    lines = re.finditer(rf"^{name}[ \t]*=[^\r\n]*", text, re.MULTILINE)
+    changed = [text[: found.start()] + line + text[found.end() :] for found in lines]
+    for candidate in (
+        f"{line}\n{text}",
+        *changed,
+    ):  # the same line may stand in a table, or in a text of several lines
+        with suppress(tomllib.TOMLDecodeError):
+            if tomllib.loads(candidate) == {**before, name: value}:
+                return candidate
+    raise ConfigError(name, f"its line is not found in {file}: write {line} there yourself")
+
+
+def placed(setting: str, path: str, folder: str | os.PathLike[str] | None) -> str:
+    """The path with ``~`` expanded and, if it is relative, below ``folder``. Raises: ConfigError."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise ConfigError(setting, f"{path!r}: there is no such home folder; ./~ begins a name that has a ~")
+    return os.path.join(folder, expanded) if folder is not None and expanded else expanded
 
 
 def database_password(settings: Settings) -> str | None:
@@ -101,7 +244,7 @@ def database_password(settings: Settings) -> str | None:
     given = environment("database_password")
     if given is not None or not settings.database_password_file:
         return given
-    path = Path(settings.database_password_file).expanduser()
+    path = Path(placed("database_password_file", settings.database_password_file, None))
     try:
         return path.read_text("utf-8").partition("\n")[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
@@ -111,7 +254,7 @@ def database_password(settings: Settings) -> str | None:
 def payloads_setting(url: str) -> str:
     """The URL, or the whole path, as the settings file keeps it. Raises: ConfigError if it has a password."""
     if "://" not in url:
-        return str(Path(url).resolve())
+        return str(Path(placed("payloads", url, None)).resolve())
     if urlsplit(url).password:
         raise ConfigError("payloads", "a password is not written down; set VALUESTORE_PAYLOADS instead")
     return url
@@ -137,7 +280,7 @@ def keys_folder() -> Path:
 def key_file() -> Path | None:
     """What ``VALUESTORE_KEY_FILE`` names. No setting of a repository, whose folder others may write to."""
     text = environment("key_file")
-    return Path(text).absolute() if text else None
+    return Path(placed("key_file", text, None)).absolute() if text else None
 
 
 def contact_hosts() -> frozenset[str]:
@@ -155,6 +298,7 @@ def cache_folder() -> str | None:
     ``VALUESTORE_CACHE`` (``off``: none), else as the XDG base directory specification has it.
     """
     if (own := environment("cache")) is not None:
+        own = os.path.expanduser(own)
         return own if os.path.isabs(own) else None
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
@@ -173,23 +317,38 @@ def _has_password(url: str) -> bool:
     return bool(parts.password) or "password" in parse_qs(parts.query)
 
 
-def _from_environment(known: Mapping[str, type]) -> dict[str, str]:
-    return {name: text for name in known if (text := environment(name)) is not None}
+def _from_environment() -> dict[str, Any]:
+    """The settings there, with the types that the file would give them.
+
+    A variable that is none of ours is let be, unless it is all but one of ours. Raises: ConfigError.
+    """
+    given: dict[str, Any] = {}
+    for variable, text in os.environ.items():
+        if not variable.startswith(_PREFIX):
+            continue
+        name = variable.removeprefix(_PREFIX).lower()
+        if name in _KINDS:
+            given[name] = text if str in _KINDS[name].types else _value_of(name, text)
+        elif name not in _ELSEWHERE and (near := _nearest(name, (*_KINDS, *_ELSEWHERE), 0.85)):
+            raise ConfigError(variable, f"no such variable; did you mean {_PREFIX}{near.upper()}?")
+    return given
+
+
+def _value_of(name: str, text: str) -> Any:
+    """What the text means in a TOML file."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        problem = f"{_shortened(repr(text))} is not {_KINDS[name].words}, written as in TOML"
+        raise ConfigError(name, problem) from error
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))  # editors on Windows begin with a BOM
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise ConfigError(str(file), f"cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(file), f"is not TOML: {error}") from error
-
-
-def _converted(name: str, value: Any, kind: type) -> Any:
-    try:
-        return kind(value)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(name, f"{value!r} is no {kind.__name__}") from error

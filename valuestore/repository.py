@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import weakref
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from valuestore.config import Settings, database_password, environment, load_settings
+from valuestore.config import Settings, database_password, environment, load_settings, placed
 from valuestore.db.engine.database import Database
 from valuestore.db.history.tags import Tags
 from valuestore.db.record.lookup import Lookup, Miss
@@ -32,6 +33,9 @@ from valuestore.errors import (
     StoreReadOnly,
 )
 from valuestore.hashing import Digest, get_algorithm, is_digest
+from valuestore.observe import Audience, Observer, open_observers
+from valuestore.stores import wrappers
+from valuestore.stores.base import Store
 from valuestore.stores.content.store import ContentStore
 from valuestore.stores.files.store import FileStore
 from valuestore.stores.open import open_store
@@ -67,11 +71,14 @@ class Repository:
     ``archive`` packs and unpacks, ``recorder`` writes rows, ``lookup`` and ``history`` read them.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, observers: Iterable[Observer] = ()) -> None:
         self.folder = folder
         self.settings = settings
-        _make_folder(folder)
         get_algorithm(settings.digest)
+        _check_payloads(settings.payloads)
+        told = (*observers, *open_observers(settings.observe))
+        self.observers: tuple[Observer, ...] = (Audience(*told),) if told else ()
+        _make_folder(folder)
         self.database = open_database(folder, settings)
         try:
             recorded = migrate.ensure(self.database, {"digest": settings.digest})
@@ -80,11 +87,11 @@ class Repository:
             raise
         self.repository_id = recorded["id"]
         self.algorithm = recorded["digest"]
-        store = (
-            open_store(settings.payloads)
-            if settings.payloads
-            else FileStore((folder / _PAYLOADS).resolve(), durability=settings.durability)
-        )
+        try:
+            store = _open_payloads(folder, settings, self.observers)
+        except BaseException:
+            self.database.close()
+            raise
         self.payloads = ContentStore(store, algorithm=self.algorithm)
         registry = get_type_registry().bound(self.algorithm, Signer(self.repository_id, cache(_keys)))
         self.archive = Archive(registry, self.payloads, settings.inline_max_bytes)
@@ -95,16 +102,20 @@ class Repository:
         self._release = weakref.finalize(self, _release, self.recorder, self.database, self.payloads)
 
     @classmethod
-    def open(cls, location: str | Path | None = None, **settings: Any) -> Self:
+    def open(
+        cls, location: str | Path | None = None, *, observers: Iterable[Observer] = (), **settings: Any
+    ) -> Self:
         """The repository at ``location``, made there if there is none.
 
         ``None`` means: ``VALUESTORE_REPOSITORY`` if set, else ``.valuestore/`` here or in the nearest
         parent, else made here. A location that is not named ``.valuestore`` and holds no repository gets
         one inside it. Settings: see ``config.Settings``; a repository keeps the digest that it was made with.
+        A ``Store`` given as ``payloads`` is the repository's from then on: closing it closes that.
+        ``observers`` hear of the payload store, of executions and of jobs, beside those of ``[observe]``.
         Raises: ConfigError, DatabaseError, StoreReadOnly.
         """
         folder = find_folder(location)
-        repository = cls(folder, load_settings(folder, settings))
+        repository = cls(folder, load_settings(folder, settings), observers)
         if settings.get("digest") not in (None, repository.algorithm):
             repository.close()
             raise ConfigError("digest", f"{folder} exists, and keeps its {repository.algorithm}")
@@ -183,7 +194,7 @@ def find_folder(location: str | Path | None = None) -> Path:
     """The folder of the repository that ``Repository.open(location)`` opens; it may not exist yet."""
     location = location if location is not None else environment("repository")
     if location is not None:
-        folder = Path(location)
+        folder = Path(placed("repository", os.fspath(location), None))
         if _LIKE_A_URL.match(str(location)) and not os.path.exists(folder):  # may have a password
             raise ConfigError("repository", "a URL is no folder; VALUESTORE_DATABASE may be one")
         return folder if folder.name == FOLDER or os.path.exists(folder / _DATABASE) else folder / FOLDER
@@ -205,6 +216,30 @@ def open_database(folder: Path, settings: Settings) -> Database:
             statement_timeout_seconds=settings.statement_timeout_seconds,
         )
     return Database.at(folder / _DATABASE, busy_timeout_seconds=seconds)
+
+
+def _check_payloads(given: object) -> None:
+    """Raises: ConfigError for what is no place of payloads. Opens nothing."""
+    if isinstance(given, Mapping):
+        wrappers.check_config(given, name="payloads")
+    elif not isinstance(given, str | Store):
+        raise ConfigError("payloads", f"{type(given).__name__} is not a URL, a path, a table or a Store")
+
+
+def _open_payloads(folder: Path, settings: Settings, observers: tuple[Observer, ...]) -> Store:
+    given = settings.payloads
+    if isinstance(given, Mapping):  # payloads never change under their key, so a cache need not ask
+        base = None if settings.folder is None else str(settings.folder)
+        return wrappers.store_from_config(
+            given, folder=base, observers=observers, others_write=False, name="payloads"
+        )
+    if isinstance(given, Store):
+        store = given
+    elif given:
+        store = open_store(str(given))
+    else:
+        store = FileStore((folder / _PAYLOADS).resolve(), durability=settings.durability)
+    return wrappers.Observed(store, *observers) if observers else store
 
 
 def _make_folder(folder: Path) -> None:

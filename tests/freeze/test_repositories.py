@@ -137,6 +137,8 @@ def test_a_program_finds_its_own_classes_in_signed_values(tmp_path, monkeypatch)
 
 ROWS_OF_OTHER_RUNS = 15
 """Of the run that failed, of script.py, and of the value that was put by hand."""
+ROWS_OF_OTHER_STORES = {"argument": 2, "evaluation": 3, "call": 3}
+"""Of the two calls that are given one that Tiered makes (see BECAME_OTHERS), and of the call above them."""
 SIGNED = b"valuestore-signed"
 ROWS = {
     "value": (
@@ -167,5 +169,5 @@ def rows(repository, query):
 def test_a_cold_run_writes_the_rows_of_then(table, again_from_nothing):
     """Every digest of values, arguments, tasks, evaluations and calls, and all stored bytes that are ours."""
     then, now = (rows(repository, ROWS[table]) for repository in again_from_nothing)
-    assert not now - then
+    assert len(now - then) <= ROWS_OF_OTHER_STORES.get(table, 0)
     assert len(then - now) <= ROWS_OF_OTHER_RUNS

@@ -18,6 +18,7 @@ from valuestore.db.ids import new_id, now
 from valuestore.db.record.rows import DependencyRow, ExecutionRow, FinishedJob, TaskRow, clean_text
 from valuestore.errors import ValuestoreWarning
 from valuestore.executors.worker import run_body
+from valuestore.observe import RunWatch
 from valuestore.redaction import redact, redact_command
 from valuestore.repository import Repository
 from valuestore.scheduler.job import Job, Result
@@ -33,11 +34,16 @@ class Recording:
         self.counts = execution.counts
         self._registry = repository.archive.registry
         self._finished: list[FinishedJob] = []
+        self._observers, self._place = repository.observers, str(repository.folder)
+        self._watch: RunWatch | None = None
         self._warned: set[str] = set()
 
     def begin(self) -> None:
         """The run as it begins."""
         self.recorder.record_execution(self.execution.row())
+        if self._observers:
+            run = self.execution
+            self._watch = RunWatch(self._observers, run.execution_id, run.label, self._place)
 
     def end(self, status: str) -> None:
         """The run as it ended."""
@@ -46,6 +52,8 @@ class Recording:
         self.execution.ended = now()
         self.counts.running = self.counts.waiting = 0
         self.recorder.record_execution(self.execution.row())
+        if self._watch:
+            self._watch.close(status, self.execution.seconds)
 
     def task(self, job: Job, dependencies: Sequence[DependencyRow] = ()) -> None:
         """The job's task, with the code that it depends on."""
@@ -53,12 +61,19 @@ class Recording:
         self.recorder.record_task(TaskRow(job.task_hash, task.name, task.version, task.source), dependencies)
         self.recorder.record_tags(tag_rows("task", job.task_hash, task.tags))
 
+    def started(self, job: Job) -> None:
+        """A job whose body is to run."""
+        if self._watch:
+            self._watch.start(*_who(job))
+
     def arguments(self, job: Job, refs: Mapping[str, ValueRef]) -> None:
         """What the job's body is given, by the name of the parameter."""
         self.recorder.record_arguments(job.args_hash, refs)
 
     def step(self, job: Job) -> None:
         """What the body gave, if it is to be kept: calls are still to run before the job is finished."""
+        if self._watch:
+            self._watch.start(*_who(job))
         if job.evaluated is not None:
             self.recorder.record_evaluation(job.eval_hash, job.evaluated)
             job.evaluated = None
@@ -76,6 +91,8 @@ class Recording:
         else:
             self.counts.cached += 1
         job.arguments, job.calls, job.sources, job.evaluated = [], [], [], None
+        if self._watch:
+            self._watch.end(*_who(job), job.status, (ended - job.started) / 1e6)
 
     def hand_over(self) -> None:
         """Give the recorder the jobs that have finished since."""
@@ -89,6 +106,8 @@ class Recording:
         self._finished.append(FinishedJob(twin.row(self.execution.execution_id, now())))
         self.counts.waiting -= 1
         self.counts.cached += 1
+        if self._watch:
+            self._watch.end(*_who(twin), "cached")
 
     def failed(self, job: Job, error: BaseException) -> None:
         """A job that failed, and with it those that wait for what they called."""
@@ -103,6 +122,9 @@ class Recording:
             row = failed.row(self.execution.execution_id, now(), message, trace)
             self._finished.append(FinishedJob(row))
             self.counts.failed += 1
+            if self._watch:
+                seconds = (row.ended - failed.started) / 1e6
+                self._watch.end(*_who(failed), "failed", seconds, error, message)
             failed, trace = failed.parent, None
         self.hand_over()
 
@@ -112,6 +134,11 @@ class Recording:
             self._warned.add(job.task.name)
             problem = f"the result of {job.task.name} is not cached: {reason}"
             warnings.warn(problem, ValuestoreWarning, stacklevel=2)
+
+
+def _who(job: Job) -> tuple[str, str, str | None]:
+    """The job, its task and the job that called it, as observers are told."""
+    return job.job_id, job.task.name, job.parent.job_id if job.parent else None
 
 
 # --- Execution: what is known of one top-level run, while it goes on and afterwards.

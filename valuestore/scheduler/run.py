@@ -223,6 +223,7 @@ class Run:
         except PayloadError as error:
             self._fail(job, error)
         watched = [values[one.name] for one in job.arguments if self.cache.may_go_stale(one)]
+        self.recording.started(job)
         self._record_arguments(job)
         args, kwargs = job.task.call_arguments(values)
         job.status = "running"

@@ -17,6 +17,8 @@ _MOVED = (  # module then, module now, names
     ),
     ("db.sql", "db.history.sql", "Rows"),
     ("db.why", "db.history.why", "Explanation Reason"),
+    ("observe", "observe.adapters", "LogObserver ProgressObserver PrometheusObserver TraceObserver"),
+    ("observe", "observe.events", "Change Event Watch is_failure notify watch"),
     ("scheduler.execution", "scheduler.record", "Counts Execution"),
     ("stores.answers", "stores.data", "Page SignedUrl Stat"),
     ("stores.content", "stores.content.store", "ContentStore PayloadRef"),

@@ -62,3 +62,16 @@ def test_password_is_not_written_down(cli: Cli, here: Path) -> None:
     assert "VALUESTORE_PAYLOADS" in refused.err
     assert "canary" not in refused.err
     assert not (here / ".valuestore" / "valuestore.toml").exists()
+
+
+def test_a_table_in_the_settings_is_left_to_its_author(cli: Cli, here: Path) -> None:
+    with Repository.open(here) as repository:
+        repository.put(BIG)
+    file = here / ".valuestore" / "valuestore.toml"
+    file.write_text("[payloads]\ntype = 'file'\npath = 'payloads'\n")
+    for command in (["payloads", "move", "elsewhere"], ["init", "--payloads", "elsewhere"]):
+        refused = cli(*command)
+        assert refused.code == 2
+        assert "payloads" in refused.err
+    assert file.read_text().startswith("[payloads]")
+    assert not (here / "elsewhere").exists()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from valuestore.config import environment, load_settings, payloads_setting, write_setting
+from valuestore.config import check_writable, environment, load_settings, payloads_setting, write_setting
 from valuestore.errors import ConfigError
 
 
@@ -29,6 +29,8 @@ def init(
     setting = payloads_setting(payloads) if payloads else None
     if setting and (folder / "valuestore.db").exists() and load_settings(folder, {}).payloads != setting:
         raise ConfigError("payloads", f"{folder} exists; `valuestore payloads move URL` moves what it has")
+    if setting:
+        check_writable(folder, "payloads", setting)
     with Repository.open(location, digest=digest, payloads=setting) as repository:
         if setting:
             write_setting(repository.folder, "payloads", setting)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valuestore.cli.terminal import RepositoryOption, open_existing
-from valuestore.config import payloads_setting, write_setting
+from valuestore.config import check_writable, payloads_setting, write_setting
 from valuestore.errors import StoreError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def move(
     """
     checked = payloads_setting(url)
     with open_existing(repository) as opened:
+        check_writable(opened.folder, "payloads", checked)
         missing = _move(opened, checked)
         if missing:
             raise StoreError(f"{missing} payloads could not be copied, so the setting was left as it was")

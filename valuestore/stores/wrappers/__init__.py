@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from valuestore.stores.wrappers.caching import Tiered as Tiered
     from valuestore.stores.wrappers.caching import cached as cached
     from valuestore.stores.wrappers.compressed import Compressed as Compressed
+    from valuestore.stores.wrappers.configured import check_config as check_config
     from valuestore.stores.wrappers.configured import store_from_config as store_from_config
     from valuestore.stores.wrappers.evicting import Evicting as Evicting
     from valuestore.stores.wrappers.layering import Layered as Layered
@@ -36,7 +37,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "base": "Wrapper",
         "caching": "Cached Tiered cached",
         "compressed": "Compressed",
-        "configured": "store_from_config",
+        "configured": "check_config store_from_config",
         "evicting": "Evicting",
         "layering": "Layered",
         "limited": "Limited",

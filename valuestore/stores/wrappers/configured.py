@@ -3,48 +3,135 @@
 ::
 
     {"type": "s3", "container": "results", "endpoint_url": "https://...", "secret_key_path": "/run/key",
-     "limits": {"max_get_bytes": 2 ** 30}, "cache": {"max_bytes": 2 ** 28},
-     "schemes": {"redis": {"type": "redis", "addr": "cache:6379"}, "memory": "memory://{container}"}}
+     "compress": True, "limits": {"max_get_bytes": 2 ** 30}, "retry": {"attempts": 5},
+     "cache": {"path": "cache", "max_bytes": 2 ** 33}}
 
-With ``schemes`` the result is a ``Routed`` whose default is the store that ``type`` says.
+From the place outwards, whatever the order in the mapping: ``prefix``, ``observe``, ``compress``, ``sized``,
+``layers``, ``limits``, ``retry``, ``tiers``, ``cache``, ``readonly``; then ``schemes``, with which the result
+is a ``Routed`` whose default is all of that. So observers hear what reaches the place, limits count the data
+itself, a retry repeats the whole of a put, and a hit in a cache asks none of those below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from valuestore.errors import ConfigError
+from valuestore.observe import Observer, open_observers
 from valuestore.stores.base import Store
+from valuestore.stores.memory import MemoryStore
 from valuestore.stores.open import open_store
-from valuestore.stores.wrappers.caching import cached
+from valuestore.stores.wrappers.caching import ADMIT_MAX_BYTES, Cached
+from valuestore.stores.wrappers.configuration import OPTIONS, PLACES, TLS, Given, type_of
+from valuestore.stores.wrappers.evicting import Evicting
+from valuestore.stores.wrappers.layering import Layered
 from valuestore.stores.wrappers.limited import Limited
-from valuestore.stores.wrappers.routed import Opener, Routed
+from valuestore.stores.wrappers.observed import Observed
+from valuestore.stores.wrappers.readonly import ReadOnly
+from valuestore.stores.wrappers.renaming import Prefixed
+from valuestore.stores.wrappers.routed import Routed
+from valuestore.stores.wrappers.sized import Sized
 
-_OURS = frozenset({"type", "limits", "cache", "schemes", "containers", "dynamic"})
+_CACHE = "valuestore-cache"
+"""The folder of a cache, below its path: whatever else is there is not deleted to make room."""
 
 
-def store_from_config(config: Mapping[str, Any]) -> Store:
-    """The store that the configuration describes, opened. Every word in it is checked, and none left over.
+def store_from_config(
+    config: Mapping[str, Any],
+    *,
+    folder: str | None = None,
+    observers: Iterable[Observer] = (),
+    others_write: bool = True,
+    name: str = "",
+) -> Store:
+    """The store that the configuration describes, opened. Every word in it is checked before one is opened.
 
-    ``type`` is ``memory``, ``file``, ``redis`` or ``s3``. What a type does not know goes to its store as a
-    setting. Limits and cache are those of the store itself; each of ``schemes`` may have its own. Raises:
-    ConfigError, naming what is wrong.
+    ``type`` is ``memory``, ``file``, ``redis`` or ``s3``; other places have a ``url``, and with a scheme that
+    is not one of these a table of ``options``. Relative paths are below ``folder``. ``observers`` are told as
+    by ``observe``. ``others_write`` is the default of each cache's, and ``name`` what errors call the
+    configuration. Raises: ConfigError, naming what is wrong; BadReference.
     """
-    store = _open(config)
-    limits, cache = _section(config, "limits"), _section(config, "cache")
-    _check_names("limits", limits, {"max_get_bytes", "max_put_bytes"})
-    _check_names("cache", cache, {"max_bytes"})
-    if any(limits.values()):
-        store = Limited(store, **limits)
-    store = cached(store, cache.get("max_bytes", 0))
-    schemes = _section(config, "schemes")
-    if schemes or "containers" in config or "dynamic" in config:
-        openers = {scheme: _opener(entry) for scheme, entry in schemes.items()}
-        options = {name: config[name] for name in ("containers", "dynamic") if name in config}
-        store = Routed(openers, default=store, base=_base(store.url), **options)
+    given = Given(folder, tuple(observers), others_write, name)
+    checked = given.check(config)
+    with ExitStack() as opened:
+        store = _Building(given, opened).build(checked)
+        opened.pop_all()
     return store
+
+
+def check_config(config: Mapping[str, Any], *, name: str = "") -> None:
+    """Check it and open nothing. Raises: as ``store_from_config``."""
+    Given(None, (), True, name).check(config)
+
+
+class _Building:
+    """Opens what was checked, layer by layer. ``opened`` closes all of it again if one cannot be."""
+
+    def __init__(self, given: Given, opened: ExitStack) -> None:
+        self._given = given
+        self._opened = opened
+        self._observers = given.observers
+
+    def build(self, checked: Mapping[str, Any]) -> Store:
+        layer = checked.get
+        store = _open(checked)
+        self._opened.callback(store.close)
+        if (prefix := layer("prefix", "").strip("/")) and "prefix" not in OPTIONS.get(_own_type(checked), ()):
+            store = Prefixed(store, prefix)
+        told = (*self._observers, *open_observers(layer("observe", {})))
+        if told:
+            store = Observed(store, *told)
+        if (compress := layer("compress", False)) is not False:
+            store = _extra("compress", "zstd", "compressed:Compressed")(store, **_settings(compress))
+        if sized := layer("sized"):
+            store = Sized(self.build(sized["small"]), store, sized["threshold_bytes"])
+        if below := layer("layers", ()):
+            store = Layered(store, *[self.build(one) for one in below])
+        if any((limits := layer("limits", {})).values()):
+            store = Limited(store, **limits)
+        if (retry := layer("retry", False)) is not False:
+            store = _extra("retry", "retry", "retrying:Retrying")(store, **_settings(retry))
+        for tier in reversed(layer("tiers", ())):
+            store = self._cached(self.build(tier), store, {}, told)
+        if (cache := layer("cache", {})) and cache["max_bytes"]:
+            place = os.path.abspath(os.path.join(cache.get("path", ""), _CACHE))
+            copies = open_store(place) if cache.get("path") else MemoryStore()
+            self._opened.callback(copies.close)
+            store = self._cached(Evicting(copies, cache["max_bytes"]), store, cache, told)
+        if layer("readonly"):
+            store = ReadOnly(store)
+        return self._routed(checked, store)
+
+    def _cached(
+        self, copies: Store, store: Store, cache: Mapping[str, Any], told: tuple[Observer, ...]
+    ) -> Store:
+        most = min(ADMIT_MAX_BYTES, cache.get("max_bytes", ADMIT_MAX_BYTES))
+        return Cached(
+            copies,
+            store,
+            fill=cache.get("fill", True),
+            admit_max_bytes=cache.get("admit_max_bytes", most),
+            others_write=cache.get("others_write", self._given.others_write),
+            observers=told,
+        )
+
+    def _routed(self, checked: Mapping[str, Any], store: Store) -> Store:
+        options = {name: checked[name] for name in ("containers", "dynamic") if name in checked}
+        schemes = checked.get("schemes", {})
+        if not schemes and not options:
+            return store
+        openers = {
+            scheme: entry if isinstance(entry, str) else _Configured(entry, self._given.within(scheme))
+            for scheme, entry in schemes.items()
+        }
+        base = "" if store.url.startswith("memory://") else store.url  # stores in memory have none
+        return Routed(openers, default=store, base=base, **options)
 
 
 @dataclass(frozen=True)
@@ -52,79 +139,75 @@ class _Configured:
     """Opens a container with its configuration. One that names its own container or address is shared."""
 
     config: Mapping[str, Any] = field(repr=False)
-    shared: bool
+    given: Given
+
+    @property
+    def shared(self) -> bool:
+        return "url" in self.config or next(iter(PLACES[self.config["type"]])) in self.config
 
     def __call__(self, container: str, *, create: bool) -> Store:
-        given = self.config if self.shared else {**self.config, self._place(): container}
-        return store_from_config({**given, **({"create": True} if create else {})})
-
-    def _place(self) -> str:
-        return _PLACES[self.config["type"]][0]
-
-
-def _opener(entry: object) -> Opener | str:
-    if isinstance(entry, str):
-        return entry
-    if not isinstance(entry, Mapping):
-        raise ConfigError("schemes", "each is a URL or a configuration of its own")
-    kind = _kind(entry)
-    return _Configured(entry, any(place in entry for place in _PLACES[kind]))
+        kind = type_of(self.config)
+        place = {} if self.shared else {next(iter(PLACES[kind])): container}
+        creating = {"create": True} if create and "create" in OPTIONS.get(kind, ()) else {}
+        return store_from_config(
+            {**self.config, **place, **creating},
+            folder=self.given.folder,
+            observers=self.given.observers,
+            others_write=self.given.others_write,
+            name=self.given.name,
+        )
 
 
-def _open(config: Mapping[str, Any]) -> Store:
-    kind = _kind(config)
-    settings = {name: value for name, value in config.items() if name not in _OURS}
-    url = _URLS[kind](settings)
+# --- the place itself
+
+
+def _own_type(checked: Mapping[str, Any]) -> str:
+    """The type if its own words say where it is: such a prefix is the store's own."""
+    return "" if "url" in checked else checked["type"]
+
+
+def _open(checked: Mapping[str, Any]) -> Store:
+    kind = type_of(checked)
+    known = {**OPTIONS.get(kind, {}), **PLACES.get(kind, {})}
+    settings = {name: value for name, value in checked.items() if name in known}
+    settings |= checked.get("options", {})
+    _read_secret(settings, "password", "password_path")
+    _read_secret(settings, "secret_key", "secret_key_path")
+    if "secret_key" in settings:
+        settings["secret_access_key"] = settings.pop("secret_key")
+    if "url" in checked:
+        settings.pop("prefix", None)
+        url = checked["url"]
+    else:
+        url = _URLS[kind](settings)
     try:
-        return open_store(url, **settings)
+        return open_store(_with_tls(url, settings), **settings)
     except TypeError as error:  # a setting that the store does not have
         raise ConfigError("store", f"type {kind!r}: {str(error).rpartition('() ')[2]}") from None
 
 
-def _kind(config: Mapping[str, Any]) -> str:
-    kind = config.get("type")
-    if kind not in _URLS:
-        raise ConfigError("type", f"type is of an invalid value [{kind}]; there are {', '.join(_URLS)}")
-    return str(kind)
-
-
-def _memory_url(settings: dict[str, Any]) -> str:
-    return f"memory://{settings.pop('container', '')}"
-
-
-def _file_url(settings: dict[str, Any]) -> str:
-    return f"file://{_taken(settings, 'file', 'path')}"
-
-
 def _redis_url(settings: dict[str, Any]) -> str:
-    address = _taken(settings, "redis", "addr")
     scheme = "rediss" if settings.pop("tls", False) else "redis"
-    _read_secret(settings, "password", "password_path")
-    return f"{scheme}://{address}/{settings.pop('db', 0)}"
+    return f"{scheme}://{settings.pop('addr')}/{settings.pop('db', 0)}"
 
 
 def _s3_url(settings: dict[str, Any]) -> str:
-    container = _taken(settings, "s3", "container")
-    _read_secret(settings, "secret_key", "secret_key_path")
-    if "secret_key" in settings:
-        settings["secret_access_key"] = settings.pop("secret_key")
-    prefix = str(settings.pop("prefix", "")).strip("/")
-    return f"s3://{container}/{prefix}" if prefix else f"s3://{container}"
+    prefix = quote(settings.pop("prefix", "").strip("/"))
+    return f"s3://{settings.pop('container')}/{prefix}".rstrip("/")
 
 
 _URLS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "memory": _memory_url,
-    "file": _file_url,
+    "memory": lambda settings: f"memory://{settings.pop('container', '')}",
+    "file": lambda settings: os.path.abspath(settings.pop("path")),  # and no URL
     "redis": _redis_url,
     "s3": _s3_url,
 }
-_PLACES = {"memory": ("container",), "file": ("path",), "redis": ("addr",), "s3": ("container",)}
 
 
-def _taken(settings: dict[str, Any], kind: str, name: str) -> str:
-    if not (value := settings.pop(name, None)):
-        raise ConfigError(name, f"a store of type {kind!r} needs it")
-    return str(value)
+def _with_tls(url: str, settings: dict[str, Any]) -> str:
+    """The URL of a Redis with what it takes there alone."""
+    tls = {name: settings.pop(name) for name in TLS if name in settings}
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(tls)}" if tls else url
 
 
 def _read_secret(settings: dict[str, Any], name: str, path_name: str) -> None:
@@ -140,19 +223,18 @@ def _read_secret(settings: dict[str, Any], name: str, path_name: str) -> None:
         raise ConfigError(path_name, f"{path!r} is empty")
 
 
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = config.get(name) or {}
-    if not isinstance(section, Mapping):
-        raise ConfigError(name, f"it is a table, not {type(section).__name__}")
-    return section
+# --- layers
 
 
-def _check_names(name: str, section: Mapping[str, Any], known: set[str]) -> None:
-    for setting in section:
-        if setting not in known:
-            raise ConfigError(f"{name}.{setting}", f"no such setting; there are {', '.join(sorted(known))}")
+def _extra(setting: str, extra: str, target: str) -> Any:
+    """The wrapper, whose module imports a package that may not be installed. Raises: ConfigError."""
+    module, _, name = target.partition(":")
+    try:
+        return getattr(import_module(f"valuestore.stores.wrappers.{module}"), name)
+    except ModuleNotFoundError as error:
+        problem = f"needs the package {error.name!r}, which is not installed: install valuestore[{extra}]"
+        raise ConfigError(setting, problem) from error
 
 
-def _base(url: str) -> str:
-    """What references to the default start with; stores in memory have none."""
-    return "" if url.startswith("memory://") else url
+def _settings(switch: Any) -> Mapping[str, Any]:
+    return switch if isinstance(switch, Mapping) else {}

@@ -1,140 +1,29 @@
-"""Events: what happens to stored bytes, as it happens, for those who want to know.
+"""Adapters: observers for logs, progress bars, Prometheus and OpenTelemetry.
 
-Whoever does the work tells ``notify``; an observer is any callable that takes an ``Event``, and it can
-never break the work. ``stores.wrappers.Observed`` tells of any store, ``Tiered`` of its hits and misses.
-Here are the observers for logs, progress bars, Prometheus and OpenTelemetry; each loads its library when
-it is made. A ``Change`` is what became visible, told after the fact, once, in order.
+Each loads its library when it is made. ``open_observers`` makes those that a configuration names.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from valuestore.errors import NotFound
+from valuestore.errors import ConfigError
+from valuestore.observe.events import Event, JobEvent, Observer, is_failure
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from rich.progress import Progress
 
-_log = logging.getLogger(__name__)
-_numbers = itertools.count(1)
-
-Phase = Literal["start", "step", "end"]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A moment of one operation: a start, any number of steps, an end. ``number`` is the same in all.
-
-    ``bytes_done`` never shrinks and ends at what was moved; ``bytes_total`` is None while unknown.
-    """
-
-    operation: str
-    """``get put stat delete list open copy move``, ``*_many``, ``cache_hit cache_miss cache_error`` ..."""
-    key: str
-    phase: Phase
-    bytes_done: int = 0
-    bytes_total: int | None = None
-    seconds: float = 0.0
-    """Since the start."""
-    error: BaseException | None = None
-    """Why it ended, if it failed."""
-    place: str = ""
-    """The store's URL, without credentials."""
-    number: int = field(default_factory=lambda: next(_numbers))
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A key that was ``set`` (it is new), got an ``update``, or fell to a ``delete``.
-
-    ``attrs`` are those it has now, or for a delete those it had last.
-    """
-
-    kind: Literal["set", "update", "delete"]
-    key: str
-    attrs: Mapping[str, Any]
-    place: str = ""
-
-
-class Observer(Protocol):
-    """Whatever takes events. It is called in the thread that does the work, so it is quick, or queues."""
-
-    def __call__(self, event: Event, /) -> object: ...
-
-
-_E = TypeVar("_E", Event, Change)
-
-
-def notify(observers: Iterable[Callable[[_E], object]], event: _E) -> None:
-    """Tell each of them, in order. What an observer raises is logged, and the next one is told."""
-    for observer in observers:
-        try:
-            observer(event)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the work goes on
-            _log.warning("observer %r failed at %s of %r", observer, event, event.key, exc_info=True)
-
-
-class Watch:
-    """The events of one operation. ``step`` adds bytes; ``end`` counts once."""
-
-    def __init__(
-        self, observers: Iterable[Observer], operation: str, key: str, place: str, total: int | None = None
-    ) -> None:
-        self._observers = tuple(observers)
-        self._began = time.perf_counter()
-        self._event = Event(operation, key, "start", bytes_total=total, place=place)
-        self._ended = False
-        notify(self._observers, self._event)
-
-    def step(self, count: int) -> None:
-        """So many more bytes have moved."""
-        self._tell(replace(self._event, phase="step", bytes_done=self._event.bytes_done + count))
-
-    def end(self, error: BaseException | None = None) -> None:
-        """It is done, or has failed."""
-        if not self._ended:
-            self._ended = True
-            self._tell(replace(self._event, phase="end", error=error))
-
-    def _tell(self, event: Event) -> None:
-        self._event = replace(event, seconds=time.perf_counter() - self._began)
-        notify(self._observers, self._event)
-
-
-@contextmanager
-def watch(
-    observers: Iterable[Observer], operation: str, key: str, place: str, total: int | None = None
-) -> Iterator[Watch]:
-    """The block is the operation: it ends with the block, and fails with its error."""
-    watched = Watch(observers, operation, key, place, total)
-    try:
-        yield watched
-    except BaseException as error:
-        watched.end(error)
-        raise
-    watched.end()
-
-
-def is_failure(event: Event) -> bool:
-    """Whether the operation failed. That a key asked for is not there is an answer, to ``stat`` and such."""
-    absent = isinstance(event.error, NotFound) and event.operation in ("stat", "size", "exists")
-    return event.error is not None and not absent
-
-
-# --- adapters ---------------------------------------------------------------------------------------
-
 
 class LogObserver:
-    """One line per operation when it ends: failures as warnings, the others at ``level``."""
+    """One line per operation when it ends: failures as warnings, the others at ``level``.
+
+    Jobs and executions go to the logger ``valuestore.jobs`` at INFO; jobs that were cached, at ``level``.
+    """
 
     def __init__(self, name: str = "valuestore.stores", level: int = logging.DEBUG) -> None:
         self._name = name
@@ -142,6 +31,9 @@ class LogObserver:
 
     def __call__(self, event: Event) -> None:
         if event.phase != "end":
+            return
+        if isinstance(event, JobEvent):
+            self._tell(event)
             return
         level = logging.WARNING if is_failure(event) else self._level
         outcome = "done" if event.error is None else f"{type(event.error).__name__}: {event.error}"
@@ -154,6 +46,18 @@ class LogObserver:
             event.bytes_done,
             event.seconds,
             outcome,
+        )
+
+    def _tell(self, event: JobEvent) -> None:
+        levels = {"failed": logging.WARNING, "cached": self._level}
+        logging.getLogger("valuestore.jobs").log(
+            levels.get(event.outcome, logging.INFO),
+            "%s %s %s: %.3f s, %s",
+            event.operation,
+            event.key,
+            event.task,
+            event.seconds,
+            f"{event.outcome}: {event.message}" if event.message else event.outcome,
         )
 
 
@@ -213,15 +117,22 @@ class PrometheusObserver:
     """Counts what ends, for Prometheus; extra ``observe``. Keys are no labels: there are too many.
 
     ``valuestore_operations_total{operation}``, ``valuestore_failures_total{operation,failure_type}``,
-    ``valuestore_bytes_total{operation}`` and, of what succeeded, ``valuestore_operation_seconds``.
+    ``valuestore_bytes_total{operation}`` and, of what succeeded, ``valuestore_operation_seconds``. Of
+    pipelines: ``valuestore_jobs_total{task,outcome}``, ``valuestore_executions_total{outcome}`` and, of those
+    that were done, ``valuestore_job_seconds{task}`` and ``valuestore_execution_seconds``.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._given = registry
-        self._operations, self._failures, self._bytes, self._seconds = _metrics(registry)
+        metrics = _metrics(registry)
+        self._operations, self._failures, self._bytes, self._seconds = metrics[:4]
+        self._jobs, self._job_seconds, self._executions, self._execution_seconds = metrics[4:]
 
     def __call__(self, event: Event) -> None:
         if event.phase != "end":
+            return
+        if isinstance(event, JobEvent):
+            self._count(event)
             return
         self._operations.labels(event.operation).inc()
         self._bytes.labels(event.operation).inc(event.bytes_done)
@@ -229,6 +140,16 @@ class PrometheusObserver:
             self._failures.labels(event.operation, type(event.error).__name__).inc()
         else:
             self._seconds.labels(event.operation).observe(event.seconds)
+
+    def _count(self, event: JobEvent) -> None:
+        is_job = event.operation == "job"
+        if is_job:
+            self._jobs.labels(event.task, event.outcome).inc()
+        else:
+            self._executions.labels(event.outcome).inc()
+        if event.outcome == "done":
+            seconds = self._job_seconds.labels(event.task) if is_job else self._execution_seconds
+            seconds.observe(event.seconds)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._given,)
@@ -251,17 +172,28 @@ def _metrics(registry: CollectorRegistry | None) -> tuple[Any, ...]:
                 "registry": chosen,
             }
             by_failure = {**by_operation, "labelnames": ["operation", "failure_type"]}
+            by_task = {**by_operation, "labelnames": ["task"]}
+            by_outcome = {**by_operation, "labelnames": ["outcome"]}
+            of_jobs = {**by_operation, "labelnames": ["task", "outcome"]}
+            plain = {**by_operation, "labelnames": []}
             _registered[chosen] = (
                 Counter("operations_total", "Operations on stores that ended.", **by_operation),
                 Counter("failures_total", "Operations on stores that failed.", **by_failure),
                 Counter("bytes_total", "Bytes moved to or from stores.", **by_operation),
                 Histogram("operation_seconds", "Time of successful operations.", **by_operation),
+                Counter("jobs_total", "Jobs that ended.", **of_jobs),
+                Histogram("job_seconds", "Time of jobs that were done.", **by_task),
+                Counter("executions_total", "Executions that ended.", **by_outcome),
+                Histogram("execution_seconds", "Time of executions that were done.", **plain),
             )
         return _registered[chosen]
 
 
 class TraceObserver:
-    """A span per operation, for OpenTelemetry; extra ``observe``. Its parent is whatever span is current."""
+    """A span per operation, for OpenTelemetry; extra ``observe``. Its parent is whatever span is current.
+
+    A job is a span in that of the job that called it, or of the execution.
+    """
 
     def __init__(self, tracer: Any = None) -> None:
         from opentelemetry import trace
@@ -271,7 +203,9 @@ class TraceObserver:
         self._spans: dict[int, Any] = {}
 
     def __call__(self, event: Event) -> None:
-        if event.phase == "start":
+        if isinstance(event, JobEvent):
+            self._trace(event)
+        elif event.phase == "start":
             attributes = {"valuestore.key": event.key, "valuestore.place": event.place}
             span = self._tracer.start_span(f"valuestore.store.{event.operation}", attributes=attributes)
             self._spans[event.number] = span
@@ -279,6 +213,26 @@ class TraceObserver:
             span.set_attribute("valuestore.bytes", event.bytes_done)
             if event.error is not None and is_failure(event):
                 self._mark(span, event.error)
+            span.end()
+
+    def _trace(self, event: JobEvent) -> None:
+        from opentelemetry import trace
+
+        if event.phase == "start":
+            above = self._spans.get(event.parent)
+            context = None if above is None else trace.set_span_in_context(above)
+            attributes = {f"valuestore.{event.operation}": event.key, "valuestore.place": event.place}
+            if event.operation == "job":
+                name = f"valuestore.job {event.task}"
+                attributes["valuestore.task"] = event.task
+            else:
+                name = "valuestore.execution"
+                attributes["valuestore.label"] = event.task
+            self._spans[event.number] = self._tracer.start_span(name, context, attributes=attributes)
+        elif (span := self._spans.pop(event.number, None)) is not None:
+            span.set_attribute("valuestore.outcome", event.outcome)
+            if event.outcome == "failed":
+                span.set_status(trace.Status(trace.StatusCode.ERROR, event.message))
             span.end()
 
     def _mark(self, span: Any, error: BaseException) -> None:
@@ -289,3 +243,26 @@ class TraceObserver:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._given,)
+
+
+ADAPTERS: Mapping[str, Callable[[], Observer]] = {
+    "log": LogObserver,
+    "opentelemetry": TraceObserver,
+    "progress": ProgressObserver,
+    "prometheus": PrometheusObserver,
+}
+"""Those that a configuration can name, see ``config.OBSERVERS``."""
+
+
+def open_observers(chosen: Mapping[str, bool]) -> list[Observer]:
+    """Those that are true. Raises: ConfigError if one is not known, or lacks its library."""
+    opened: list[Observer] = []
+    for name in (name for name, is_on in chosen.items() if is_on):
+        if name not in ADAPTERS:
+            raise ConfigError(f"observe.{name}", f"no such observer; there are {', '.join(ADAPTERS)}")
+        try:
+            opened.append(ADAPTERS[name]())
+        except ModuleNotFoundError as error:
+            problem = f"needs the package {error.name!r}: install valuestore[observe]"
+            raise ConfigError(f"observe.{name}", problem) from error
+    return opened

@@ -1,0 +1,217 @@
+"""Events: what happens to stored bytes, jobs and executions, as it happens, for those who want to know.
+
+Whoever does the work tells ``notify``; an observer is any callable that takes an ``Event``, and it can
+never break the work. ``stores.wrappers.Observed`` tells of any store, ``Tiered`` of its hits and misses, and
+``scheduler.record`` of executions and their jobs. A ``Change`` is what became visible, told after the fact,
+once, in order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, TypeVar
+
+from valuestore.errors import NotFound
+
+_log = logging.getLogger(__name__)
+_numbers = itertools.count(1)
+
+Phase = Literal["start", "step", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A moment of one operation: a start, any number of steps, an end. ``number`` is the same in all.
+
+    ``bytes_done`` never shrinks and ends at what was moved; ``bytes_total`` is None while unknown.
+    """
+
+    operation: str
+    """``get put stat delete list open copy move``, ``*_many``, ``cache_hit cache_miss cache_error`` ..."""
+    key: str
+    phase: Phase
+    bytes_done: int = 0
+    bytes_total: int | None = None
+    seconds: float = 0.0
+    """Since the start."""
+    error: BaseException | None = None
+    """Why it ended, if it failed."""
+    place: str = ""
+    """The store's URL, without credentials."""
+    number: int = field(default_factory=lambda: next(_numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent(Event):
+    """A start or an end of an ``execution`` or a ``job``, which is what its operation says. No bytes move.
+
+    ``key`` is its id, ``place`` the repository's folder, ``seconds`` what it took: 0 if it was cached.
+    """
+
+    task: str = ""
+    """The name of the job's task; of an execution, its label."""
+    outcome: str = ""
+    """At the end: ``done``, ``cached``, ``failed`` or ``interrupted``."""
+    message: str = ""
+    """Why it failed, without the secrets that the text of ``error`` may hold."""
+    parent: int = 0
+    """The number of the job that called it, or of the execution; 0 for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A key that was ``set`` (it is new), got an ``update``, or fell to a ``delete``.
+
+    ``attrs`` are those it has now, or for a delete those it had last.
+    """
+
+    kind: Literal["set", "update", "delete"]
+    key: str
+    attrs: Mapping[str, Any]
+    place: str = ""
+
+
+class Observer(Protocol):
+    """Whatever takes events. It is called in the thread that does the work, so it is quick, or queues."""
+
+    def __call__(self, event: Event, /) -> object: ...
+
+
+_E = TypeVar("_E", Event, Change)
+
+
+def notify(observers: Iterable[Callable[[_E], object]], event: _E) -> None:
+    """Tell each of them, in order. What an observer raises is logged, and the next one is told."""
+    for observer in observers:
+        try:
+            observer(event)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the work goes on
+            _log.warning("observer %r failed at %s of %r", observer, event, event.key, exc_info=True)
+
+
+class Audience:
+    """Several observers as one. Its pickle holds those that can be pickled, so that work can move."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def __call__(self, event: Event) -> None:
+        notify(self._observers, event)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Audience, tuple(observer for observer in self._observers if _can_move(observer))
+
+
+def _can_move(observer: Observer) -> bool:
+    try:
+        pickle.dumps(observer)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, the work goes on
+        return False
+    return True
+
+
+class Watch:
+    """The events of one operation. ``step`` adds bytes; ``end`` counts once."""
+
+    def __init__(
+        self, observers: Iterable[Observer], operation: str, key: str, place: str, total: int | None = None
+    ) -> None:
+        self._observers = tuple(observers)
+        self._began = time.perf_counter()
+        self._event = Event(operation, key, "start", bytes_total=total, place=place)
+        self._ended = False
+        notify(self._observers, self._event)
+
+    def step(self, count: int) -> None:
+        """So many more bytes have moved."""
+        self._tell(replace(self._event, phase="step", bytes_done=self._event.bytes_done + count))
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It is done, or has failed."""
+        if not self._ended:
+            self._ended = True
+            self._tell(replace(self._event, phase="end", error=error))
+
+    def _tell(self, event: Event) -> None:
+        self._event = replace(event, seconds=time.perf_counter() - self._began)
+        notify(self._observers, self._event)
+
+
+@contextmanager
+def watch(
+    observers: Iterable[Observer], operation: str, key: str, place: str, total: int | None = None
+) -> Iterator[Watch]:
+    """The block is the operation: it ends with the block, and fails with its error."""
+    watched = Watch(observers, operation, key, place, total)
+    try:
+        yield watched
+    except BaseException as error:
+        watched.end(error)
+        raise
+    watched.end()
+
+
+def is_failure(event: Event) -> bool:
+    """Whether the operation failed. That a key asked for is not there is an answer, to ``stat`` and such."""
+    absent = isinstance(event.error, NotFound) and event.operation in ("stat", "size", "exists")
+    return event.error is not None and not absent
+
+
+class RunWatch:
+    """The events of one execution and of its jobs. What began and has not ended, ends with the execution."""
+
+    def __init__(self, observers: Iterable[Observer], execution_id: str, label: str, place: str) -> None:
+        self._observers = tuple(observers)
+        self._place = place
+        self._open: dict[str, JobEvent] = {}
+        self._run = JobEvent("execution", execution_id, "start", place=place, task=label)
+        notify(self._observers, self._run)
+
+    def start(self, job_id: str, task: str, parent: str | None = None) -> None:
+        """The job begins, unless it has; ``parent`` is the id of the job that called it."""
+        if job_id in self._open:
+            return
+        above = self._open.get(parent or "", self._run)
+        self._start(JobEvent("job", job_id, "start", place=self._place, task=task, parent=above.number))
+
+    def end(
+        self,
+        job_id: str,
+        task: str,
+        parent: str | None,
+        outcome: str,
+        seconds: float = 0.0,
+        error: BaseException | None = None,
+        message: str = "",
+    ) -> None:
+        """The job has ended. What needed no start of its own, since it was cached, starts now."""
+        self.start(job_id, task, parent)
+        self._end(self._open[job_id], outcome, seconds, error, message)
+
+    def close(self, outcome: str, seconds: float) -> None:
+        """The execution has ended."""
+        for event in reversed(list(self._open.values())):
+            self._end(event, "interrupted")
+        self._end(self._run, outcome, seconds)
+
+    def _start(self, event: JobEvent) -> None:
+        self._open[event.key] = event
+        notify(self._observers, event)
+
+    def _end(
+        self,
+        began: JobEvent,
+        outcome: str,
+        seconds: float = 0.0,
+        error: BaseException | None = None,
+        message: str = "",
+    ) -> None:
+        self._open.pop(began.key, None)
+        ended = replace(began, phase="end", outcome=outcome, seconds=seconds, error=error, message=message)
+        notify(self._observers, ended)
