@@ -1,4 +1,4 @@
-"""Plug-ins: how a name becomes a store, a value type, an executor or a codec.
+"""Plug-ins: how a name becomes a store, a value type or an executor.
 
 One rule behind every seam: the built-in table first, entry points second (group ``valuestore.<kind>``), and
 nothing is imported before it is asked for. So a plug-in cannot take the place of a built-in part, and a
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -52,7 +51,6 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "valuestore": "valuestore.tasks.stored:RULES",
     },
     "executors": {"threads": "valuestore.executors.threads:open_threads"},
-    "codecs": {},
 }
 """By kind: name -> ``module:attribute``. The name of a store is its URL scheme."""
 
@@ -86,21 +84,6 @@ def find(kind: str, name: str) -> Any:
     if part is _BROKEN:
         raise ConfigError(kind, f"no {name!r}; there are {', '.join(names(kind)) or 'none'}")
     return part
-
-
-def find_all(kind: str) -> dict[str, Any]:
-    """Every part of that kind that loads, by name.
-
-    Left out are built-in parts whose package is not installed and, each with one warning, broken plug-ins.
-    """
-    found = {}
-    for name, target in _builtin(kind).items():
-        with suppress(ConfigError):
-            found[name] = _load_builtin(name, target)
-    for name, plugin in _entry_points(kind).items():
-        if name not in _builtin(kind) and (part := _load_plugin(kind, name, plugin)) is not _BROKEN:
-            found[name] = part
-    return found
 
 
 def _builtin(kind: str) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ from tests.statements import StatementCounter
 from valuestore import File, Repository, Scheduler
 from valuestore.db.ids import new_id, now
 from valuestore.db.record import recorder as recorder_module
-from valuestore.db.record.rows import CallRow, FinishedJob, JobRow, TaskRow, call_hash
+from valuestore.db.record.rows import CallRow, ExecutionRow, FinishedJob, JobRow, TaskRow, call_hash
 from valuestore.db.schema.views import CRASHED_AFTER_SECONDS
 from valuestore.errors import DatabaseBusy, NotFound, StoreClosed, ValuestoreWarning
 from valuestore.scheduler.record import Execution
@@ -252,7 +252,9 @@ def digest(repository, number):
 
 
 def finished(repository, number, children=()):
-    """A job that ended, with its call."""
+    """A job that ended, with its call, in an execution that is recorded."""
+    run = ExecutionRow("x" * 32, "label", "running", now(), None)
+    repository.recorder.record_execution(run)
     task_hash, args, value = (digest(repository, name) for name in ("task", number, "value"))
     call = CallRow(call_hash(task_hash, args, value, children), task_hash, args, value, children)
     ended = now()

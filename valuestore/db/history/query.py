@@ -237,18 +237,6 @@ class Query(Generic[R]):
 
     # --- statements ---------------------------------------------------------------------------
 
-    def explain(self) -> list[str]:
-        """The plan of the first page, as the database tells it; for those who tune."""
-        with self._context.database.read() as connection:
-            statement = self._statement(connection, self._limit or PAGE_RECORDS, None)
-            compiled = statement.compile(connection, compile_kwargs={"render_postcompile": True})
-            explain = "EXPLAIN QUERY PLAN " if self._context.database.is_sqlite else "EXPLAIN "
-            parameters: Any = compiled.params
-            if compiled.positional:
-                parameters = tuple(compiled.params[name] for name in compiled.positiontup or ())
-            rows = connection.exec_driver_sql(explain + str(compiled), parameters)
-            return [str(row[-1]) for row in rows]
-
     def _statement(self, connection: Connection, most: int, after: list[Any] | None) -> Select[Any]:
         order = self.shape.orders[self._order]
         columns = (*order.by, self.shape.key)

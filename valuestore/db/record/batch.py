@@ -16,7 +16,6 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, and_, bindparam, not_, select
 
-from valuestore.db.ids import now
 from valuestore.db.record.rows import CallRow, DependencyRow, ExecutionRow, JobRow, TaskRow, clean_text
 from valuestore.db.record.values import file_row, value_row
 from valuestore.db.schema import tables as schema
@@ -183,19 +182,14 @@ class Batch:
         """The numbers of tasks; the row of one that somebody has removed is written again."""
         numbers = task_numbers(connection, hashes)
         if missing := hashes - numbers.keys():
-            rows = [self.seen.tasks.get(one) or TaskRow(one, "(unknown)", None, "") for one in missing]
-            insert(connection, schema.task, rows)
+            insert(connection, schema.task, [self.seen.tasks[one] for one in missing])
             numbers |= task_numbers(connection, missing)
         return numbers
 
     def _execution_numbers(self, connection: Connection, ids: set[str]) -> dict[str, int]:
         numbers = execution_numbers(connection, ids)
         if missing := ids - numbers.keys():
-            rows = [
-                self.seen.executions.get(one) or ExecutionRow(one, "(unknown)", "interrupted", now(), now())
-                for one in missing
-            ]
-            insert(connection, schema.execution, rows)
+            insert(connection, schema.execution, [self.seen.executions[one] for one in missing])
             numbers |= execution_numbers(connection, missing)
         return numbers
 

@@ -22,12 +22,13 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 import redis
+from redis.connection import parse_url
 
 from valuestore.errors import BadKey, BadReference
 from valuestore.stores.base import check_key, check_prefix
 
 _PORT = 6379
-_NETWORK = {"redis": redis.Connection, "rediss": redis.SSLConnection}
+_NETWORK = ("redis", "rediss")
 _SOCKET = ("unix", "redis+unix")
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 _OPTIONS = {"db", "prefix", "username", "password", "timeout_seconds", "max_value_bytes", *_TLS_OPTIONS}
@@ -74,26 +75,33 @@ class RedisAddress:
     @classmethod
     def _read(cls, parts: SplitResult, options: dict[str, Any]) -> RedisAddress:
         prefix = _read_prefix(options.get("prefix", ""))
-        connection: dict[str, Any] = {"db": _read_db(options.get("db", "0"))}
+        connection = _parsed(parts) | {"db": _read_db(options.get("db", "0"))}
         connection |= {name: options[name] for name in ("username", "password") if options.get(name)}
         if parts.scheme in _SOCKET:
-            connection["path"] = unquote(parts.path)
             url = f"unix://{quote(connection['path'])}?db={connection['db']}"
             url += f"&prefix={quote(prefix)}" if prefix else ""
             return cls(url, prefix, redis.UnixDomainSocketConnection, connection, options)
-        host, port = parts.hostname or "localhost", parts.port or _PORT
-        connection |= {"host": host, "port": port}
+        host, port = connection["host"], connection["port"]
         if parts.scheme == "rediss":
             connection |= {name: options[name] for name in _TLS_OPTIONS if name in options}
             check = options.get("ssl_check_hostname", options.get("ssl_cert_reqs") != "none")
             connection["ssl_check_hostname"] = str(check).lower() in ("true", "yes", "1")
         url = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}/{connection['db']}"
         url += f"/{quote(prefix)}" if prefix else ""
-        return cls(url, prefix, _NETWORK[parts.scheme], connection, options)
+        kind = redis.SSLConnection if parts.scheme == "rediss" else redis.Connection
+        return cls(url, prefix, kind, connection, options)
 
 
 class _Problem(Exception):
     """What is wrong with a URL, without the URL."""
+
+
+def _parsed(parts: SplitResult) -> dict[str, Any]:
+    """What redis-py takes from the URL: user, password, host and port or path."""
+    scheme, path = ("unix", parts.path) if parts.scheme in _SOCKET else (parts.scheme, "")
+    known: dict[str, Any] = dict(parse_url(f"{scheme}://{parts.netloc}{path}"))  # type: ignore[no-untyped-call]  # redis-py has no types here
+    known.pop("connection_class", None)
+    return known if scheme == "unix" else {"host": "localhost", "port": _PORT, **known}
 
 
 def _read_options(parts: SplitResult, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,10 +114,6 @@ def _read_options(parts: SplitResult, given: Mapping[str, Any]) -> dict[str, Any
         options["db"], options["prefix"] = _split_path(unquote(parts.path).removeprefix("/"))
     elif parts.scheme not in _SOCKET or parts.hostname or len(parts.path) < 2:
         raise _Problem("it is neither redis://host:port/db/prefix nor unix:///path/of/socket")
-    if parts.username:
-        options["username"] = unquote(parts.username)
-    if parts.password:
-        options["password"] = unquote(parts.password)
     options |= dict(parse_qsl(parts.query, keep_blank_values=True))
     options |= {name: value for name, value in given.items() if value is not None}
     if unknown := options.keys() - _OPTIONS:

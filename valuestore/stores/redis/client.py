@@ -15,7 +15,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
     ClusterCrossSlotError,
-    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
 )
@@ -54,6 +53,7 @@ class RedisClient:
             **address.connection,
         )
         self._redis: Any = redis.Redis(connection_pool=pool)
+        self._scripts = {text: self._redis.register_script(text) for text in redis_scripts.ALL}
 
     def do(self, key: str, *command: Any) -> Any:
         """What the server answers to the command; ``key`` is for the messages.
@@ -62,15 +62,9 @@ class RedisClient:
         """
         return self._answer(key, lambda: self._redis.execute_command(*command))
 
-    def run(self, key: str, script: redis_scripts.Script, names: Sequence[str], *arguments: Any) -> Any:
-        """What the script returns. Raises: as ``do``."""
-        return self._answer(key, lambda: self._run(script, len(names), *names, *arguments))
-
-    def _run(self, script: redis_scripts.Script, *arguments: Any) -> Any:
-        try:
-            return self._redis.execute_command("EVALSHA", script.digest, *arguments)
-        except NoScriptError:  # the server was restarted
-            return self._redis.execute_command("EVAL", script.text, *arguments)
+    def run(self, key: str, script: str, names: Sequence[str], *arguments: Any) -> Any:
+        """What the script returns, one of scripts.py. Raises: as ``do``."""
+        return self._answer(key, lambda: self._scripts[script](names, arguments))
 
     def do_all(self, key: str, *commands: Sequence[Any]) -> Sequence[Any]:
         """What the server answers to each of the commands, which it gets together."""
@@ -121,7 +115,7 @@ class RedisClient:
         """
         if self._greeted:
             return
-        load = (("SCRIPT LOAD", script.text) for script in redis_scripts.ALL)
+        load = (("SCRIPT LOAD", text) for text in redis_scripts.ALL)
         info, config, *_ = self._send([("INFO",), ("CONFIG GET", "save"), *load])
         self._greeted = True
         if self._place in _reported or not isinstance(info, dict):

@@ -1,4 +1,4 @@
-"""Script: what a Redis server does for RedisStore in one go, in Lua.
+"""Scripts: what a Redis server does for RedisStore in one go, in Lua.
 
 Each script checks everything before it changes anything; for want of memory Redis refuses the first change
 only. So none stops half way. They keep to what Redis 6.2 has.
@@ -6,18 +6,7 @@ only. So none stops half way. They keep to what Redis 6.2 has.
 
 from __future__ import annotations
 
-from hashlib import sha1
-
-
-class Script:
-    """The text, and the digest by which a server that has seen it knows it."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-CHANGE = Script("""
+CHANGE = """
 -- KEYS: index, about, then the name of each value.  ARGV: length of the base, then for each value its verb,
 -- description and data. Verbs: d delete; p put; with k keep the attributes, n only if new, t data is the name
 -- of a temporary value. Returns {0, number, problem}, or {1, what the change found, ...}.
@@ -67,9 +56,9 @@ for i = 3, #KEYS do
 end
 note()
 return replies
-""")
+"""
 
-COPY = Script("""
+COPY = """
 -- KEYS: index, about, source, target.  ARGV: the keys of both, microseconds, 'n' if only to a free target,
 -- 'm' to move.  Returns {-1, problem, of source (1) or target (2)}, or {size, description}.
 local source, target, key, flags = KEYS[3], KEYS[4], ARGV[2], ARGV[4]
@@ -94,16 +83,16 @@ redis.call('PERSIST', target)
 redis.call('HSET', KEYS[2], key, text)
 redis.call('ZADD', KEYS[1], 0, key)
 return {size, text}
-""")
+"""
 
-STAT = Script("""
+STAT = """
 -- KEYS: about, the value.  ARGV: its key.  Returns {size, description or ''}, or nothing.
 local size = redis.call('STRLEN', KEYS[2])
 if size == 0 and redis.call('EXISTS', KEYS[2]) == 0 then return false end
 return {size, redis.call('HGET', KEYS[1], ARGV[1]) or ''}
-""")
+"""
 
-GET_RANGE = Script("""
+GET_RANGE = """
 -- KEYS: the value.  ARGV: start and end ('' for none) of a slice.
 local size = redis.call('STRLEN', KEYS[1])
 if size == 0 and redis.call('EXISTS', KEYS[1]) == 0 then return false end
@@ -112,9 +101,9 @@ if first < 0 then first = math.max(first + size, 0) end
 if last < 0 then last = last + size end
 if first >= last then return '' end
 return redis.call('GETRANGE', KEYS[1], first, last - 1)
-""")
+"""
 
-OPEN = Script("""
+OPEN = """
 -- KEYS: the value, a temporary key.  ARGV: how large a value may be returned, milliseconds.
 -- Returns {size, data}; {size} if it was copied to the temporary key; {-1} if that cannot be.
 local size = redis.call('STRLEN', KEYS[1])
@@ -123,9 +112,9 @@ if size <= tonumber(ARGV[1]) then return {size, redis.call('GET', KEYS[1])} end
 if redis.pcall('COPY', KEYS[1], KEYS[2]) ~= 1 then return {-1} end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return {size}
-""")
+"""
 
-LIST = Script("""
+LIST = """
 -- KEYS: index, about.  ARGV: base, ends of the range, how many keys, how many to look at.
 -- Keys whose value is gone, evicted or deleted by another program, are forgotten.
 -- Returns {where to go on or '', keys ...}.
@@ -148,9 +137,9 @@ for _, key in ipairs(dead) do
   redis.pcall('HDEL', KEYS[2], key)
 end
 return found
-""")
+"""
 
-ADOPT = Script("""
+ADOPT = """
 -- KEYS: index, about.  ARGV: base, microseconds, then keys.  Returns how many were not in the index.
 local added = 0
 for i = 3, #ARGV do
@@ -165,6 +154,6 @@ for i = 3, #ARGV do
   end
 end
 return added
-""")
+"""
 
 ALL = (CHANGE, COPY, STAT, GET_RANGE, OPEN, LIST, ADOPT)
