@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -266,15 +265,16 @@ def environment(name: str) -> str | None:
 
 
 def keys_folder() -> Path:
-    """Where this user's signing keys are: ``valuestore/keys`` in the configuration folder (XDG).
+    """Where this user's signing keys are: ``valuestore/keys`` in the configuration folder (XDG, everywhere).
 
     Raises: ConfigError without a home folder.
     """
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    try:
-        return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "valuestore" / "keys"
-    except RuntimeError as error:
-        raise ConfigError("keys", "this user has no home folder; set VALUESTORE_KEY_FILE") from error
+    from platformdirs.unix import Unix
+
+    folder = Unix("valuestore").user_config_path / "keys"
+    if not folder.is_absolute():
+        raise ConfigError("keys", "this user has no home folder; set VALUESTORE_KEY_FILE")
+    return folder
 
 
 def key_file() -> Path | None:
@@ -295,18 +295,15 @@ def contact_hosts() -> frozenset[str]:
 def cache_folder() -> str | None:
     """This user's folder for what can be made again; None if there is no home, or it is switched off.
 
-    ``VALUESTORE_CACHE`` (``off``: none), else as the XDG base directory specification has it.
+    ``VALUESTORE_CACHE`` (``off``: none), else where this system keeps such things (XDG on Linux).
     """
     if (own := environment("cache")) is not None:
         own = os.path.expanduser(own)
         return own if os.path.isabs(own) else None
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        home = os.path.expanduser("~")
-        if not os.path.isabs(home):
-            return None
-        base = os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
-    return os.path.join(base, "valuestore")
+    from platformdirs import user_cache_dir
+
+    folder = user_cache_dir("valuestore", appauthor=False)
+    return folder if os.path.isabs(folder) else None
 
 
 def _has_password(url: str) -> bool:

@@ -31,19 +31,33 @@ class Tagging:
         self.execution = execution
         self.author = current_author()
         self.job_id: str | None = None
-        self._checkout = find_checkout()
-        self._given = {**_automatic_tags(self._checkout), **repository.settings.tags, **tags}
+        self._checkout: Checkout | None = None
+        self._given = {
+            "valuestore.version": __version__,
+            "user": current_author(),
+            "host": platform.node(),
+            **repository.settings.tags,
+            **tags,
+        }
 
     def begin(self) -> None:
         """Record what the run is labelled with from its start. Raises: TagError."""
         self._keep("execution", self.execution.execution_id, self._given)
-        self._status = GitStatus.of(self._checkout) if self._checkout else None
+        folder = find_checkout()
+        self._checkout = Checkout.of(folder) if folder else None
+
+    def keep_checkout(self) -> None:
+        """Record what git says, once it has."""
+        if self._checkout is not None and self._checkout.is_known():
+            checkout, self._checkout = self._checkout, None
+            found = {key: value for key, value in checkout.tags.items() if key not in self._given}
+            self._keep("execution", self.execution.execution_id, found)
 
     def end(self) -> None:
         """Record what took a while to find out."""
-        dirty = self._status.is_dirty() if self._status else None
-        if dirty is not None and "git.dirty" not in self._given:
-            self._keep("execution", self.execution.execution_id, {"git.dirty": dirty})
+        if self._checkout is not None:
+            self._checkout.wait()
+            self.keep_checkout()
 
     def keep(
         self,
@@ -71,17 +85,9 @@ class Tagging:
             self.recorder.record_tags(tag_rows(entity, entity_id, tags, self.author))
 
 
-def _automatic_tags(checkout: Path | None) -> dict[str, Any]:
-    """What every execution is labelled with at once."""
-    tags = {"valuestore.version": __version__, "user": current_author(), "host": platform.node()}
-    commit = git_commit(checkout) if checkout else None
-    return {**tags, "git.commit": commit} if commit else tags
-
-
 # --- Checkout: the git working tree that a run starts in: its commit, and whether it has changes.
 #
-# The commit is read from git's files at once. Git itself is asked for changes, on a thread of its own, since
-# that takes a while.
+# Git is asked on a thread of its own, since that takes a while.
 
 
 _DIRTY_SECONDS = 30.0
@@ -89,11 +95,10 @@ _DIRTY_SECONDS = 30.0
 
 _GIT_SECONDS = 5.0
 _PATIENCE_SECONDS = 0.2
-_REFERENCE = "ref: "
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
-# fsmonitor is a program that the checkout's own configuration names
-_ASK_GIT = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "status", "--porcelain", "-uno"]
+_GIT = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
+"""fsmonitor is a program that the checkout's own configuration names."""
 
 
 def find_checkout() -> Path | None:
@@ -105,70 +110,53 @@ def find_checkout() -> Path | None:
         return None
 
 
-def git_commit(checkout: Path) -> str | None:
-    """The commit that is checked out; None if there is none yet, or git's files cannot be read."""
-    try:
-        folder = checkout / ".git"
-        if folder.is_file():  # a worktree: it names the folder
-            folder = checkout / folder.read_text("utf-8").partition(":")[2].strip()
-        head = (folder / "HEAD").read_text("utf-8").strip()
-        commit = _resolved(folder, head.removeprefix(_REFERENCE)) if head.startswith(_REFERENCE) else head
-    except (OSError, UnicodeDecodeError):
-        return None
-    return commit if commit and _COMMIT.fullmatch(commit) else None
+class Checkout:
+    """What git says of a checkout: the commit, and whether there are changes that are not committed."""
 
+    _known: dict[Path, Checkout] = {}  # noqa: RUF012  # of this process
 
-def _resolved(folder: Path, reference: str) -> str | None:
-    """The commit that a branch is at: in a file of its own, or packed with others."""
-    common = folder / "commondir"
-    folders = [folder, folder / common.read_text("utf-8").strip()] if common.exists() else [folder]
-    for each in folders:
-        if (each / reference).is_file():
-            return (each / reference).read_text("utf-8").strip()
-        packed = each / "packed-refs"
-        for line in packed.read_text("utf-8").splitlines() if packed.is_file() else ():
-            commit, _, name = line.partition(" ")
-            if name == reference:
-                return commit
-    return None
-
-
-class GitStatus:
-    """Whether a checkout has changes that are not committed."""
-
-    _known: dict[Path, GitStatus] = {}  # noqa: RUF012  # of this process
-
-    def __init__(self, checkout: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.asked = time.monotonic()
-        self._dirty: bool | None = None
-        self._thread = threading.Thread(
-            target=self._ask, args=(checkout,), name="valuestore-git", daemon=True
-        )
+        self.tags: dict[str, Any] = {}
+        """``git.commit`` and ``git.dirty``, as far as they are known."""
+        self._thread = threading.Thread(target=self._ask, args=(folder,), name="valuestore-git", daemon=True)
         self._thread.start()
 
     @classmethod
-    def of(cls, checkout: Path) -> GitStatus:
+    def of(cls, folder: Path) -> Checkout:
         """What is known of the checkout, asked anew after a while."""
-        known = cls._known.get(checkout)
+        known = cls._known.get(folder)
         if known is None or time.monotonic() - known.asked > _DIRTY_SECONDS:
-            known = cls._known[checkout] = cls(checkout)
+            known = cls._known[folder] = cls(folder)
         return known
 
-    def is_dirty(self) -> bool | None:
-        """None if git does not say so in time."""
-        self._thread.join(_PATIENCE_SECONDS)
-        return self._dirty
+    def is_known(self) -> bool:
+        """Whether git has answered."""
+        return not self._thread.is_alive()
 
-    def _ask(self, checkout: Path) -> None:
-        try:
-            asked = subprocess.run(  # noqa: S603  # constants, run in the user's own folder
-                _ASK_GIT,
-                cwd=checkout,
-                capture_output=True,
-                timeout=_GIT_SECONDS,
-                stdin=subprocess.DEVNULL,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return
-        if asked.returncode == 0:
-            self._dirty = bool(asked.stdout.strip())
+    def wait(self) -> None:
+        """Give git a moment more."""
+        self._thread.join(_PATIENCE_SECONDS)
+
+    def _ask(self, folder: Path) -> None:
+        commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+        if commit and _COMMIT.fullmatch(commit.strip()):
+            self.tags["git.commit"] = commit.strip()
+        changes = _git(folder, "status", "--porcelain", "-uno")
+        if changes is not None:
+            self.tags["git.dirty"] = bool(changes.strip())
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git prints; None if it fails, or takes too long."""
+    try:
+        asked = subprocess.run(  # noqa: S603  # constants, run in the user's own folder
+            [*_GIT, *words],
+            cwd=folder,
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.decode("utf-8", "replace") if asked.returncode == 0 else None

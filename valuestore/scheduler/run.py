@@ -96,6 +96,7 @@ class Run:
                 if self.ready:
                     self._turn([self.ready.popleft() for _ in range(min(TURN_JOBS, len(self.ready)))])
                 self.recording.hand_over()
+                self.tagging.keep_checkout()
                 self._collect(wait=not (self.ready or self.reducible))
             if self.counts.waiting:
                 raise TaskError("a call waits for its own result:", repr(self._endless()))
