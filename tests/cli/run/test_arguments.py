@@ -81,6 +81,8 @@ def typed(cli: Cli, here: Path) -> Cli:
         (["--maybe", "null"], "maybe=None"),
         (["--items", "1", "--items", "2"], "items=[1, 2]"),
         (["--items", "[1, 2]"], "items=[1, 2]"),
+        (["--items", "1", "-2", "3", "--flag"], "items=[1, -2, 3]"),
+        (["--items", "1", "2", "--items", "3"], "items=[1, 2, 3]"),
         (["--flag"], "flag=True"),
         (["--no-flag"], "flag=False"),
         (["--flag=false"], "flag=False"),

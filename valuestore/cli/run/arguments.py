@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from valuestore.errors import ArgumentError
 from valuestore.tasks.task import Task
-from valuestore.values.parse import is_flag, parse_args, type_text
+from valuestore.values.parse import is_flag, is_repeatable, parse_args, type_text
 
 _LONGEST_DEFAULT = 60
 
@@ -57,6 +57,9 @@ class TaskOptions:
                 given.arguments[key[3:]].append("false")
             elif key in self.parameters or (self.rest and name not in self.own):
                 given.arguments[key].append(value if equals else self._next(name, pending))
+                if not equals and self._takes_several(key):
+                    while pending and not pending[-1].startswith("--"):
+                        given.arguments[key].append(pending.pop())
             elif name not in self.own:
                 self._fail(f"no parameter --{name}; it takes {self}")
             elif self.own[name]:
@@ -84,6 +87,9 @@ class TaskOptions:
 
     def _is_flag(self, name: str) -> bool:
         return name in self.parameters and is_flag(self.parameters[name].annotation)
+
+    def _takes_several(self, name: str) -> bool:
+        return name in self.parameters and is_repeatable(self.parameters[name].whole_annotation)
 
     def _next(self, name: str, pending: list[str]) -> str:
         if not pending or self._is_option(pending[-1]):
