@@ -184,8 +184,7 @@ class Run:
         """Whether the cache is to be asked: not for a call that this run has met already."""
         job.started = moment
         try:
-            known = self.cache.task_hashes.get(id(job.task))
-            job.task_hash = known or self._met(job)
+            job.task_hash = self.cache.task_hashes.get(id(job.task)) or self._met(job)
             self.tagging.job_id = job.parent.job_id if job.parent else None
             self.cache.identify(job, self._job_of)
         except Lost as lost:

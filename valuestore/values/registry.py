@@ -42,11 +42,7 @@ from valuestore.values.identity.rulebook import Rulebook
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.value import (
-    Value,
-    hooks_in_use,
-    type_name_of,
-)
+from valuestore.values.value import Value, hooks_in_use, type_name_of
 
 _COPY_MAX_BYTES = 1 << 16
 _STREAM_BYTES = 1 << 20

@@ -47,8 +47,8 @@ def run(
     """Run a task. What ran before, with equal arguments and equal code, is not run again.
 
     Without TASK, lists the tasks of FILE; `valuestore run FILE TASK --help` shows a task's parameters.
-    A list is --name 1 2 3, a repeated option or a JSON array; a bool is --name or --no-name. These options may
-    also stand behind TASK, unless it has parameters of the same name.
+    A list is --name 1 2 3, a repeated option or a JSON array; a bool is --name or --no-name. These options
+    may also stand behind TASK, unless it has parameters of the same name.
 
     The result goes to stdout: text as it is, a File as its path, other values as Python shows them.
     """

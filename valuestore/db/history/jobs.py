@@ -17,10 +17,7 @@ from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.filters import JobsOfCalls, TaskIs, has_failed, status_is
 from valuestore.db.history.query import Deferred, Order, Query, Shape
-from valuestore.db.history.records import (
-    CallRecord,
-    JobRecord,
-)
+from valuestore.db.history.records import CallRecord, JobRecord
 from valuestore.db.schema import tables as schema
 from valuestore.errors import QueryError
 from valuestore.hashing import is_digest

@@ -44,8 +44,8 @@ _ORDER = (
 )
 """What is pointed to before what points to it."""
 
-
 _LONGEST_SOURCE = 1_000_000
+_BATCH = 500
 
 
 class Seen:
@@ -286,9 +286,6 @@ def _statement(table: Table, dialect_name: str) -> tuple[str, list[str] | None]:
 #
 # A digest of 32 characters in the row and again in each index of a job would be most of its size. The numbers
 # hold in one database alone, so nothing outside this folder sees them: the views resolve them.
-
-
-_BATCH = 500
 
 
 def task_numbers(connection: Connection, task_hashes: Collection[str]) -> dict[str, int]:

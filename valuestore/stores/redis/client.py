@@ -12,21 +12,10 @@ from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AskError,
-    ClusterCrossSlotError,
-    OutOfMemoryError,
-    ReadOnlyError,
-)
+from redis.exceptions import AskError, ClusterCrossSlotError, OutOfMemoryError, ReadOnlyError
 from redis.retry import Retry
 
-from valuestore.errors import (
-    NotSupported,
-    StoreError,
-    StoreReadOnly,
-    StoreUnavailable,
-    ValuestoreWarning,
-)
+from valuestore.errors import NotSupported, StoreError, StoreReadOnly, StoreUnavailable, ValuestoreWarning
 from valuestore.stores.redis import scripts as redis_scripts
 from valuestore.stores.redis.address import RedisAddress
 
