@@ -9,9 +9,8 @@ import pytest
 
 from valuestore.errors import NotFound
 from valuestore.stores.base import Store
-from valuestore.testing.store_contract.opened import OpenedStore
 from valuestore.testing.store_contract.samples import ALL_BYTES
-from valuestore.testing.store_contract.sources import forward_only, pieces, put_all
+from valuestore.testing.store_contract.sources import OpenedStore, forward_only, pieces, put_all
 
 
 class DataFacts(OpenedStore):
