@@ -133,15 +133,7 @@ class Store(ABC):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """All keys that start with ``prefix``, in byte order."""
         self._check_open()
-        return self._page_through(prefix)
-
-    def _page_through(self, prefix: str) -> Iterator[str]:
-        cursor: str | None = None
-        while True:
-            page = self.list(prefix, limit=_PAGE_KEYS, cursor=cursor)
-            yield from page.keys
-            if (cursor := page.cursor) is None:
-                return
+        return page_through(self, prefix)
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         """Store what is at ``source``, attributes included, under ``target`` too.
@@ -258,3 +250,18 @@ class Store(ABC):
 
 def _reopen(cls: type[Store], settings: dict[str, Any]) -> Store:
     return cls(**settings)
+
+
+def page_through(
+    store: Store, prefix: str, cursor: str | None = None, limit: int | None = None
+) -> Iterator[str]:
+    """The keys that start with ``prefix`` and come after ``cursor``, asked for a page at a time.
+
+    Whoever wants no more than ``limit`` of them, and to know whether others follow, has them in one page.
+    """
+    size = _PAGE_KEYS if limit is None else min(limit + 1, _PAGE_KEYS)
+    while True:
+        page = store.list(prefix, limit=size, cursor=cursor)
+        yield from page.keys
+        if (cursor := page.cursor) is None:
+            return

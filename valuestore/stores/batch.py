@@ -27,10 +27,9 @@ from valuestore.stores.base import (
     check_prefix,
     copy_attrs,
     iter_chunks,
+    page_through,
     take_page,
 )
-
-_PAGE_KEYS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,8 @@ class Batch(Store):
             for key, change in list(self._changes.items())
             if isinstance(change, Write) and key.startswith(prefix) and (cursor is None or key > cursor)
         )
-        size = _PAGE_KEYS if limit is None else min(limit + 1, _PAGE_KEYS)
-        return take_page(heapq.merge(self._unchanged(prefix, size, cursor), written), limit)
+        kept = (key for key in page_through(self._store, prefix, cursor, limit) if key not in self._changes)
+        return take_page(heapq.merge(kept, written), limit)
 
     @contextmanager
     def batch(self) -> Iterator[Store]:
@@ -145,13 +144,6 @@ class Batch(Store):
             return self.stat(key)
         except NotFound:
             return None
-
-    def _unchanged(self, prefix: str, size: int, cursor: str | None) -> Iterator[str]:
-        while True:
-            page = self._store.list(prefix, limit=size, cursor=cursor)
-            yield from (key for key in page.keys if key not in self._changes)
-            if (cursor := page.cursor) is None:
-                return
 
 
 @contextmanager

@@ -8,8 +8,6 @@ something: a small number that two calls gave is no evidence. Values inside cont
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from sqlalchemy import String, TextClause, bindparam, text
 
 from valuestore.db.engine.database import Database
 from valuestore.db.history.names import Found, Name, Names
+from valuestore.db.history.query import read_cursor, write_cursor
 from valuestore.db.schema import tables as schema
 from valuestore.errors import QueryError, RecordNotFound
 
@@ -174,15 +173,11 @@ def _call(row: Any) -> LineageCall:
 
 
 def _make_cursor(direction: Direction, root: Found, offset: int) -> str:
-    data = json.dumps([direction, root.kind, root.record_id, offset]).encode()
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+    return write_cursor([direction, root.kind, root.record_id, offset])
 
 
 def _read_cursor(cursor: str, direction: Direction, root: Found) -> int:
-    try:
-        *asked, offset = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (TypeError, ValueError, binascii.Error, RecursionError):
-        raise QueryError("cursor", "it is not one that a lineage gave") from None
+    *asked, offset = read_cursor(cursor, 1, "lineage")
     if (
         asked != [direction, root.kind, root.record_id]
         or type(offset) is not int

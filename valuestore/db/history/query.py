@@ -281,16 +281,10 @@ class Query(Generic[R]):
     def _make_cursor(self, row: Any) -> str:
         order = self.shape.orders[self._order]
         places = [getattr(row, f"place_{number}") for number in range(len(order.by) + 1)]
-        data = json.dumps([self.kind, self._order, *places]).encode()
-        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+        return write_cursor([self.kind, self._order, *places])
 
     def _read_cursor(self, cursor: str) -> list[Any]:
-        try:
-            data = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            kind, order, *rest = data
-            places: list[Any] = rest
-        except (TypeError, ValueError, binascii.Error, RecursionError):
-            raise QueryError("cursor", "it is not one that a page gave") from None
+        kind, order, *places = read_cursor(cursor, 2, "page")
         right = len(self.shape.orders[self._order].by) + 1
         if kind != self.kind or order != self._order or len(places) != right:
             raise QueryError("cursor", "it belongs to another query, or to another order")
@@ -298,6 +292,22 @@ class Query(Generic[R]):
         if not all(map(_is_place, columns, places)):
             raise QueryError("cursor", "it is not one that a page gave")
         return places
+
+
+def write_cursor(facts: list[Any]) -> str:
+    """A place in a list, as text: what the list is, and where in it."""
+    return base64.urlsafe_b64encode(json.dumps(facts).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, least: int, giver: str) -> list[Any]:
+    """The facts that a cursor holds, of any JSON kind: ``least`` or more. Raises: QueryError."""
+    try:
+        facts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (TypeError, ValueError, binascii.Error, RecursionError):
+        facts = None
+    if not isinstance(facts, list) or len(facts) < least:
+        raise QueryError("cursor", f"it is not one that a {giver} gave")
+    return facts
 
 
 def _beyond(columns: tuple[Any, ...], places: list[Any], *, descending: bool) -> Condition:

@@ -7,16 +7,23 @@ key down. All of them decide, so an error of any is the caller's.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound, NotSupported
-from valuestore.stores.base import Data, Page, SignedUrl, Stat, Store, check_key, check_page, take_page
+from valuestore.stores.base import (
+    Data,
+    Page,
+    SignedUrl,
+    Stat,
+    Store,
+    check_key,
+    check_page,
+    page_through,
+    take_page,
+)
 from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Through, Verb, rebuild
-
-_PAGE_KEYS = 1000
-
 
 # --- Union: stores read as one; where several have a key, it is the first one's. Where puts go, others say.
 
@@ -44,8 +51,7 @@ class Union(Through):
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
         check_page(limit, cursor)
-        size = _PAGE_KEYS if limit is None else min(limit + 1, _PAGE_KEYS)
-        merged = heapq.merge(*(_keys(store, prefix, size, cursor) for store in self._stores))
+        merged = heapq.merge(*(page_through(store, prefix, cursor, limit) for store in self._stores))
         return take_page((key for key, _ in groupby(merged)), limit)
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
@@ -118,14 +124,6 @@ def find_stat(store: Store, key: str) -> Stat | None:
         return store.stat(key)
     except NotFound:
         return None
-
-
-def _keys(store: Store, prefix: str, size: int, cursor: str | None) -> Iterator[str]:
-    while True:
-        page = store.list(prefix, limit=size, cursor=cursor)
-        yield from page.keys
-        if (cursor := page.cursor) is None:
-            return
 
 
 class Layered(Union):
