@@ -197,7 +197,7 @@ class Job:
         """Take over what another job of an equal call gave."""
         self.status, self.result, self.call_hash = "cached", first.result, first.call_hash
         self.tasks, self.externals, self.replayable = first.tasks, first.externals, first.replayable
-        self.arguments, self.calls, self.sources = [], [], []
+        self.arguments, self.sources = [], []
 
     def row(
         self, execution_id: str, ended: int, error: str | None = None, trace: str | None = None

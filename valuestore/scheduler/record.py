@@ -90,7 +90,7 @@ class Recording:
             self.counts.done += 1
         else:
             self.counts.cached += 1
-        job.arguments, job.calls, job.sources, job.evaluated = [], [], [], None
+        job.arguments, job.sources, job.evaluated = [], [], None
         if self._watch:
             self._watch.end(*_who(job), job.status, (ended - job.started) / 1e6)
 
