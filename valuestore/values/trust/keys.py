@@ -230,6 +230,17 @@ class KeyRing:
         return f"<key ring {self.file or self.folder}>"
 
 
+class PassingKey(KeyRing):
+    """One key of this process and those forked from it, in no file: what it signed, no other can read."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self._signing = Key(secrets.token_bytes(KEY_BYTES))
+
+    def find(self, key_id: str) -> Key | None:
+        return self._signing if self.signing.key_id == key_id else None
+
+
 def _names_in(folder: Path) -> list[str]:
     try:
         with _typed(folder):
