@@ -46,7 +46,7 @@ from valuestore.values.identity.rulebook import Rulebook
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.trust.kinds import Kind, Opening, needs_key, opening_of
+from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, needs_key, opening_of
 from valuestore.values.value import (
     Value,
     hooks_in_use,
@@ -75,6 +75,7 @@ class TypeRegistry(Rulebook):
         self.algorithm = get_algorithm(algorithm)
         self.signer = signer
         self.trusted = frozenset(trusted)
+        self._openings_named: dict[str, tuple[Opening, TypeRule]] = {}
         self._openings: dict[int, tuple[TypeRule, Opening]] = {}  # by the rule's id
 
     def bound(
@@ -143,9 +144,26 @@ class TypeRegistry(Rulebook):
             return decode_tagged(bytes(data), self, check)
         if codec == SIGNED:
             return decode_tagged(unseal(data, type_name, value_hash, self.signer), self)
-        if codec != PICKLED.name and self.opening(self.rule_named(type_name)).kind is not Kind.INERT:
+        if codec != PICKLED.name and self.opening_named(type_name)[0].kind is not Kind.INERT:
             raise unsigned(value_hash, codec, type_name)
         return self.decode(codec, type_name, data, value_hash, copy=copy)
+
+    def opening_named(self, type_name: str, /) -> tuple[Opening, TypeRule | None]:
+        """Of which kind values of a stored type name are, and its rule; imports nothing unlisted.
+
+        Raises: DecodeError.
+        """
+        known = self._openings_named.get(type_name)
+        if known is not None and (
+            known[1] is self._named.get(type_name)
+            or (type_name in self._found and known[1] is self.rule_named(type_name))
+        ):
+            return known
+        rule = self.rule_named(type_name) if type_name in self.trusted else self.rule_seen(type_name)
+        if rule is None:
+            return VOUCHED, None
+        known = self._openings_named[type_name] = self.opening(rule), rule
+        return known
 
     def opening(self, rule: TypeRule, /) -> Opening:
         """Of which kind the rule's values are."""

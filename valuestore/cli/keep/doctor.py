@@ -97,6 +97,7 @@ def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple
     """What a value counts as, and the reason if that is a problem."""
     from valuestore.values.codecs.pickled import PICKLED
     from valuestore.values.codecs.plain import SIGNED, TAGGED
+    from valuestore.values.codecs.signed import unseal
     from valuestore.values.trust.gate import Claim, verify
     from valuestore.values.trust.leaves import find_leaves
 
@@ -106,10 +107,11 @@ def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple
             envelope = leaf.envelope
             if keys is None or keys.find(envelope.key_id) is None:
                 return "foreign", f"signed by the unknown key {envelope.key_id}"
-            whose = "" if ref.codec == SIGNED else repository.repository_id
-            codec = SIGNED if ref.codec == SIGNED else PICKLED.name
-            claim = Claim(whose, leaf.value_hash, leaf.type_name, codec)
-            verify(envelope.data, claim, envelope.key_id, envelope.mac, keys)
+            if ref.codec == SIGNED:
+                unseal(repository.archive.read(ref), ref.type_name, None, repository.archive.registry.signer)
+            else:
+                claim = Claim(repository.repository_id, leaf.value_hash, leaf.type_name, PICKLED.name)
+                verify(envelope.data, claim, envelope.key_id, envelope.mac, keys)
             if ref.codec != TAGGED and leaf.value_hash != ref.value_hash:
                 return "foreign", "signed as another value"
     except KeyUnusable:

@@ -24,9 +24,9 @@ _UNSIGNED = (
 )
 
 
-def seal(data: Bytes, type_name: str, value_hash: str, signer: Signer | None) -> bytes:
+def seal(data: bytes, type_name: str, value_hash: str, signer: Signer | None) -> bytes:
     """The payload of tagged data, signed. Raises: KeyUnusable."""
-    key_id, mac = gate.sign(data, _claim(value_hash, type_name), _keys(signer))
+    key_id, mac = gate.sign_tagged(data, value_hash, type_name, _keys(signer))
     return encode_plain((value_hash, gate.encode_envelope(key_id, mac, data)))
 
 
@@ -36,17 +36,13 @@ def unseal(payload: Bytes, type_name: str, value_hash: str | None, signer: Signe
     if value_hash is not None and value_hash != signed_hash:
         raise UntrustedPayload(value_hash, SIGNED, f"it was signed as {signed_hash}; run the pipeline again")
     data = bytes(envelope.data)
-    gate.verify(data, _claim(signed_hash, type_name), envelope.key_id, envelope.mac, _keys(signer))
+    gate.verify_tagged(data, signed_hash, type_name, envelope.key_id, envelope.mac, _keys(signer))
     return data
 
 
 def unsigned(value_hash: str | None, codec: str, type_name: str) -> UntrustedPayload:
     """The error for what holds something vouched, of that type, and no signature."""
     return UntrustedPayload(value_hash or "of no name", codec, _UNSIGNED.format(type_name))
-
-
-def _claim(value_hash: str, type_name: str) -> gate.Claim:
-    return gate.Claim("", value_hash, type_name, SIGNED)
 
 
 def _keys(signer: Signer | None) -> KeyRing:

@@ -304,14 +304,14 @@ def lift(lowered: Plain, rules: Rules) -> Any:
     Raises: DecodeError if a type is unknown here or has changed.
     """
     kind = type(lowered)
-    if kind is list:
-        return [lift(item, rules) for item in lowered]
+    if kind is list:  # most items are atoms, which are what they are
+        return [item if type(item) in ATOMS else lift(item, rules) for item in lowered]
     if kind is dict:
-        return {key: lift(value, rules) for key, value in lowered.items()}
+        return {key: value if type(value) in ATOMS else lift(value, rules) for key, value in lowered.items()}
     if kind is not tuple:
         return lowered
     if not lowered or lowered[0] != NODE:
-        return tuple([lift(item, rules) for item in lowered])
+        return tuple([item if type(item) in ATOMS else lift(item, rules) for item in lowered])
     if len(lowered) == 4:
         _, type_name, codec, data = lowered
         return rules.decode(codec, type_name, data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from threading import RLock
+from types import ModuleType
 
 from valuestore.errors import ConfigError, DecodeError, NotHashableError
 from valuestore.lazy import renew_after_fork
@@ -41,6 +42,7 @@ class Rulebook:
         self._named: dict[str, TypeRule] = {}
         self._asked_for: set[str] = set()
         self._ours: dict[int, TypeRule] = {}  # by id
+        self._found: dict[str, tuple[ModuleType, str, TypeRule]] = {}  # by name: where the class is
         for rule in BUILTIN_RULES:
             self._register_ours(rule)
 
@@ -98,7 +100,13 @@ class Rulebook:
         """
         cls: type | None = value_types.get(type_name)
         if cls is not None:
-            return self._rule_of_class(cls, type_name)
+            return self._rules.get(cls) or self._rule_of_class(cls, type_name)
+        found = self._found.get(type_name)
+        if found is not None:  # a class that is still where it was
+            module, name, known = found
+            is_there = sys.modules.get(module.__name__) is module and vars(module).get(name) is known.type
+            if is_there and self._rules.get(known.type) is known:
+                return known
         rule = self._named.get(type_name)
         if rule is None:
             self._load_stored_types(type_name)
@@ -111,7 +119,26 @@ class Rulebook:
         rule = self._rule_of_class(cls, type_name)
         if rule.type_name != type_name:
             raise DecodeError(type_name, f"the name now stands for a {rule.type_name}")
+        module_name, _, name = type_name.rpartition(".")
+        home = sys.modules.get(module_name)
+        if isinstance(home, ModuleType) and type(home) is ModuleType and vars(home).get(name) is cls:
+            self._found[type_name] = home, name, rule
         return rule
+
+    def rule_seen(self, type_name: str, /) -> TypeRule | None:
+        """As ``rule_named``, but nothing is imported for a name that anybody may have written.
+
+        None for a class of no family that is met for the first time. Raises: DecodeError.
+        """
+        if not (type_name in self._found or type_name in self._named or is_listed(type_name)):
+            cls = value_types.get(type_name) or find_class(type_name)
+            try:
+                is_new = cls is not None and cls not in self._rules and not issubclass(cls, BaseException)
+                if cls is not None and is_new and family_rule(cls) is None:
+                    return None
+            except Refused as refusal:
+                raise DecodeError(type_name, str(refusal)) from None
+        return self.rule_named(type_name)
 
     def _rule_of_class(self, cls: type, type_name: str) -> TypeRule:
         try:

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from valuestore.errors import DecodeError
+from valuestore.hashing import ATOMS
 from valuestore.values.identity.canonical import NODE, TypeRule
 from valuestore.values.trust.data_classes import fields_check, is_key_safe, why_not_data
 from valuestore.values.value import Plain, type_name_of
@@ -253,11 +254,8 @@ def _listed(type_name: str) -> Opening:
 class Known(Protocol):
     """Where the gate looks types up: the registry."""
 
-    def rule_named(self, type_name: str, /) -> TypeRule:
-        """The rule behind a stored type name; imports for listed ones alone. Raises: DecodeError."""
-
-    def opening(self, rule: TypeRule, /) -> Opening:
-        """Of which kind its values are."""
+    def opening_named(self, type_name: str, /) -> tuple[Opening, TypeRule | None]:
+        """Of which kind values of that type name are, and the rule. Raises: DecodeError."""
 
 
 class _Vouched(Exception):
@@ -293,7 +291,8 @@ class _Look:
                 self.node(part, stack, inert, key)
             elif kind in _CONTAINERS:
                 parts = part.values() if kind is dict else part
-                stack.extend([one for one in parts if type(one) in _CONTAINERS])
+                if not ATOMS.issuperset(map(type, parts)):
+                    stack.extend([one for one in parts if type(one) in _CONTAINERS])
 
     def node(self, node: tuple[Any, ...], stack: list[Plain], inert: bool, key: bool) -> None:
         type_name = node[1] if len(node) in (3, 4) else None
@@ -306,22 +305,18 @@ class _Look:
             for pair in _items(type_name, state):
                 name, value = _items(type_name, pair)
                 stack.append(value)
-                if type(name) is tuple:
+                if type(name) in _CONTAINERS:
                     self.at(name, inert=inert, key=True)
         elif len(node) == 4:
-            rule = self.rules.rule_named(type_name)
-            codec = None if rule.codec is None else rule.codec.name
-            if (
-                self.rules.opening(rule).kind is not Kind.INERT
-                or codec != state
-                or type(node[3]) is not bytes
-            ):
+            opening, rule = self.rules.opening_named(type_name)
+            codec = rule.codec.name if rule is not None and rule.codec is not None else None
+            if opening.kind is not Kind.INERT or codec != state or type(node[3]) is not bytes:
                 raise _Vouched(type_name)
         else:
             self.state(type_name, state, stack, inert, key)
 
     def state(self, type_name: str, state: Plain, stack: list[Plain], inert: bool, key: bool) -> None:
-        opening = self.rules.opening(self.rules.rule_named(type_name))
+        opening, _ = self.rules.opening_named(type_name)
         if opening.kind is Kind.VOUCHED or (inert and opening.kind is Kind.DATA):
             raise _Vouched(type_name)
         if key and not opening.is_key:
