@@ -39,6 +39,7 @@ class Settings:
     ``database_password_file``  file with the password of the database; or set VALUESTORE_DATABASE_PASSWORD
     ``tags``                  labels of every execution, as the table ``[tags]``
     ``observe``               which observers of ``observe`` hear of it, as the table ``[observe]``
+    ``trust``                 whose unsigned values are loaded, as the table ``[trust]``: see docs/trust.md
     ``durability``            ``fast``: safe against killed processes; ``full``: also against power loss
 
     ``folder`` is no setting: what relative paths in a table of ``payloads`` are relative to.
@@ -54,6 +55,7 @@ class Settings:
     durability: str = "fast"
     tags: Mapping[str, Any] = field(default_factory=dict)
     observe: Mapping[str, bool] = field(default_factory=dict)
+    trust: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
 
@@ -93,6 +95,15 @@ TABLE = Kind("a table", (Mapping,))
 OBSERVERS: Mapping[str, Kind] = dict.fromkeys(("log", "opentelemetry", "progress", "prometheus"), FLAG)
 """What ``[observe]`` can switch on, see ``observe.open_observers``."""
 
+TRUST: Mapping[str, Kind] = {
+    "classes": Kind(
+        "a list of names such as package.module.Class",
+        (list, tuple),
+        lambda value: all(isinstance(name, str) and "." in name for name in value),
+    )
+}
+"""What ``[trust]`` can say."""
+
 
 def one_of(*words: str) -> Kind:
     """Text that is one of these."""
@@ -112,6 +123,7 @@ _KINDS: Mapping[str, Kind] = {
     "durability": one_of("fast", "full"),
     "tags": TABLE,
     "observe": TABLE,
+    "trust": TABLE,
 }
 _ELSEWHERE = ("cache", "contact_hosts", "database_password", "debug", "key_file", "repository")
 """What else of the environment is ours, beside the settings."""
@@ -186,6 +198,8 @@ def _checked(name: str, value: Any, base: Path | None, *, is_argument: bool) -> 
     value = _KINDS[name].check(name, value)
     if name == "observe":
         return check_table("observe", value, OBSERVERS)
+    if name == "trust":
+        return check_table("trust", value, TRUST)
     if name == "database" and (found := _SQLITE_FILE.fullmatch(value)):
         return found[1] + placed(name, found[2], base) + found[3]
     is_path = "://" not in value if name == "payloads" and isinstance(value, str) else _KINDS[name].is_path

@@ -261,7 +261,7 @@ class UntrustedPayload(PayloadError):
 
     def __str__(self) -> str:
         value_hash, codec, fix = self.args
-        return f"value {value_hash} was not loaded: its codec {codec} can execute code; {fix}"
+        return f"value {value_hash} was not loaded: its codec {codec} can hold what executes code; {fix}"
 
 
 class NotHashableError(ValuestoreError, TypeError):

@@ -93,7 +93,9 @@ class Repository:
             self.database.close()
             raise
         self.payloads = ContentStore(store, algorithm=self.algorithm)
-        registry = get_type_registry().bound(self.algorithm, Signer(self.repository_id, cache(_keys)))
+        signer = Signer(self.repository_id, cache(_keys))
+        trusted = settings.trust.get("classes", ())
+        registry = get_type_registry().bound(self.algorithm, signer, trusted)
         self.archive = Archive(registry, self.payloads, settings.inline_max_bytes)
         self.recorder = Recorder(self.database, self.payloads.flush)
         self.lookup = Lookup(self.database)

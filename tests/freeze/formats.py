@@ -7,6 +7,7 @@ Signed pickles are left to the frozen repositories: their bytes depend on who si
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,10 @@ def formats() -> dict[str, list[str]]:
 
 def format_of(name: str, value: Any) -> list[str]:
     """Codec, type name, and what tells the bytes."""
-    payload = get_type_registry().dump(value)
+    encoded = get_type_registry().encode(value)
+    payload = encoded.payload
+    if payload.codec == "signed":  # what is signed are the bytes that were there without a signature before
+        payload = dataclasses.replace(payload, codec="tagged", data=encoded.tagged)
     data = bytes(payload.data)
     shown = base64.b64encode(data).decode() if is_of_library(payload.codec, name) else hash_bytes(data)
     return [payload.codec, payload.type_name, shown]

@@ -6,13 +6,25 @@ import time
 
 import pytest
 
+from valuestore.values.codecs.plain import SIGNED
+from valuestore.values.codecs.signed import seal
 from valuestore.values.files import stat_memory as memory_module
-from valuestore.values.registry import TypeRegistry
+from valuestore.values.registry import Payload, TypeRegistry
 
 
 @pytest.fixture
 def registry():
     return TypeRegistry()
+
+
+def resigned(registry, obj, before, after, type_name=None):
+    """The payload of what needs a signature, its tagged data changed and then signed: as an old one was."""
+    encoded = registry.encode(obj)
+    assert encoded.codec == SIGNED
+    assert before in encoded.tagged
+    name = type_name or encoded.type_name
+    data = encoded.tagged.replace(before, after)
+    return Payload(name, SIGNED, seal(data, name, encoded.value_hash, registry.signer))
 
 
 @pytest.fixture

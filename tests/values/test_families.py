@@ -341,7 +341,14 @@ class TestGridValue(ValueContract):
 SCRIPT = """
 import dataclasses, multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor
-from valuestore.values import Value, get_type_registry
+from pathlib import Path
+from valuestore.values import Value
+from valuestore.values import get_type_registry as rules
+from valuestore.values.codecs.pickled import Signer
+from valuestore.values.trust.keys import KeyRing
+
+def get_type_registry():
+    return rules().bound("xxh3-128", Signer("r", lambda: KeyRing(Path("keys").absolute())))
 
 @dataclasses.dataclass
 class Row:

@@ -28,7 +28,7 @@ from valuestore.scheduler.record import Execution, Recording
 from valuestore.tasks.call import Call, evaluate, find_calls, find_expressions
 from valuestore.tasks.tag import tags_kept_by
 from valuestore.values.archive import ValueRef
-from valuestore.values.codecs.plain import TAGGED
+from valuestore.values.codecs.plain import SIGNED, TAGGED
 from valuestore.values.handles.journal import journal_kept_by
 from valuestore.values.value import hooks_in_use
 
@@ -275,7 +275,7 @@ class Run:
     def _step(self, job: Job, result: Result, status: str, ended: int) -> None:
         """One step of a call is done: finish it, or first run the calls that it returned."""
         job.status = status
-        plain = result.ref is not None and result.ref.codec != TAGGED
+        plain = result.ref is not None and result.ref.codec not in (TAGGED, SIGNED)
         if plain or not find_expressions(result.value):
             self._finish(job, result, ended)
             return

@@ -15,14 +15,21 @@ from valuestore.hashing import Bytes, Digest, hash_bytes, value_tag
 from valuestore.stores.content.store import ContentStore, PayloadRef
 from valuestore.stores.data import Data
 from valuestore.values.codecs.pickled import PICKLED
-from valuestore.values.codecs.plain import PLAIN_CODECS, TAGGED, decode
+from valuestore.values.codecs.plain import (
+    MAY_GO_STALE,
+    NEVER_STALE,
+    PLAIN_CODECS,
+    SIGNED,
+    decode,
+    decode_tagged,
+)
 from valuestore.values.payload import Encoded
 from valuestore.values.registry import TypeRegistry
 
 INLINE_MAX_BYTES = 8192
 """Payloads up to this size live in the database, where SQLite reads them faster than files."""
 
-UNVIEWED_CODECS = PLAIN_CODECS | {PICKLED.name}
+UNVIEWED_CODECS = PLAIN_CODECS | {SIGNED, PICKLED.name}
 """Codecs whose objects are made from the bytes, and never show them as their own memory."""
 
 _RECENT_REFS = 1024
@@ -74,7 +81,7 @@ class Archive:
         digest: Digest | None = None
         if size <= self.inline_max_bytes:
             inline = b"".join(pieces)
-            if not encoded.is_vouched:
+            if not encoded.is_preimage:
                 digest = hash_bytes(inline, algorithm=self.registry.algorithm.name)
         else:
             digest = self.payloads.put(_data(pieces)).digest
@@ -111,12 +118,14 @@ class Archive:
         return self.unpack(ref) if ref.inline is None else self._decoded(ref, ref.inline)
 
     def _decoded(self, ref: ValueRef, data: Bytes, *, copy: bool = True) -> Any:
-        if ref.codec in PLAIN_CODECS:
-            return decode(ref.codec, bytes(data), self.registry)  # which copies no bytes
-        return self.registry.decode(ref.codec, ref.type_name, data, ref.value_hash, copy=copy)
+        if ref.codec in NEVER_STALE:
+            return decode(ref.codec, bytes(data))  # which copies no bytes
+        return self.registry.open(ref.codec, ref.type_name, data, ref.value_hash, copy=copy)
 
     def copy(self, encoded: Encoded) -> Any:
         """Another object from the bytes that were hashed. Raises: NotHashableError if it changed since."""
+        if encoded.tagged is not None:
+            return decode_tagged(encoded.tagged, self.registry)  # made here: nobody else's word is taken
         payload = encoded.payload
         encoded.check()
         return self.registry.load(payload, encoded.value_hash)
@@ -163,7 +172,7 @@ class RecentRefs:
 
     def keep(self, ref: ValueRef) -> None:
         """Remember the ref, if such a one may be; the oldest of too many is forgotten."""
-        if ref.inline is not None or ref.codec in (TAGGED, PICKLED.name):
+        if ref.inline is not None or ref.codec in MAY_GO_STALE:
             return
         with self._lock:
             self._refs[ref.value_hash] = ref

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from valuestore.hashing import Bytes, Digest
-from valuestore.values.codecs.plain import BYTES, TEXT
+from valuestore.values.codecs.plain import BYTES, SIGNED, TAGGED, TEXT
 from valuestore.values.preview import preview, preview_bytes, preview_text
 from valuestore.values.value import Plain
 
@@ -27,15 +27,16 @@ class Encoded:
     """An object hashed once: its identity, and its payload, made when it is asked for.
 
     ``parts`` are the Values inside it, ``external`` the outside state that it stands for, if it does.
-    ``is_vouched``: the payload is the very bytes that the value hash was made from.
+    ``is_preimage``: the payload is the very bytes that the value hash was made from. ``seal`` signs them.
     """
 
     __slots__ = (
         "_check",
         "_payload",
+        "_seal",
         "codec",
         "external",
-        "is_vouched",
+        "is_preimage",
         "lowered",
         "parts",
         "type_name",
@@ -53,7 +54,8 @@ class Encoded:
         external: str | None = None,
         check: Callable[[], None] | None = None,
         *,
-        is_vouched: bool = False,
+        is_preimage: bool = False,
+        seal: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self.value_hash = value_hash
         self.type_name = type_name
@@ -61,9 +63,10 @@ class Encoded:
         self.lowered = lowered
         self.parts = parts
         self.external = external
-        self.is_vouched = is_vouched
+        self.is_preimage = is_preimage
         self._payload = payload
         self._check = check
+        self._seal = seal
 
     @property
     def payload(self) -> Payload:
@@ -74,7 +77,14 @@ class Encoded:
 
     def pieces(self) -> tuple[Bytes, ...]:
         """The payload's bytes; large ones are views of the object's own memory and change with it."""
-        return (self._payload,) if isinstance(self._payload, bytes) else self._payload()
+        if not isinstance(self._payload, bytes):
+            return self._payload()
+        return (self._payload if self._seal is None else self._seal(self._payload),)
+
+    @property
+    def tagged(self) -> bytes | None:
+        """The tagged data, before it is signed if it is to be; None of other codecs."""
+        return self._payload if self.codec in (TAGGED, SIGNED) and isinstance(self._payload, bytes) else None
 
     def check(self) -> None:
         """Call it once the payload's bytes are copied. Raises: NotHashableError if the object changed."""

@@ -27,21 +27,26 @@ from valuestore.values.codecs.pickled import PICKLED, Signer, dump_leaf, load_le
 from valuestore.values.codecs.plain import (
     BYTES,
     MAY_GO_STALE,
+    NEVER_STALE,
     PLAIN,
     PLAIN_CODECS,
+    SIGNED,
     TAGGED,
     TEXT,
     decode,
     decode_lowered,
+    decode_tagged,
     encode_text,
 )
+from valuestore.values.codecs.signed import seal, unseal, unsigned
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
-from valuestore.values.identity.canonical import Codec, Part, encode, explain_depth, lower
+from valuestore.values.identity.canonical import Codec, Part, TypeRule, encode, explain_depth, lower
 from valuestore.values.identity.nested import holds_own_code, iter_asked, map_values
 from valuestore.values.identity.rulebook import Rulebook
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
+from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, needs_key, opening_of
 from valuestore.values.value import Value, hooks_in_use, type_name_of
 
 _COPY_MAX_BYTES = 1 << 16
@@ -51,24 +56,35 @@ _STREAM_BYTES = 1 << 20
 class TypeRegistry(Rulebook):
     """Rules, and what they make of an object. Thread-safe.
 
-    ``signer`` signs what can be stored as a pickle alone; without one such objects have an identity, but no
-    payload. A repository's registry has its signer.
+    ``signer`` signs what needs it (trust/kinds.py). Without one, a pickle has no payload, and what else is
+    vouched one that this process alone reads. A repository's registry has its signer. ``trusted`` are the
+    classes that the settings name as data classes.
     """
 
-    def __init__(self, algorithm: str = DEFAULT_ALGORITHM, signer: Signer | None = None) -> None:
+    def __init__(
+        self,
+        algorithm: str = DEFAULT_ALGORITHM,
+        signer: Signer | None = None,
+        trusted: Iterable[str] = (),
+    ) -> None:
         super().__init__()
         self.algorithm = get_algorithm(algorithm)
         self.signer = signer
+        self.trusted = frozenset(trusted)
+        self._openings_named: dict[str, tuple[Opening, TypeRule]] = {}
+        self._openings: dict[int, tuple[TypeRule, Opening]] = {}  # by the rule's id
 
-    def bound(self, algorithm: str, signer: Signer | None = None) -> TypeRegistry:
+    def bound(
+        self, algorithm: str, signer: Signer | None = None, trusted: Iterable[str] = ()
+    ) -> TypeRegistry:
         """This registry's rules, with another algorithm or signer; rules added later are shared."""
-        other = TypeRegistry(algorithm, signer)
+        other = TypeRegistry(algorithm, signer, trusted)
         other.share_rules(self)
         return other
 
     def with_algorithm(self, algorithm: str) -> TypeRegistry:
         """This registry's rules, hashing with another algorithm."""
-        return self if algorithm == self.algorithm.name else self.bound(algorithm, self.signer)
+        return self if algorithm == self.algorithm.name else self.bound(algorithm, self.signer, self.trusted)
 
     # --- identity and payload ---------------------------------------------------------------
 
@@ -77,7 +93,7 @@ class TypeRegistry(Rulebook):
         as_is = self._as_is(obj)
         if as_is is None:
             return self._encode_lowered(obj)
-        return Encoded(self._digest(*as_is), *as_is, obj, is_vouched=True)
+        return Encoded(self._digest(*as_is), *as_is, obj, is_preimage=True)
 
     def hash(self, obj: object) -> Digest:
         """The value hash: digest of domain, type name and canonical bytes. Raises: NotHashableError."""
@@ -107,9 +123,51 @@ class TypeRegistry(Rulebook):
         A signed payload must have been signed as ``value_hash``, if that is given. Raises: DecodeError,
         UntrustedPayload.
         """
-        if payload.codec in PLAIN_CODECS:
-            return decode(payload.codec, payload.data, self)
-        return self.decode(payload.codec, payload.type_name, payload.data, value_hash, copy=copy)
+        if payload.codec in NEVER_STALE:
+            return decode(payload.codec, payload.data)
+        return self.open(payload.codec, payload.type_name, payload.data, value_hash, copy=copy)
+
+    def open(
+        self, codec: str, type_name: str, data: Bytes, value_hash: str | None = None, *, copy: bool = True
+    ) -> Any:
+        """As ``load``: the object of these bytes, which anybody may have written."""
+        if codec == TAGGED:
+
+            def check(form: Any) -> None:
+                if (vouched := needs_key(form, self, len(data))) is not None:
+                    raise unsigned(value_hash, codec, vouched)
+
+            return decode_tagged(bytes(data), self, check)
+        if codec == SIGNED:
+            return decode_tagged(unseal(data, type_name, value_hash, self.signer), self)
+        if codec != PICKLED.name and self.opening_named(type_name)[0].kind is not Kind.INERT:
+            raise unsigned(value_hash, codec, type_name)
+        return self.decode(codec, type_name, data, value_hash, copy=copy)
+
+    def opening_named(self, type_name: str, /) -> tuple[Opening, TypeRule | None]:
+        """Of which kind values of a stored type name are, and its rule; imports nothing unlisted.
+
+        Raises: DecodeError.
+        """
+        known = self._openings_named.get(type_name)
+        if known is not None and (
+            known[1] is self._named.get(type_name)
+            or (type_name in self._found and known[1] is self.rule_named(type_name))
+        ):
+            return known
+        rule = self.rule_named(type_name) if type_name in self.trusted else self.rule_seen(type_name)
+        if rule is None:
+            return VOUCHED, None
+        known = self._openings_named[type_name] = self.opening(rule), rule
+        return known
+
+    def opening(self, rule: TypeRule, /) -> Opening:
+        """Of which kind the rule's values are."""
+        known = self._openings.get(id(rule))
+        if known is None:
+            opening = opening_of(rule, is_ours=self.is_ours(rule), trusted=self.trusted)
+            known = self._openings[id(rule)] = rule, opening
+        return known[1]
 
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
         """The object's bytes in that format. Raises: UntrustedPayload for want of a key."""
@@ -142,7 +200,7 @@ class TypeRegistry(Rulebook):
     def preview(self, payload: Payload) -> str:
         """Short JSON text of a payload, made without its class. Raises: DecodeError."""
         if payload.codec == TEXT:
-            return preview_text(decode(TEXT, payload.data, self))
+            return preview_text(decode(TEXT, payload.data))
         if payload.codec == BYTES:
             return preview_bytes(payload.data)
         return preview(decode_lowered(payload.codec, payload.data), len(payload.data))
@@ -169,6 +227,8 @@ class TypeRegistry(Rulebook):
         type_name = PLAIN_TYPE_NAMES.get(type(obj))
         rule = self.rule_of(obj) if type_name is None else None
         codec = rule.codec_of(obj) if rule is not None else None
+        if rule is not None and codec not in (None, PICKLED) and self.opening(rule).kind is not Kind.INERT:
+            codec = None  # inside tagged data, which can be signed
         token = active_algorithm.set(self.algorithm.name)
         try:
             lowered = lower(obj, self, stored=codec is None)
@@ -184,7 +244,7 @@ class TypeRegistry(Rulebook):
             data = encode_plain(lowered.stored) if lowered.differs else hashed
             if lowered.shows_memory and self.hash(obj) != digest:
                 raise NotHashableError("the value", "it changed while it was read")
-            return Encoded(digest, type_name, TAGGED, data, shown, parts, external, is_vouched=data == hashed)
+            return self._tagged(digest, type_name, lowered.stored, data, hashed, shown, parts, external)
 
         def encode_again() -> tuple[Bytes, ...]:
             return tuple(self.encode_as(codec, obj))
@@ -198,14 +258,38 @@ class TypeRegistry(Rulebook):
     def _part(self, part: Part, differs: bool) -> Encoded:
         """A Value met inside an object, as ``encode`` would give it, from the form it has already."""
         hashed = encode_plain(part.hashed)
-        stored = encode_plain(lower(part.value, self).stored) if differs else hashed
+        form = lower(part.value, self).stored if differs else part.hashed
+        stored = encode_plain(form) if differs else hashed
         parts = tuple([self._part(inner, differs) for inner in part.parts])
         type_name = self.rule_of(part.value).type_name
         digest = self._digest(type_name, TAGGED, hashed)
         external = part.value.external()
-        return Encoded(
-            digest, type_name, TAGGED, stored, part.hashed, parts, external, is_vouched=stored == hashed
-        )
+        return self._tagged(digest, type_name, form, stored, hashed, part.hashed, parts, external)
+
+    def _tagged(
+        self,
+        digest: Digest,
+        type_name: str,
+        form: Any,
+        data: bytes,
+        hashed: bytes,
+        shown: Any,
+        parts: tuple[Encoded, ...],
+        external: str | None,
+    ) -> Encoded:
+        """Tagged data as ``form`` has it, to be signed if the gate would not let it pass without."""
+        try:
+            is_open = needs_key(form, self, len(data)) is None
+        except (DecodeError, RecursionError):
+            is_open = False
+        if is_open:
+            same = data == hashed
+            return Encoded(digest, type_name, TAGGED, data, shown, parts, external, is_preimage=same)
+
+        def sign(data: bytes) -> bytes:
+            return seal(data, type_name, digest, self.signer)
+
+        return Encoded(digest, type_name, SIGNED, data, shown, parts, external, seal=sign)
 
     def _digest(self, type_name: str, codec: str, identity: bytes) -> Digest:
         tag = value_tag(type_name, codec)

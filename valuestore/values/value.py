@@ -7,8 +7,9 @@ enums, which need neither. Subclassing registers the type under its ``type_name`
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from valuestore.errors import ConfigError
@@ -18,6 +19,9 @@ from valuestore.values.moved import first_name, present_name
 Plain = Any
 """None, bool, int, float, str, bytes, and list, tuple, dict of such; in ``identity`` and ``state`` also
 anything that has an identity of its own, which is lowered in turn."""
+
+_of_module = vars(ModuleType)["__dict__"].__get__
+_of_class = vars(type)["__dict__"].__get__
 
 value_types: dict[str, type[Value]] = {}
 """Type name -> class, filled by subclassing. Read by the registry alone."""
@@ -133,6 +137,13 @@ def module_name_of(module_name: str) -> str:
     return Path(file).stem if file else "__main__"
 
 
+def _members(owner: Any) -> Mapping[str, Any]:
+    """What a module or class holds by itself; a lazy module, or a proxy, is not asked."""
+    if issubclass(type(owner), ModuleType):
+        return _of_module(owner)  # type: ignore[no-any-return]
+    return _of_class(owner) if issubclass(type(owner), type) else {}
+
+
 def find_class(type_name: str) -> type | None:
     """The class of that type name if this program has imported it already; nothing is imported here."""
     found = find_object(type_name)
@@ -148,7 +159,7 @@ def find_object(name: str) -> Any:
         if module is not None:
             found: Any = module
             for part in qualname.split("."):
-                found = vars(found).get(part) if hasattr(found, "__dict__") else None
+                found = _members(found).get(part)
             return found
         module_name, _, head = module_name.rpartition(".")
         qualname = f"{head}.{qualname}"

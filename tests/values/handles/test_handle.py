@@ -14,6 +14,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.values.conftest import resigned
 from valuestore import File, Handle
 from valuestore.errors import (
     ArgumentError,
@@ -24,7 +25,7 @@ from valuestore.errors import (
 )
 from valuestore.values.handles.handle import merged
 from valuestore.values.handles.journal import handles_taken_as_valid, journal_kept_by
-from valuestore.values.registry import Payload, TypeRegistry
+from valuestore.values.registry import TypeRegistry
 
 registry = TypeRegistry()
 OPENED = []
@@ -289,13 +290,9 @@ def test_a_constructor_that_fails_later_says_so_each_time():
 
 
 def test_a_class_that_this_program_has_not_imported_is_not_loaded(db):
-    payload = registry.dump(db)
+    payload = resigned(registry, db, b"tests.Database", b"tests.Missing0", "somewhere.Else")
     with pytest.raises(DecodeError):
-        registry.load(
-            Payload(
-                "somewhere.Else", payload.codec, payload.data.replace(b"tests.Database", b"tests.Missing0")
-            )
-        )
+        registry.load(payload)
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ def doctor(repository: RepositoryOption = None, *, as_json: JsonOption = False) 
     \b
     Values are counted as
       plain       read without executing anything, whoever wrote them
-      signed      holding pickles, each signed by one of your keys (`valuestore keys list`)
-      foreign     holding a pickle that none of your keys vouches for: computed anew, never loaded
+      signed      vouched for by one of your keys (`valuestore keys list`)
+      foreign     signed by none of your keys, though it has to be: computed anew, never loaded
       unreadable  of a codec or class that this program does not have, or damaged
       lost        holding pickles perhaps, but the payload is gone or was not reached
 
@@ -72,19 +72,19 @@ def examine(repository: Repository) -> tuple[dict[str, object], list[str]]:
 def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], list[str]]:
     from valuestore.db.history.things import find_by_codec, find_kinds
     from valuestore.values.codecs.pickled import PICKLED
-    from valuestore.values.codecs.plain import PLAIN_CODECS, TAGGED
+    from valuestore.values.codecs.plain import PLAIN_CODECS, SIGNED, TAGGED
 
     counts: Counter[str] = Counter()
     problems: list[str] = []
     for kind in find_kinds(repository.database):
-        if kind.codec in (TAGGED, PICKLED.name):
+        if kind.codec in (TAGGED, SIGNED, PICKLED.name):
             continue
         is_known = kind.codec in PLAIN_CODECS or _is_readable(repository, kind.type_name, kind.codec)
         counts["plain" if is_known else "unreadable"] += kind.count
         if not is_known:
             problems.append(f"{kind.count} values of type {kind.type_name}: no codec {kind.codec} here")
     found: Counter[tuple[str, str]] = Counter()
-    for codec in (TAGGED, PICKLED.name):
+    for codec in (TAGGED, SIGNED, PICKLED.name):
         for page in find_by_codec(repository.database, codec):
             for ref in repository.lookup.values(page).values():
                 found[_judge(repository, ref, keys)] += 1
@@ -96,6 +96,8 @@ def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], 
 def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple[str, str]:
     """What a value counts as, and the reason if that is a problem."""
     from valuestore.values.codecs.pickled import PICKLED
+    from valuestore.values.codecs.plain import SIGNED, TAGGED
+    from valuestore.values.codecs.signed import unseal
     from valuestore.values.trust.gate import Claim, verify
     from valuestore.values.trust.leaves import find_leaves
 
@@ -105,9 +107,12 @@ def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple
             envelope = leaf.envelope
             if keys is None or keys.find(envelope.key_id) is None:
                 return "foreign", f"signed by the unknown key {envelope.key_id}"
-            claim = Claim(repository.repository_id, leaf.value_hash, leaf.type_name, PICKLED.name)
-            verify(envelope.data, claim, envelope.key_id, envelope.mac, keys)
-            if ref.codec == PICKLED.name and leaf.value_hash != ref.value_hash:
+            if ref.codec == SIGNED:
+                unseal(repository.archive.read(ref), ref.type_name, None, repository.archive.registry.signer)
+            else:
+                claim = Claim(repository.repository_id, leaf.value_hash, leaf.type_name, PICKLED.name)
+                verify(envelope.data, claim, envelope.key_id, envelope.mac, keys)
+            if ref.codec != TAGGED and leaf.value_hash != ref.value_hash:
                 return "foreign", "signed as another value"
     except KeyUnusable:
         return "foreign", "signed by a key that cannot be used"

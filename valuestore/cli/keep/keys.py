@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from valuestore.cli.terminal import JsonOption, print_json, print_table
+from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_json, print_table
 from valuestore.values.trust.keys import Key, KeyRing
 
 keys = typer.Typer(invoke_without_command=True)
@@ -52,6 +53,36 @@ def add(
 def rotate(*, as_json: JsonOption = False) -> None:
     """Make a new key and sign with it from now on. What the others signed is accepted as before."""
     _print([(KeyRing.open().rotate(), True)], as_json=as_json)
+
+
+@keys.command()
+def adopt(
+    repository: RepositoryOption = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign them; without it they are only shown.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign the values of a repository that are not loaded for want of a signature.
+
+    Those stored before such values were signed, say. Whoever could write to the repository until now may
+    have put anything among them, which your pipelines then execute: look at the types first, and adopt
+    only what nobody else could write to. Others compute such values anew.
+    """
+    from valuestore.cli.keep.adopt import find_unsigned, sign_value
+
+    counts: Counter[str] = Counter()
+    with open_existing(repository) as opened:
+        for found in list(find_unsigned(opened)):
+            counts[", ".join(sorted(found.class_names))] += 1
+            if yes:
+                sign_value(opened, found)
+    rows = [(names, str(count), "signed" if yes else "not signed") for names, count in counts.most_common()]
+    if as_json:
+        print_json(
+            [{"types": names, "values": count, "signed": yes} for names, count in counts.most_common()]
+        )
+    else:
+        print_table(("types", "values", "state"), rows)
 
 
 @keys.command(name="show-path")

@@ -135,7 +135,14 @@ def _builtin(state: Plain) -> Any:
     if len(state) == 1:
         return _find((types.BuiltinFunctionType, types.FunctionType), state)
     owner, name = state
-    return owner if isinstance(owner, MissingFunction) else getattr(owner, name)
+    if isinstance(owner, MissingFunction):
+        return owner
+    found = next((vars(base)[name] for base in owner.__mro__ if name in vars(base)), None)
+    if isinstance(found, staticmethod | types.ClassMethodDescriptorType):
+        found = found.__get__(None, owner)
+    if not isinstance(found, types.BuiltinFunctionType):
+        return MissingFunction(f"{owner.__qualname__}.{name}", "there is no such method")
+    return found
 
 
 def _descriptor_state(method: Any) -> Plain:

@@ -32,6 +32,8 @@ from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.value import Plain
 
 _NPY = "npy"
+_MOST_GAPS = 1024
+"""How many bytes of memory at most stand for one that is stored."""
 
 
 def digest_of(array: Any) -> str:
@@ -77,7 +79,7 @@ def array_from_state(state: Plain) -> Any:
         return _from_fields(dtype, shape, state["fields"])
     if "items" in state:
         items = state["items"]
-        if len(items) != size:
+        if len(items) != size or dtype.kind not in "OT":
             raise DecodeError("numpy.ndarray", f"{len(items)} elements for the shape {shape}")
         array = np.empty(size, dtype)
         for index, item in enumerate(items):
@@ -106,6 +108,8 @@ def _from_bytes(dtype: Any, shape: tuple[int, ...], told: bytes) -> Any:
         return whole.reshape(-1).view(dtype).reshape(shape)
     if dtype.itemsize == 0 and math.prod(shape):
         raise DecodeError("numpy.ndarray", "elements without bytes")
+    if dtype.itemsize * math.prod(shape) > _MOST_GAPS * len(told):
+        raise DecodeError("numpy.ndarray", f"{len(told)} bytes are no array of {shape} {dtype}")
     if has_gaps(dtype):
         clean = np.zeros(shape, dtype)
         clean[...] = np.frombuffer(told, packed(dtype)).reshape(shape).astype(dtype)

@@ -39,6 +39,9 @@ _BITS |= dict.fromkeys(("RGB", "YCbCr", "HSV", "LAB"), 24)
 _MOST_PIXELS = 1 << 26
 """Of an image stored as PNG: Pillow warns of larger ones (``Image.MAX_IMAGE_PIXELS``)."""
 
+_MOST_EMPTY = 1 << 16
+"""Pixels on one side of an image without any on the other, which takes memory all the same."""
+
 _MOST_COMPRESSED = 1032
 """What deflate makes at most of one byte (https://zlib.net/zlib_tech.html)."""
 
@@ -69,6 +72,8 @@ def _state(image: Any) -> Plain:
 def _from_state(state: Plain) -> Any:
     width, height = state["size"]
     bits = _BITS.get(state["mode"], 32)
+    if (width == 0 or height == 0) and max(width, height) > _MOST_EMPTY:
+        raise DecodeError("PIL.Image.Image", f"an image of {width} x {height} pixels")
     if len(state["pixels"]) != (width * bits + 7) // 8 * height:
         raise DecodeError("PIL.Image.Image", f"{len(state['pixels'])} bytes are no {width} x {height} pixels")
     image = Image.frombytes(state["mode"], (width, height), state["pixels"])

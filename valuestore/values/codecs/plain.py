@@ -1,14 +1,17 @@
 """The codecs of built-in types: raw text and bytes, plain data, and tagged canonical form.
 
 ``text`` and ``bytes`` payloads are the bare content, ``plain`` is the encoding that is hashed, and
-``tagged`` the same encoding of a lowered object. What is hashed is thus what is stored.
+``tagged`` the same encoding of a lowered object. What is hashed is thus what is stored; where it needs a
+signature, ``signed`` is the codec (signed.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError, PayloadError
+from valuestore.values.codecs.pickled import signature_of
 from valuestore.values.identity.canonical import Rules, lift
 from valuestore.values.trust.gate import decode_plain
 
@@ -16,10 +19,12 @@ TEXT = "text"
 BYTES = "bytes"
 PLAIN = "plain"
 TAGGED = "tagged"
-MAY_GO_STALE = frozenset({TAGGED, "pickle"})
+SIGNED = "signed"
+MAY_GO_STALE = frozenset({TAGGED, SIGNED, "pickle"})
 """Codecs whose values may hold something that stands for outside state; plain data and arrays cannot."""
 PLAIN_CODECS = frozenset({TEXT, BYTES, PLAIN, TAGGED})
 NEVER_STALE = PLAIN_CODECS - MAY_GO_STALE
+"""Codecs of what stands for nothing but itself, which ``decode`` reads."""
 
 
 def encode_text(text: str) -> bytes:
@@ -27,19 +32,10 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def decode(codec: str, data: bytes, rules: Rules) -> Any:
-    """The object that was encoded. Raises: DecodeError."""
+def decode(codec: str, data: bytes) -> Any:
+    """The object that was encoded, of any codec here but ``tagged``. Raises: DecodeError."""
     if codec == PLAIN:
         return decode_plain(data)
-    if codec == TAGGED:
-        try:
-            return lift(decode_plain(data), rules)
-        except RecursionError:
-            raise DecodeError(codec, "it is nested too deeply") from None
-        except PayloadError:
-            raise
-        except Exception as error:  # a node of no form that was ever written
-            raise DecodeError(codec, f"damaged ({type(error).__name__})") from error
     if codec == TEXT:
         try:
             return data.decode("utf-8", "surrogatepass")
@@ -48,6 +44,24 @@ def decode(codec: str, data: bytes, rules: Rules) -> Any:
     if codec == BYTES:
         return bytes(data)
     raise DecodeError(codec, "no such codec here; it was stored by a newer valuestore or by a plug-in")
+
+
+def decode_tagged(data: bytes, rules: Rules, check: Callable[[Any], None] | None = None) -> Any:
+    """The object of tagged data, which ``check`` looks at before anything is built; without, it was signed.
+
+    Raises: DecodeError; what ``check`` raises.
+    """
+    try:
+        form = decode_plain(data)
+        if check is not None:
+            check(form)
+        return lift(form, rules)
+    except RecursionError:
+        raise DecodeError(TAGGED, "it is nested too deeply") from None
+    except PayloadError:
+        raise
+    except Exception as error:  # a node of no form that was ever written
+        raise DecodeError(TAGGED, f"damaged ({type(error).__name__})") from error
 
 
 def decode_form(codec: str, data: bytes) -> Any:
@@ -59,4 +73,6 @@ def decode_form(codec: str, data: bytes) -> Any:
 
 def decode_lowered(codec: str, data: bytes) -> Any:
     """The canonical form, without building the object: for previews. Raises: DecodeError."""
+    if codec == SIGNED:
+        return decode_plain(bytes(signature_of(data)[1].data))
     return decode_plain(data) if codec in (PLAIN, TAGGED) else None

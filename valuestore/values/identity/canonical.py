@@ -55,7 +55,8 @@ class TypeRule:
     outside world. ``subclasses`` says that the rule serves subclasses too that have none of their own.
     ``locate`` makes the path to a refused part, which names places in the identity, name them in the
     object: it is given the object and the path's steps, innermost first, and changes these. ``summary`` is
-    what a preview shows of an object, instead of its identity.
+    what a preview shows of an object, instead of its identity. ``family`` names the family of classes that
+    say themselves what their objects are, if the class is of one (families.py).
     """
 
     type: type
@@ -69,6 +70,7 @@ class TypeRule:
     subclasses: bool = False
     locate: Callable[[Any, list[str]], None] | None = None
     summary: Callable[[Any], Plain] | None = None
+    family: str = ""
 
     def codec_of(self, obj: object) -> Codec | None:
         """The format that this object is stored in, or None if it is stored by its state."""
@@ -297,16 +299,19 @@ def _asked(rule: TypeRule, question: Callable[[Any], Any], obj: Any) -> Any:
 
 
 def lift(lowered: Plain, rules: Rules) -> Any:
-    """The object of this canonical form. Raises: DecodeError if a type is unknown here or has changed."""
+    """The object of this canonical form, which was looked at (trust/kinds.py) or signed.
+
+    Raises: DecodeError if a type is unknown here or has changed.
+    """
     kind = type(lowered)
-    if kind is list:
-        return [lift(item, rules) for item in lowered]
+    if kind is list:  # most items are atoms, which are what they are
+        return [item if type(item) in ATOMS else lift(item, rules) for item in lowered]
     if kind is dict:
-        return {key: lift(value, rules) for key, value in lowered.items()}
+        return {key: value if type(value) in ATOMS else lift(value, rules) for key, value in lowered.items()}
     if kind is not tuple:
         return lowered
     if not lowered or lowered[0] != NODE:
-        return tuple([lift(item, rules) for item in lowered])
+        return tuple([item if type(item) in ATOMS else lift(item, rules) for item in lowered])
     if len(lowered) == 4:
         _, type_name, codec, data = lowered
         return rules.decode(codec, type_name, data)

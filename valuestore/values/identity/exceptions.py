@@ -55,7 +55,7 @@ def exception_rule(cls: Any) -> TypeRule:
         set_attributes(error, attributes)
         return error
 
-    return TypeRule(cls, type_name_of(cls), state, instance)
+    return TypeRule(cls, type_name_of(cls), state, instance, family="exception")
 
 
 def _changed(builtin: Any, given: Any, error: Any, extra: dict[str, Any]) -> dict[str, Any]:

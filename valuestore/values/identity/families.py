@@ -49,23 +49,23 @@ def family_rule(cls: type) -> TypeRule | None:
     """
     if issubclass(cls, Value):
         return _value_rule(cls)
-    family: Callable[[Any], TypeRule]
+    make: Callable[[Any], TypeRule]
     if issubclass(cls, enum.Enum):
-        family = _enum_rule
+        family, make = "enum", _enum_rule
     elif _is_pydantic(cls):
-        family = _pydantic_rule
+        family, make = "pydantic", _pydantic_rule
     elif _is_msgspec(cls):
-        family = _msgspec_rule
+        family, make = "msgspec", _msgspec_rule
     elif "__attrs_attrs__" in vars(cls) and is_bare(cls):
-        family = _attrs_rule
+        family, make = "attrs", _attrs_rule
     elif dataclasses.is_dataclass(cls) and is_bare(cls):
-        family = _dataclass_rule
+        family, make = "dataclass", _dataclass_rule
     elif _is_namedtuple(cls):
-        family = _namedtuple_rule
+        family, make = "namedtuple", _namedtuple_rule
     else:
         return None
     _check_name(cls)
-    return family(cls)
+    return dataclasses.replace(make(cls), family=family)
 
 
 def content_rule(cls: type) -> TypeRule | None:
@@ -148,7 +148,7 @@ def _value_rule(cls: type[Value]) -> TypeRule:
     if cls.identity is Value.identity:
         _check_layout(cls)
     state = None if cls.state is Value.state else cls.state
-    return TypeRule(cls, cls.type_name, cls.identity, cls.from_state, state)
+    return TypeRule(cls, cls.type_name, cls.identity, cls.from_state, state, family="value")
 
 
 def _enum_rule(cls: Any) -> TypeRule:

@@ -6,17 +6,20 @@ their library is first met, shared by a parent, or made of an object's reduction
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from threading import RLock
+from types import ModuleType
 
 from valuestore.errors import ConfigError, DecodeError, NotHashableError
 from valuestore.lazy import renew_after_fork
-from valuestore.plugins import find, names
+from valuestore.plugins import find, is_built_in, names
 from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.identity.builtins import BUILTIN_RULES
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.families import content_rule, family_rule
 from valuestore.values.identity.reduction import reduction, why_not_reducible
+from valuestore.values.trust.kinds import is_listed
 from valuestore.values.value import find_class, type_name_of, value_types
 
 _loading = RLock()
@@ -38,12 +41,15 @@ class Rulebook:
         self._rules: dict[type, TypeRule] = {}
         self._named: dict[str, TypeRule] = {}
         self._asked_for: set[str] = set()
+        self._ours: dict[int, TypeRule] = {}  # by id
+        self._found: dict[str, tuple[ModuleType, str, TypeRule]] = {}  # by name: where the class is
         for rule in BUILTIN_RULES:
-            self.register(rule)
+            self._register_ours(rule)
 
     def share_rules(self, other: Rulebook) -> None:
         """Use the rules of ``other`` from now on, those added later included."""
         self._rules, self._named, self._asked_for = other._rules, other._named, other._asked_for
+        self._ours = other._ours
 
     def register(self, rule: TypeRule, *, aliases: Iterable[str] = ()) -> None:
         """Add the rule of a foreign class; a later rule for the same class replaces it.
@@ -53,6 +59,14 @@ class Rulebook:
         self._rules[rule.type] = rule
         for type_name in (rule.type_name, *aliases):
             self._named[type_name] = rule
+
+    def _register_ours(self, rule: TypeRule) -> None:
+        self._ours[id(rule)] = rule
+        self.register(rule)
+
+    def is_ours(self, rule: TypeRule, /) -> bool:
+        """Whether valuestore itself has the rule, be it for a library's class."""
+        return id(rule) in self._ours
 
     def alias(self, type_name: str, cls: type) -> None:
         """Let what was stored as ``type_name`` come back as ``cls``, which was moved or renamed.
@@ -80,10 +94,19 @@ class Rulebook:
         return rule
 
     def rule_named(self, type_name: str, /) -> TypeRule:
-        """The rule behind a stored type name, if this program knows the class. Raises: DecodeError."""
+        """The rule behind a stored type name, if this program knows the class.
+
+        A library is imported for the types that valuestore lists, and for no other name. Raises: DecodeError.
+        """
         cls: type | None = value_types.get(type_name)
         if cls is not None:
-            return self._rule_of_class(cls, type_name)
+            return self._rules.get(cls) or self._rule_of_class(cls, type_name)
+        found = self._found.get(type_name)
+        if found is not None:  # a class that is still where it was
+            module, name, known = found
+            is_there = sys.modules.get(module.__name__) is module and vars(module).get(name) is known.type
+            if is_there and self._rules.get(known.type) is known:
+                return known
         rule = self._named.get(type_name)
         if rule is None:
             self._load_stored_types(type_name)
@@ -96,7 +119,26 @@ class Rulebook:
         rule = self._rule_of_class(cls, type_name)
         if rule.type_name != type_name:
             raise DecodeError(type_name, f"the name now stands for a {rule.type_name}")
+        module_name, _, name = type_name.rpartition(".")
+        home = sys.modules.get(module_name)
+        if isinstance(home, ModuleType) and type(home) is ModuleType and vars(home).get(name) is cls:
+            self._found[type_name] = home, name, rule
         return rule
+
+    def rule_seen(self, type_name: str, /) -> TypeRule | None:
+        """As ``rule_named``, but nothing is imported for a name that anybody may have written.
+
+        None for a class of no family that is met for the first time. Raises: DecodeError.
+        """
+        if not (type_name in self._found or type_name in self._named or is_listed(type_name)):
+            cls = value_types.get(type_name) or find_class(type_name)
+            try:
+                is_new = cls is not None and cls not in self._rules and not issubclass(cls, BaseException)
+                if cls is not None and is_new and family_rule(cls) is None:
+                    return None
+            except Refused as refusal:
+                raise DecodeError(type_name, str(refusal)) from None
+        return self.rule_named(type_name)
 
     def _rule_of_class(self, cls: type, type_name: str) -> TypeRule:
         try:
@@ -123,15 +165,19 @@ class Rulebook:
                 return
             _being_loaded.add(library)
             try:
+                register = self._register_ours if is_built_in("types", library) else self.register
                 for rule in find("types", library) if library in names("types") else ():
-                    self.register(rule)
+                    register(rule)
                 self._asked_for.add(library)
             finally:
                 _being_loaded.discard(library)
 
     def _load_stored_types(self, type_name: str) -> None:
+        library = type_name.partition(".")[0]
+        if not is_listed(type_name) and (is_built_in("types", library) or library not in sys.modules):
+            return
         try:
-            self._load_types(type_name.partition(".")[0])
+            self._load_types(library)
         except ConfigError as error:
             raise DecodeError(type_name, str(error)) from error
 

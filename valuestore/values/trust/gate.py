@@ -20,7 +20,7 @@ import blake3
 from valuestore.errors import DecodeError, KeyUnusable, UntrustedPayload
 from valuestore.hashing import Bytes
 from valuestore.values.moved import present_name
-from valuestore.values.trust.keys import KeyRing, is_key_id
+from valuestore.values.trust.keys import Key, KeyRing, is_key_id
 from valuestore.values.trust.opcodes import check_plain
 from valuestore.values.trust.pickling import dump_signed
 
@@ -33,10 +33,13 @@ __all__ = [
     "encode_envelope",
     "load_signed",
     "sign",
+    "sign_tagged",
     "verify",
+    "verify_tagged",
 ]
 
 _FORMAT = b"valuestore/signed/1\0"
+_TAGGED_FORMAT = b"valuestore/signed/2 signed "
 _MAGIC = b"\x93valuestore-signed\x01"
 _KEY_ID_BYTES = 8
 _MAC_BYTES = 32
@@ -75,17 +78,48 @@ def sign(data: Bytes, claim: Claim, keys: KeyRing) -> tuple[str, bytes]:
 
 def verify(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRing) -> None:
     """Whether a key of the ring vouches for these bytes under this claim. Raises: UntrustedPayload if not."""
+    key = _known_key(key_id, claim.value_hash, claim.codec, keys)
+    _compare(mac, key.mac(_signed_bytes(data, claim, key_id)), key_id, claim.value_hash, claim.codec)
+
+
+def sign_tagged(data: bytes, value_hash: str, type_name: str, keys: KeyRing) -> tuple[str, bytes]:
+    """Key id, and 32 bytes of keyed BLAKE3 over value hash, type, codec and tagged data. Raises: KeyUnusable.
+
+    For what is stored by itself, in whatever repository: which one that is, only a database could claim.
+    """
+    key = keys.signing
+    return key.key_id, key.keyed(_told(value_hash, type_name) + data)
+
+
+def verify_tagged(
+    data: bytes, value_hash: str, type_name: str, key_id: str, mac: bytes, keys: KeyRing
+) -> None:
+    """Whether a key of the ring vouches for this data as that value. Raises: UntrustedPayload if not."""
+    key = _known_key(key_id, value_hash, "signed", keys)
+    _compare(mac, key.keyed(_told(value_hash, type_name) + data), key_id, value_hash, "signed")
+
+
+def _told(value_hash: str, type_name: str) -> bytes:
+    told = f"{len(value_hash)} {value_hash} {len(type_name)} {type_name}"
+    return _TAGGED_FORMAT + told.encode("utf-8", "surrogatepass") + b"\0"
+
+
+def _known_key(key_id: str, value_hash: str, codec: str, keys: KeyRing) -> Key:
     try:
         key = keys.find(key_id)
     except KeyUnusable as error:
-        raise UntrustedPayload(claim.value_hash, claim.codec, str(error)) from error
+        raise UntrustedPayload(value_hash, codec, str(error)) from error
     if key is None:
         signer = f"key {key_id}" if is_key_id(key_id) else "no key"
         fix = f"it was signed by {signer}: `valuestore keys add FILE` with a key you trust, or {_RECOMPUTE}"
-        raise UntrustedPayload(claim.value_hash, claim.codec, fix)
-    if not hmac.compare_digest(mac, key.mac(_signed_bytes(data, claim, key_id))):
+        raise UntrustedPayload(value_hash, codec, fix)
+    return key
+
+
+def _compare(mac: bytes, right: bytes, key_id: str, value_hash: str, codec: str) -> None:
+    if not hmac.compare_digest(mac, right):
         fix = f"its signature by key {key_id} is wrong, so it is not what was stored: {_RECOMPUTE}"
-        raise UntrustedPayload(claim.value_hash, claim.codec, fix)
+        raise UntrustedPayload(value_hash, codec, fix)
 
 
 def load_signed(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRing) -> Any:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, Self
 
+import blake3
 from filelock import FileLock, Timeout
 
 from valuestore.config import key_file, keys_folder
@@ -29,6 +30,7 @@ from valuestore.errors import ConfigError, KeyUnusable
 KEY_BYTES = 32
 _SIGNING = "signing"
 _SUFFIX = ".key"
+_CONTEXT = "valuestore 2026-11 signed values"
 _LOCK_SECONDS = 10.0
 _MOST_BYTES = 1 << 16
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -43,15 +45,20 @@ def is_key_id(text: str) -> bool:
 class Key:
     """One secret. ``key_id`` names it in public: the first 8 hex digits of its SHA-256."""
 
-    __slots__ = ("_secret", "key_id")
+    __slots__ = ("_derived", "_secret", "key_id")
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._derived = blake3.blake3(secret, derive_key_context=_CONTEXT).digest()
         self.key_id = hashlib.sha256(secret).hexdigest()[:8]
 
     def mac(self, data: bytes) -> bytes:
         """HMAC-SHA256 (RFC 2104) of ``data``: 32 bytes."""
         return hmac.digest(self._secret, data, "sha256")
+
+    def keyed(self, data: bytes) -> bytes:
+        """Keyed BLAKE3 of ``data``, under a key derived for that: 32 bytes, in a third of the time."""
+        return blake3.blake3(data, key=self._derived).digest()
 
     def __repr__(self) -> str:
         return f"<key {self.key_id}>"
@@ -228,6 +235,17 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"<key ring {self.file or self.folder}>"
+
+
+class PassingKey(KeyRing):
+    """One key of this process and those forked from it, in no file: what it signed, no other can read."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self._signing = Key(secrets.token_bytes(KEY_BYTES))
+
+    def find(self, key_id: str) -> Key | None:
+        return self._signing if self.signing.key_id == key_id else None
 
 
 def _names_in(folder: Path) -> list[str]:

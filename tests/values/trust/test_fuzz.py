@@ -1,0 +1,155 @@
+"""Payloads of registered rules put together from random parts, loaded where nothing may be executed (I9).
+
+The audit hook of a process of its own ends it at the first import, compilation, opened file, connection or
+command. Time zones are opened by name before, since their files are data.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+FUZZER = """
+import os, random, sys, time, warnings
+warnings.simplefilter("ignore")
+seed, seconds = int(sys.argv[1]), float(sys.argv[2])
+import numpy, pandas, polars, pyarrow, scipy.sparse, PIL.Image, PIL.PngImagePlugin, zoneinfo
+from tests.freeze import values
+from tests.values.trust import test_attacks as attacks
+from valuestore.errors import PayloadError
+from valuestore.hashing import encode_plain
+from valuestore.values import get_type_registry
+from valuestore.values.codecs.plain import TAGGED, decode_tagged
+from valuestore.values.identity.canonical import NODE, lower
+from valuestore.values.registry import Payload
+from valuestore.values.trust.gate import decode_plain
+from valuestore.values.trust.kinds import BY_NAME, LIBRARIES, STANDARD, needs_key
+
+registry = get_type_registry()
+forms = list(attacks.ATTACKS.values()) + list(attacks.LET_PASS.values())
+for table in (values.standard, values.classes, values.code, values.science, values.ours):
+    for value in table().values():
+        lowered = lower(value, registry).stored
+        forms.append(lowered)
+        data = encode_plain(lowered)
+        if needs_key(lowered, registry, len(data)) is None:
+            try:  # what is imported or opened late, and once, is now
+                registry.hash(decode_tagged(data, registry))
+            except Exception:
+                pass
+parts, names = [], sorted(STANDARD.keys() | LIBRARIES.keys() | BY_NAME)
+names = [name for name in names if not name.startswith("torch.")]
+stack = list(forms)
+while stack:
+    form = stack.pop()
+    parts.append(form)
+    if type(form) is tuple and form[:1] == (NODE,):
+        names.append(form[1])
+    if type(form) in (list, tuple):
+        stack.extend(form)
+    elif type(form) is dict:
+        stack.extend(form.values())
+ATOMS = [None, True, 0, 1, -1, 7, 3.5, "", "a", "x" * 300, b"", b"abc", "posix.system", "Europe/Paris",
+         10**11, float("nan"), "<f8", "|O", "builtins.exec", 2**70]
+chance = random.Random(seed)
+
+def form(depth):
+    pick = chance.random()
+    if depth == 0 or pick < 0.25:
+        return chance.choice(ATOMS)
+    if pick < 0.55:
+        return chance.choice(parts)
+    if pick < 0.65:
+        return [form(depth - 1) for _ in range(chance.randrange(4))]
+    if pick < 0.75:
+        keys = [chance.choice(["x", "y", "name", "value", "data", "args", "index", "shape", "dtype", "items"])
+                for _ in range(chance.randrange(5))]
+        return {key: form(depth - 1) for key in keys}
+    if pick < 0.8:
+        count = chance.randrange(3)
+        return (NODE, "builtins.dict", [(form(depth - 1), form(depth - 1)) for _ in range(count)])
+    return changed((NODE, chance.choice(names), form(depth - 1)), depth)
+
+def changed(node, depth):
+    \"\"\"Often a state that is right but for one part.\"\"\"
+    right = chance.choice(parts)
+    if type(right) is not tuple or right[:1] != (NODE,) or len(right) != 3 or chance.random() < 0.2:
+        return node
+    state = right[2]
+    if type(state) is dict and state:
+        state = {**state, chance.choice(list(state)): form(depth - 1)}
+    elif type(state) is list and state:
+        state = list(state)
+        state[chance.randrange(len(state))] = form(depth - 1)
+    return (NODE, right[1], state)
+
+FORBIDDEN = ("import", "exec", "compile", "open", "socket.connect", "os.system", "os.exec", "os.fork",
+             "os.posix_spawn", "subprocess.Popen", "pickle.find_class", "ctypes.dlopen", "os.remove",
+             "os.mkdir")
+armed = False
+
+def hook(event, arguments):
+    if not armed or event not in FORBIDDEN:
+        return
+    if event == "open" and "zoneinfo" in str(arguments[0]):
+        return
+    if event == "import" and str(arguments[0]).startswith("tzdata"):
+        return
+    if event == "compile" and arguments[1] == "<unknown>":  # a header's literal, parsed and not run
+        return
+    sys.stdout.write(f"{event} {str(arguments)[:300]}\\n{str(current)[:3000]}\\n")
+    import traceback; traceback.print_stack()
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(3)
+
+sys.addaudithook(hook)
+tried = loaded = 0
+until = time.monotonic() + seconds
+while time.monotonic() < until:
+    current = form(4)
+    try:
+        data = encode_plain(current)
+    except Exception:
+        continue
+    payload = Payload("x", TAGGED, data)
+    tried += 1
+    armed = True
+    try:
+        registry.load(payload)
+        loaded += 1
+    except PayloadError:
+        pass
+    finally:
+        armed = False
+    if attacks.RAN:
+        sys.exit(f"ran {attacks.RAN}: {str(current)[:3000]}")
+print(tried, loaded)
+"""
+ROOT = os.path.dirname(os.path.abspath(__file__)).removesuffix("tests/values/trust")
+
+
+def fuzz(seed: int, seconds: float) -> tuple[int, int]:
+    command = [sys.executable, "-c", FUZZER, str(seed), str(seconds)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    print(f"seed {seed}:", ran.stdout[-4000:], ran.stderr[-4000:])
+    assert ran.returncode == 0, f"seed {seed}: {ran.stdout[-4000:]}{ran.stderr[-4000:]}"
+    tried, loaded = map(int, ran.stdout.split())
+    return tried, loaded
+
+
+def test_nothing_that_is_put_together_at_random_executes_anything():
+    tried, loaded = fuzz(seed=int.from_bytes(os.urandom(4), "little"), seconds=4)
+    assert tried > 300
+    assert loaded > 20
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+def test_nothing_executes_anything_in_ten_minutes():
+    tried, loaded = fuzz(seed=int.from_bytes(os.urandom(4), "little"), seconds=600)
+    assert tried > 30_000
+    assert loaded > 2_000
