@@ -53,8 +53,9 @@ _BEFORE_DASHES = (
 _TOKENS = (
     rf"(?:{_BEFORE_LETTERS})_[A-Za-z0-9]{{16}}[\w.+/=-]*+",
     rf"(?:{_BEFORE_DASHES})-[\w.-]{{10,}}+",
-    r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}\b|ABSK[\w+/=]{40,}+|AIza[\w-]{30,}+|ya29\.[\w-]{20,}+|1//0[\w-]{30,}+",
-    r"[\w~.-]{3}\dQ~[\w~.-]{31,34}|LTAI\w{12,}+|v1\.0-[0-9a-f]{24}-[0-9a-f]{60,}+",  # Azure, Alibaba, Cloudflare
+    r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}\b|ABSK[\w+/=]{40,}+",  # Amazon
+    r"AIza[\w-]{30,}+|ya29\.[\w-]{20,}+|1//0[\w-]{30,}+",
+    r"[\w~.-]{3}\dQ~[\w~.-]{31,34}|LTAI\w{12,}+|v1\.0-[0-9a-f]{24}-[0-9a-f]{60,}+",  # Azure, Cloudflare
     r"sk-(?:(?=[A-Za-z_-]{0,60}[\dA-Z])[\w-]{16,}+|\w{24,}+)",  # OpenAI, Anthropic, OpenRouter
     r"SG\.[\w-]{16,}+\.[\w-]{16,}+|SK[0-9a-f]{32}\b|key-[0-9a-f]{32}\b|[0-9a-f]{32}-us\d{1,2}\b",  # mail
     r"pypi-A[\w-]{16,}+|oy2[a-z0-9]{43}|dapi[0-9a-f]{32}(?:-\d)?\b|sl\.(?:u\.)?[\w-]{60,}+",
