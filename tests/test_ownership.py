@@ -104,10 +104,13 @@ def test_what_is_named_is_opened_whoever_it_belongs_to(found, monkeypatch):
     assert find_folder() == found
 
 
-@pytest.mark.parametrize("allowed", ["{0}", "{0}/.valuestore", "/elsewhere:{0}", "*", "{0}/a/.."])
+@pytest.mark.parametrize("allowed", ["{0}", "{0}/.valuestore", "/elsewhere:{0}", "*", "{0}/a/..", " {0} "])
 def test_it_can_be_allowed_in_the_environment(found, monkeypatch, allowed):
     give_away(found, monkeypatch)
     monkeypatch.setenv("VALUESTORE_SAFE_FOLDERS", "/elsewhere")
+    with pytest.raises(ConfigError):
+        find_folder()
+    monkeypatch.setenv("VALUESTORE_SAFE_FOLDERS", "../..:a")  # which would mean another folder everywhere
     with pytest.raises(ConfigError):
         find_folder()
     monkeypatch.setenv("VALUESTORE_SAFE_FOLDERS", allowed.format(found.parent))
@@ -195,6 +198,20 @@ def test_a_repository_that_was_there_keeps_its_modes(tmp_path):
 def test_a_database_elsewhere_is_this_users_alone(tmp_path):
     with Repository.open(tmp_path, database=f"sqlite:///{tmp_path}/history.db"):
         assert stat.S_IMODE((tmp_path / "history.db").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("form", ["{0}", "file://{0}"])
+def test_payloads_elsewhere_are_this_users_alone(tmp_path, form):
+    place = tmp_path / "pay loads"
+    filled(tmp_path, payloads=form.format(str(place).replace(" ", "%20") if "file" in form else place))
+    assert set(modes(place).values()) == {0o700, 0o600}
+
+
+def test_payloads_in_a_shared_folder_are_the_groups_too(tmp_path):
+    (tmp_path / "payloads").mkdir()
+    (tmp_path / "payloads").chmod(0o2775)
+    filled(tmp_path, payloads=str(tmp_path / "payloads"))
+    assert {mode & 0o777 for mode in modes(tmp_path / "payloads").values()} == {0o775, 0o770, 0o660}
 
 
 def test_the_copy_before_an_upgrade_has_the_mode_of_the_database(tmp_path):

@@ -306,8 +306,8 @@ def is_safe(folder: Path) -> bool:
     with suppress(OSError, RuntimeError, UnicodeDecodeError):
         named += (_own_folder() / "safe_folders").read_text("utf-8").splitlines()
     wanted = {os.path.realpath(folder), os.path.realpath(folder.parent)}
-    names = [name.strip() for name in named if name.strip()]
-    return any(name == "*" or os.path.realpath(os.path.expanduser(name)) in wanted for name in names)
+    names = [os.path.expanduser(name.strip()) for name in named]
+    return "*" in names or any(os.path.isabs(name) and os.path.realpath(name) in wanted for name in names)
 
 
 def key_file() -> Path | None:

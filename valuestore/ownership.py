@@ -37,8 +37,11 @@ def make_folder(folder: Path, *, shared: bool | None) -> None:
 
 
 def make_file(path: str | os.PathLike[str], mode: int) -> None:
-    """Make an empty file of that mode, whatever the umask, unless the name is taken. Raises: OSError."""
-    with suppress(FileExistsError):
+    """Make an empty file of that mode, whatever the umask, unless the name is taken or its folder missing.
+
+    Raises: OSError.
+    """
+    with suppress(FileExistsError, FileNotFoundError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             os.fchmod(descriptor, mode)

@@ -16,6 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
 
 from valuestore.config import Settings, database_password, environment, is_safe, load_settings, placed
 from valuestore.db.engine.database import Database
@@ -248,7 +249,7 @@ def _open_payloads(folder: Path, settings: Settings, observers: tuple[Observer, 
     if isinstance(given, Store):
         store = given
     elif given:
-        store = open_store(str(given))
+        store = open_payloads(str(given), settings.shared)
     else:
         mode = file_mode_in(folder, shared=settings.shared)
         store = FileStore((folder / _PAYLOADS).resolve(), durability=settings.durability, file_mode=mode)
@@ -269,6 +270,14 @@ def _is_on_server(payloads: object) -> bool:
         return any(map(_is_on_server, payloads))
     url = payloads.url if isinstance(payloads, Store) else payloads
     return isinstance(url, str) and "://" in url and not url.startswith(("file://", "memory://"))
+
+
+def open_payloads(url: str, shared: bool | None) -> Store:
+    """The store of a URL or path; a folder gets the modes of a repository's."""
+    if _is_on_server(url) or url.startswith("memory:"):
+        return open_store(url)
+    folder = unquote(url.removeprefix("file://").removeprefix("localhost"))
+    return open_store(url, file_mode=file_mode_in(folder, shared=shared))
 
 
 def _make_folder(folder: Path, shared: bool | None) -> None:

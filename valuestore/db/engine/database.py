@@ -193,11 +193,7 @@ class Database:
     @contextmanager
     def _file_lock(self, path: str) -> Iterator[None]:
         try:
-            if (
-                path != ":memory:"
-                and not path.startswith("file:")
-                and os.path.isdir(os.path.dirname(path) or ".")
-            ):
+            if not path.startswith((":memory:", "file:")):
                 make_file(path, self.file_mode)
             with _file_lock(path).acquire(timeout=self.busy_timeout_seconds):
                 yield
