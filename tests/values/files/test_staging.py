@@ -176,13 +176,13 @@ def test_a_stored_staging_follows_no_link(home):
     os.symlink(home, "link")
     os.symlink(home / "x", "link to file")
     for place in ("link/x", "link to file"):
-        with pytest.raises(BadReference, match="a link is on its way"):
+        with pytest.raises(BadReference, match="a link.* on its way"):
             stored(StagingFile, place, "remote").stage()
     os.makedirs("folder/d")
     os.makedirs("local")
     os.symlink(home, "local/d")
     (home.parent / "work" / "folder" / "d" / "x").write_text("forged")
-    with pytest.raises(BadReference, match="a link is on its way"):
+    with pytest.raises(BadReference, match="a link.* on its way"):
         stored(StagingDir, "local", "folder").stage()
     assert os.listdir(home) == [".ssh"]
 

@@ -112,6 +112,8 @@ def _digest_of(file: File, algorithm: str) -> Digest | None:
 
 def _content(file: File, digest: Digest, archive: Archive) -> ValueRef | None:
     try:
+        if not file.is_valid():  # one that came out of a store may be any file of this machine by now
+            return None
         with open(file.path, "rb") as stream:
             payload = archive.payloads.put(stream)
             if payload.digest != digest:

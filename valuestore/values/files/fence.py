@@ -7,6 +7,7 @@ it was given is its own affair. Called by capture.py, staging.py and tasks/scrip
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ _REFUSED = (
     "a stored value says so, but this run does not name it, and it is not below the working folder: "
     "nothing is written there; name it in the call"
 )
-_LINKED = "a stored value says so, but a link is on its way: nothing is written there"
+_LINKED = "a stored value says so, but there is a link, or no folder, on its way: nothing is written there"
 
 
 def granted(path: str, named: Iterable[str] = ()) -> tuple[str, Sequence[str]]:
@@ -57,7 +58,9 @@ def entered(path: str, named: Iterable[str]) -> Iterator[tuple[int, str]]:
                 os.mkdir(name, dir_fd=descriptor)
             try:
                 inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
-            except NotADirectoryError as error:  # which is what Linux says of a link, too
+            except OSError as error:
+                if error.errno not in (errno.ENOTDIR, errno.ELOOP):  # of a link, systems say either
+                    raise
                 raise BadReference(path, _LINKED) from error
             os.close(descriptor)
             descriptor = inner
