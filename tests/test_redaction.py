@@ -68,6 +68,10 @@ def test_other_code_stays_as_it_is(code):
         ["tool", "--pass", "canary of words"],
         ["tool", "--token", "canary"],
         ["tool", "--key", "canary"],
+        ["tool", "--auth", "canary"],
+        ["tool", "--sig", "canary"],
+        ["tool", "--password", "-canary"],
+        ["tool", "--password", "--token", "--db-pass", "canary"],
         ["sshpass", "-p", "canary"],
     ],
 )

@@ -119,15 +119,7 @@ _KINDS: Mapping[str, Kind] = {
     "tags": TABLE,
     "observe": TABLE,
 }
-_ELSEWHERE = (
-    "cache",
-    "contact_hosts",
-    "database_password",
-    "debug",
-    "key_file",
-    "repository",
-    "safe_folders",
-)
+_OTHERS = ("cache", "contact_hosts", "database_password", "debug", "key_file", "repository", "safe_folders")
 """What else of the environment is ours, beside the settings."""
 
 
@@ -362,7 +354,7 @@ def _from_environment() -> dict[str, Any]:
         name = variable.removeprefix(_PREFIX).lower()
         if name in _KINDS:
             given[name] = text if str in _KINDS[name].types else _value_of(name, text)
-        elif name not in _ELSEWHERE and (near := _nearest(name, (*_KINDS, *_ELSEWHERE), 0.85)):
+        elif name not in _OTHERS and (near := _nearest(name, (*_KINDS, *_OTHERS), 0.85)):
             raise ConfigError(variable, f"no such variable; did you mean {_PREFIX}{near.upper()}?")
     return given
 

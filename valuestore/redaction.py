@@ -82,9 +82,12 @@ _BARE = (
 )
 _VALUE = rf"((?:[rbuf]{{0,2}}{_QUOTED}|{_INSIDE}|[({{\[][^(){{}}\[\]\n]{{1,500}}[)}}\]])?+{_BARE})"
 _NO_VALUE = re.compile(
-    r"(?:\"\"|''|\*+|\$?\{[\w.]*(?:![rsa])?\}|\$[A-Z_]+|%\(\w+\)s|%s|<[\w-]*>?|None|null|True|False|true|false)?\Z"
+    r"(?:\"\"|''|\*+|\$\{[\w.]*\}|\$[A-Z_]+|%\(\w+\)s|%s|<[\w-]*>|None|null|True|False|true|false)?\Z"
 )
 """What stands for a value, or says that there is none."""
+_COMPUTED = re.compile(r"\{[\w.]*(?:![rsa])?\}\Z")
+"""The same in a string literal of code."""
+_OPTION = rf"(?:[\w-]{{0,60}}?{SECRET}\d*|(?:[\w-]{{0,60}}?-)?(?:pass|pw|auth)|sig|pat|sas|jwt)"
 _SCHEME = r"(?:(?:bearer|basic|digest|negotiate|token|apikey|ssws|aws4-hmac-sha256)[ \t]++)?"
 _USER = r"(?<![a-z0-9])(?:(?!https?:)[a-z][a-z0-9+.-]{0,30}://|https?://(?![^/\s@]{1,256}:\d{1,5}[/?#]))[^\s/?#'\"@:]*+:"
 """Of a URL, up to the password; what follows the host's colon in http is a port."""
@@ -124,7 +127,7 @@ FORMS = (
     Form("lines", rf"({_NAME}[ \t]*:(?!//)[ \t]*{_SCHEME}){_VALUE}", in_code=False),
     Form("pairs", rf"(\(\s{{0,9}}[\"'][\w.-]{{0,60}}?{_NAME}[\"'],\s{{0,9}}[rbuf]{{0,2}})({_QUOTED})"),
     Form("elements", rf"(<[\w:.-]{{0,60}}?{_NAME}>)([^<]++)"),
-    Form("options", rf"((?<![\w-])--?[\w-]{{0,40}}?(?:{_NAME}|pass|pw)(?:[ \t]++(?!-)|=)){_VALUE}"),
+    Form("options", rf"((?<![\w-])--?{_OPTION}(?:[ \t]++(?!-)|=)){_VALUE}"),
     Form(
         "users of commands",
         rf"((?<![\w-])(?:-u|--(?:proxy-)?user|--auth)[ \t=]*[\"']?[^\s:'\"/]{{1,100}}:)(?!\d+(?!\S)){_VALUE}",
@@ -158,7 +161,7 @@ _NAMED_LITERAL = re.compile(
     re.I | re.S,
 )
 _IN_CODE = re.compile(rf"#[^\n]*+|{_LITERAL}", re.I | re.S)
-_OPTION = re.compile(rf"--?[\w-]*(?:{_NAME}|pass|pw|key)\Z", re.I)
+_IS_OPTION = re.compile(rf"--?(?:{_OPTION}|key)\Z", re.I).match
 
 
 def redact(text: str) -> str:
@@ -180,11 +183,12 @@ def redact_command(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         known = f"{arguments[0]} {before} "  # what a word means depends on these
         shown = redact(known + argument)
-        follows = _OPTION.match(before) and not argument.startswith("-")
-        hidden.append(
-            HIDDEN if follows else shown[len(known) :] if shown.startswith(known) else redact(argument)
-        )
-        before = argument
+        if _IS_OPTION(before):
+            hidden.append(HIDDEN)
+            before = ""
+        else:
+            hidden.append(shown[len(known) :] if shown.startswith(known) else redact(argument))
+            before = argument
     return hidden
 
 
@@ -192,11 +196,15 @@ def _hide(found: re.Match[str]) -> str:
     return found[0] if _NO_VALUE.match(found[found.re.groups]) else f"{found[1]}{HIDDEN}"
 
 
+def _hide_in_code(found: re.Match[str]) -> str:
+    return found[0] if _COMPUTED.match(found[found.re.groups]) else _hide(found)
+
+
 def _hide_inside(found: re.Match[str]) -> str:
     """A string literal or comment of source code."""
     text = found[0]
     for pattern, in_code in _COMPILED:
-        text = pattern.sub(_hide, text) if in_code else text
+        text = pattern.sub(_hide_in_code, text) if in_code else text
     return text
 
 
