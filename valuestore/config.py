@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from valuestore.errors import ConfigError
+from valuestore.ownership import file_mode_in, make_file
 
 FILE_NAME = "valuestore.toml"
 _PREFIX = "VALUESTORE_"
@@ -32,7 +33,9 @@ class Settings:
     ``database``              URL of the metadata database; empty: a SQLite file in the folder
     ``payloads``              the payload store: a URL, a path, a table for ``store_from_config``, or a
                               ``Store``; empty: files in the folder
-    ``digest``                algorithm of a new repository; an existing one keeps its own
+    ``digest``                algorithm of a new repository; an existing one keeps its own. Empty:
+                              ``blake3-256`` where others can write (see docs/trust.md), else ``xxh3-128``
+    ``shared``                whether this user's group may read and write what is made; None: as it was
     ``inline_max_bytes``      payloads up to this size are kept in the database
     ``busy_timeout_seconds``  how long to wait for a locked database
     ``statement_timeout_seconds``  how long one statement may take on Postgres, its answer included
@@ -47,7 +50,8 @@ class Settings:
 
     database: str = field(default="", repr=False)
     payloads: object = field(default="", repr=False)
-    digest: str = "xxh3-128"
+    digest: str = ""
+    shared: bool | None = None
     inline_max_bytes: int = 8192
     busy_timeout_seconds: float = 60.0
     statement_timeout_seconds: float = 60.0
@@ -114,6 +118,7 @@ _KINDS: Mapping[str, Kind] = {
     "database": SECRET,
     "payloads": Kind("a URL, a path or a table", (str, Mapping)),
     "digest": TEXT,
+    "shared": FLAG,
     "inline_max_bytes": COUNT,
     "busy_timeout_seconds": Kind(
         "a number, 0 or more", (int, float), lambda value: 0 <= value < float("inf")
@@ -125,7 +130,7 @@ _KINDS: Mapping[str, Kind] = {
     "observe": TABLE,
     "trust": TABLE,
 }
-_ELSEWHERE = ("cache", "contact_hosts", "database_password", "debug", "key_file", "repository")
+_OTHERS = ("cache", "contact_hosts", "database_password", "debug", "key_file", "repository", "safe_folders")
 """What else of the environment is ours, beside the settings."""
 
 
@@ -214,6 +219,8 @@ def write_setting(folder: Path, name: str, value: str) -> None:
     file = folder / FILE_NAME
     text = check_writable(folder, name, value)
     temporary = file.with_name(f".{FILE_NAME}.{os.getpid()}")
+    mode = file.stat().st_mode & 0o777 if file.exists() else file_mode_in(folder)
+    make_file(temporary, mode)
     temporary.write_bytes(text.encode())
     temporary.replace(file)
 
@@ -283,12 +290,30 @@ def keys_folder() -> Path:
 
     Raises: ConfigError without a home folder.
     """
-    from platformdirs.unix import Unix
-
-    folder = Unix("valuestore").user_config_path / "keys"
+    folder = _own_folder()
     if not folder.is_absolute():
         raise ConfigError("keys", "this user has no home folder; set VALUESTORE_KEY_FILE")
-    return folder
+    return folder / "keys"
+
+
+def _own_folder() -> Path:
+    from platformdirs.unix import Unix
+
+    return Unix("valuestore").user_config_path
+
+
+def is_safe(folder: Path) -> bool:
+    """Whether this user said that a repository in this folder may be opened, whoever it belongs to.
+
+    By ``VALUESTORE_SAFE_FOLDERS``, separated as in ``PATH``, or a line of ``safe_folders`` in the user's
+    configuration folder: the folder, or ``*`` for all. No setting: a repository cannot vouch for itself.
+    """
+    named = (environment("safe_folders") or "").split(os.pathsep)
+    with suppress(OSError, RuntimeError, UnicodeDecodeError):
+        named += (_own_folder() / "safe_folders").read_text("utf-8").splitlines()
+    wanted = {os.path.realpath(folder), os.path.realpath(folder.parent)}
+    names = [os.path.expanduser(name.strip()) for name in named]
+    return "*" in names or any(os.path.isabs(name) and os.path.realpath(name) in wanted for name in names)
 
 
 def key_file() -> Path | None:
@@ -340,7 +365,7 @@ def _from_environment() -> dict[str, Any]:
         name = variable.removeprefix(_PREFIX).lower()
         if name in _KINDS:
             given[name] = text if str in _KINDS[name].types else _value_of(name, text)
-        elif name not in _ELSEWHERE and (near := _nearest(name, (*_KINDS, *_ELSEWHERE), 0.85)):
+        elif name not in _OTHERS and (near := _nearest(name, (*_KINDS, *_OTHERS), 0.85)):
             raise ConfigError(variable, f"no such variable; did you mean {_PREFIX}{near.upper()}?")
     return given
 

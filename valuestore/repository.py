@@ -16,8 +16,9 @@ from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
 
-from valuestore.config import Settings, database_password, environment, load_settings, placed
+from valuestore.config import Settings, database_password, environment, is_safe, load_settings, placed
 from valuestore.db.engine.database import Database
 from valuestore.db.history.tags import Tags
 from valuestore.db.record.lookup import Lookup, Miss
@@ -32,8 +33,9 @@ from valuestore.errors import (
     StoreError,
     StoreReadOnly,
 )
-from valuestore.hashing import Digest, get_algorithm, is_digest
+from valuestore.hashing import DEFAULT_ALGORITHM, Digest, get_algorithm, is_digest
 from valuestore.observe import Audience, Observer, open_observers
+from valuestore.ownership import file_mode_in, make_folder, reason_to_refuse
 from valuestore.stores import wrappers
 from valuestore.stores.base import Store
 from valuestore.stores.content.store import ContentStore
@@ -54,6 +56,7 @@ _PAYLOADS = "payloads"
 _LIKE_A_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.I)
 """Also after ``Path`` has made one slash of two; a drive has one letter."""
 _COMPARED_MAX_BYTES = 4 << 20
+_STRONG = "blake3-256"
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,15 @@ class Repository:
     def __init__(self, folder: Path, settings: Settings, observers: Iterable[Observer] = ()) -> None:
         self.folder = folder
         self.settings = settings
-        get_algorithm(settings.digest)
+        digest = settings.digest or (_STRONG if _is_within_reach(settings) else DEFAULT_ALGORITHM)
+        get_algorithm(digest)
         _check_payloads(settings.payloads)
         told = (*observers, *open_observers(settings.observe))
         self.observers: tuple[Observer, ...] = (Audience(*told),) if told else ()
-        _make_folder(folder)
+        _make_folder(folder, settings.shared)
         self.database = open_database(folder, settings)
         try:
-            recorded = migrate.ensure(self.database, {"digest": settings.digest})
+            recorded = migrate.ensure(self.database, {"digest": digest})
         except BaseException:
             self.database.close()
             raise
@@ -110,8 +114,9 @@ class Repository:
         """The repository at ``location``, made there if there is none.
 
         ``None`` means: ``VALUESTORE_REPOSITORY`` if set, else ``.valuestore/`` here or in the nearest
-        parent, else made here. A location that is not named ``.valuestore`` and holds no repository gets
-        one inside it. Settings: see ``config.Settings``; a repository keeps the digest that it was made with.
+        parent, else made here; one that is found so has to be this user's. A location that is not named
+        ``.valuestore`` and holds no repository gets one inside it. Settings: see ``config.Settings``; a
+        repository keeps the digest that it was made with.
         A ``Store`` given as ``payloads`` is the repository's from then on: closing it closes that.
         ``observers`` hear of the payload store, of executions and of jobs, beside those of ``[observe]``.
         Raises: ConfigError, DatabaseError, StoreReadOnly.
@@ -193,7 +198,10 @@ class Repository:
 
 
 def find_folder(location: str | Path | None = None) -> Path:
-    """The folder of the repository that ``Repository.open(location)`` opens; it may not exist yet."""
+    """The folder of the repository that ``Repository.open(location)`` opens; it may not exist yet.
+
+    Raises: ConfigError for one of another user, unless it was named or allowed (``config.is_safe``).
+    """
     location = location if location is not None else environment("repository")
     if location is not None:
         folder = Path(placed("repository", os.fspath(location), None))
@@ -202,22 +210,27 @@ def find_folder(location: str | Path | None = None) -> Path:
         return folder if folder.name == FOLDER or os.path.exists(folder / _DATABASE) else folder / FOLDER
     here = Path.cwd()
     for parent in (here, *here.parents):
-        if (parent / FOLDER).is_dir():
-            return parent / FOLDER
+        if (found := parent / FOLDER).is_dir():
+            if (reason := reason_to_refuse(found)) and not is_safe(found):
+                allow = f"name it to open it all the same, or put {parent} into VALUESTORE_SAFE_FOLDERS"
+                raise ConfigError("repository", f"{found} was found, but {reason}; {allow}")
+            return found
     return here / FOLDER
 
 
 def open_database(folder: Path, settings: Settings) -> Database:
     """The metadata database of the repository in ``folder``, its schema unchecked."""
     seconds = settings.busy_timeout_seconds
+    mode = file_mode_in(folder, shared=settings.shared)
     if settings.database:
         return Database(
             settings.database,
+            file_mode=mode,
             password=database_password(settings),
             busy_timeout_seconds=seconds,
             statement_timeout_seconds=settings.statement_timeout_seconds,
         )
-    return Database.at(folder / _DATABASE, busy_timeout_seconds=seconds)
+    return Database.at(folder / _DATABASE, busy_timeout_seconds=seconds, file_mode=mode)
 
 
 def _check_payloads(given: object) -> None:
@@ -238,15 +251,40 @@ def _open_payloads(folder: Path, settings: Settings, observers: tuple[Observer, 
     if isinstance(given, Store):
         store = given
     elif given:
-        store = open_store(str(given))
+        store = open_payloads(str(given), settings.shared)
     else:
-        store = FileStore((folder / _PAYLOADS).resolve(), durability=settings.durability)
+        mode = file_mode_in(folder, shared=settings.shared)
+        store = FileStore((folder / _PAYLOADS).resolve(), durability=settings.durability, file_mode=mode)
     return wrappers.Observed(store, *observers) if observers else store
 
 
-def _make_folder(folder: Path) -> None:
+def _is_within_reach(settings: Settings) -> bool:
+    """Whether others than this user may write to the database or the payloads."""
+    has_server = settings.database != "" and not settings.database.startswith("sqlite")
+    return bool(settings.shared) or has_server or _is_on_server(settings.payloads)
+
+
+def _is_on_server(payloads: object) -> bool:
+    if isinstance(payloads, Mapping):
+        on_server = payloads.get("type", "file") not in ("file", "memory")
+        return on_server or any(map(_is_on_server, payloads.values()))
+    if isinstance(payloads, list | tuple):
+        return any(map(_is_on_server, payloads))
+    url = payloads.url if isinstance(payloads, Store) else payloads
+    return isinstance(url, str) and "://" in url and not url.startswith(("file://", "memory://"))
+
+
+def open_payloads(url: str, shared: bool | None) -> Store:
+    """The store of a URL or path; a folder gets the modes of a repository's."""
+    if _is_on_server(url) or url.startswith("memory:"):
+        return open_store(url)
+    folder = unquote(url.removeprefix("file://").removeprefix("localhost"))
+    return open_store(url, file_mode=file_mode_in(folder, shared=shared))
+
+
+def _make_folder(folder: Path, shared: bool | None) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, shared=shared)
     except FileExistsError as error:
         raise NotARepository(str(folder), "there is a file of that name") from error
     except OSError as error:

@@ -116,9 +116,9 @@ def test_a_file_that_appears_meanwhile_is_left_alone(monkeypatch):
     File("a.txt").remove()
     link = os.link
 
-    def slow_link(source, destination):
+    def slow_link(source, destination, **folders):
         Path(destination).write_text("somebody else's")
-        link(source, destination)
+        link(source, destination, **folders)
 
     monkeypatch.setattr(os, "link", slow_link)
     from valuestore.values.files.capture import restored
@@ -138,7 +138,7 @@ def test_where_links_are_not_supported_it_is_moved(monkeypatch):
     run(write("a.txt", "text"))
     File("a.txt").remove()
 
-    def refused(*_):
+    def refused(*_, **folders):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", refused)

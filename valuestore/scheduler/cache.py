@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from valuestore.db.record import rows
-from valuestore.errors import NotHashableError, PayloadError, ValuestoreWarning
+from valuestore.errors import BadReference, NotHashableError, PayloadError, ValuestoreWarning
 from valuestore.hashing import ATOMS, Digest, hash_struct
 from valuestore.repository import Repository
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import UNLOADED, Argument, Job, Result, Within, externals_of
 from valuestore.tasks.call import Call, evaluate
-from valuestore.tasks.task import Capture, Task
+from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE, NEVER_STALE
-from valuestore.values.files.capture import restored
+from valuestore.values.files.capture import named_places, restored
 from valuestore.values.value import hooks_in_use
 
 
@@ -76,7 +76,7 @@ class Cache:
         """The usable cached results of these jobs, by ``eval_hash``."""
         refs = self.lookup.evaluations([job.eval_hash for job in jobs if job.task.cache])
         lost = self.archive.missing(refs.values())
-        capture = {job.eval_hash: job.task.capture for job in jobs if job.task.capture}
+        capturing = {job.eval_hash: job for job in jobs if job.task.capture}
         found = {}
         with self.handles.asking() as questions:
             for eval_hash, ref in refs.items():
@@ -84,7 +84,7 @@ class Cache:
                     self._note_damage(
                         ref, f"payload {ref.payload_digest} of a cached {ref.type_name} is gone"
                     )
-                elif (result := self._usable(ref, capture.get(eval_hash, False))) is not None:
+                elif (result := self._usable(ref, capturing.get(eval_hash))) is not None:
                     found[eval_hash] = result
         return self._with_current_handles(found, questions) if questions else found
 
@@ -175,7 +175,7 @@ class Cache:
     def _preprocessed(self, given: object, job: Job, within: Within) -> object:
         return self.archive.registry.preprocess(given, position_of=lambda: within.position_of(job.call))
 
-    def _usable(self, ref: ValueRef, capture: Capture) -> Result | None:
+    def _usable(self, ref: ValueRef, capturing: Job | None) -> Result | None:
         """The result behind a row, or None if it is damaged, of another program's types, or stale."""
         try:
             if ref.inline is not None:
@@ -186,20 +186,28 @@ class Cache:
         except PayloadError as error:
             self._note_damage(ref, str(error))
             return None
-        if not self._is_valid(value, capture):
+        if not self._is_valid(value, ref, capturing):
             return None
         if not self.archive.registry.is_code_current(value, ref.value_hash):
             return None
         externals = externals_of(value, self.archive.registry)
         return Result(value, ref, externals)
 
-    def _is_valid(self, value: object, capture: Capture) -> bool:
+    def _is_valid(self, value: object, ref: ValueRef, capturing: Job | None) -> bool:
         """Whether it is still true of the outside world, if need be after captured files are put back."""
         is_valid = self.archive.registry.is_valid
         if is_valid(value):
             return True
-        put_back = capture and restored(value, self.archive, overwrite=capture == "overwrite")
-        return bool(put_back) and is_valid(value)
+        if capturing is None:
+            return False
+        task = capturing.task
+        named = named_places(task.func, capturing.call._arguments)
+        try:
+            put_back = restored(value, self.archive, overwrite=task.capture == "overwrite", named=named)
+        except BadReference as refused:
+            self._note_damage(ref, str(refused))
+            return False
+        return put_back and is_valid(value)
 
     def _note_damage(self, ref: ValueRef, problem: str) -> None:
         """See to it that the value is written again, and say so once."""

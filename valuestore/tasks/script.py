@@ -21,6 +21,7 @@ from valuestore.errors import ArgumentError, ScriptFailed
 from valuestore.tasks.call import Expression
 from valuestore.tasks.task import task
 from valuestore.values.files.dir import Dir
+from valuestore.values.files.fence import check_writable
 from valuestore.values.files.file import File
 from valuestore.values.files.staging import Staging
 
@@ -38,7 +39,8 @@ def script(
     Dir; a local name is by default the last part of the path, or the local side of a ``stage()``. Inputs may
     be calls. The result is ``outputs`` as they are then; without outputs, what the command wrote to stdout.
 
-    Raises: ArgumentError. When it runs: ScriptFailed, and then no output was written.
+    Raises: ArgumentError; BadReference for an output that only a stored value names. When it runs:
+    ScriptFailed, and then no output was written.
     """
     if not _is_text(command) or not command.strip():
         raise ArgumentError("script", "the command is a non-empty str without NUL")
@@ -97,6 +99,7 @@ def _spec(name: str | None, place: Any) -> list[str]:
         raise ArgumentError(
             "script", "an output is a place that is known before the command runs, not a call"
         )
+    check_writable(place.path)
     kind = "File" if isinstance(place, File) else "Dir"
     return [place.basename if name is None else name, kind, place.path, place.identity_kind]
 

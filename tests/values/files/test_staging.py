@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from valuestore import Dir, File
+from valuestore import Dir, File, script
 from valuestore.errors import BadReference, NotSupported
 from valuestore.values.files.dir import StagingDir
 from valuestore.values.files.file import StagingFile
@@ -136,3 +136,64 @@ def test_staging_is_a_value_of_its_two_paths(here):
     assert StagingFile.parse_arg("x=data/a") == StagingFile("x", "data/a")
     with pytest.raises(ValueError, match="LOCAL=REMOTE"):
         StagingFile.parse_arg("x")
+
+
+# --- from a store, where the paths may be forged
+
+
+def stored(cls, local, remote):
+    """As it comes out of a store, in a program that wrote none of the paths."""
+    return cls.from_state({"local": str(local), "remote": str(remote), "identity": "path+content"})
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "home" / ".ssh").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "work" / "remote").write_text("forged")
+    return tmp_path / "home"
+
+
+def test_a_stored_staging_is_not_copied_to_a_place_that_only_it_names(home):
+    for place in (home / "x", home / ".ssh" / "key", "../x", ".git/config"):
+        for act in ("stage", "render_stage"):
+            with pytest.raises(BadReference, match="nothing is written"):
+                getattr(stored(StagingFile, place, "remote"), act)()
+        for act in ("unstage", "render_unstage"):
+            with pytest.raises(BadReference, match="nothing is written"):
+                getattr(stored(StagingFile, "remote", place), act)()
+        assert not os.path.lexists(place)
+    with pytest.raises(BadReference, match="nothing is written"):
+        stored(StagingFile, "remote", "s3://a-bucket-that-nobody-named/x").unstage()
+
+
+def test_a_stored_staging_is_copied_below_the_working_folder(home):
+    assert stored(StagingFile, "a/b", "remote").stage().read_text() == "forged"
+
+
+def test_a_stored_staging_follows_no_link(home):
+    os.symlink(home, "link")
+    os.symlink(home / "x", "link to file")
+    for place in ("link/x", "link to file"):
+        with pytest.raises(BadReference, match="a link.* on its way"):
+            stored(StagingFile, place, "remote").stage()
+    os.makedirs("folder/d")
+    os.makedirs("local")
+    os.symlink(home, "local/d")
+    (home.parent / "work" / "folder" / "d" / "x").write_text("forged")
+    with pytest.raises(BadReference, match="a link.* on its way"):
+        stored(StagingDir, "local", "folder").stage()
+    assert os.listdir(home) == [".ssh"]
+
+
+def test_a_staging_that_the_program_wrote_goes_where_it_says_also_as_a_copy(home):
+    made = File("remote").stage(str(home / "x"))
+    for copy in (stored(StagingFile, home / "x", "remote"), pickle.loads(pickle.dumps(made))):
+        assert copy.stage().read_text() == "forged"
+
+
+def test_an_output_of_a_script_is_not_written_where_only_a_stored_value_says(home):
+    state = {"path": str(home / ".ssh" / "authorized_keys"), "digest": None}
+    with pytest.raises(BadReference, match="nothing is written"):
+        script("echo forged > authorized_keys", outputs=File.from_state(state))

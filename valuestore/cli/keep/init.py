@@ -14,7 +14,7 @@ from valuestore.errors import ConfigError
 def init(
     path: Annotated[Path | None, typer.Argument(metavar="PATH", help="Default: this folder.")] = None,
     digest: Annotated[
-        str | None, typer.Option(metavar="NAME", help="xxh3-128 (default) or blake3-256.")
+        str | None, typer.Option(metavar="NAME", help="xxh3-128 or blake3-256 (default: docs/trust.md).")
     ] = None,
     payloads: Annotated[
         str | None,

@@ -48,14 +48,16 @@ def _move(repository: Repository, url: str) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
+    from valuestore.repository import open_payloads
     from valuestore.stores.content.moving import move_payloads
     from valuestore.stores.content.store import ContentStore
-    from valuestore.stores.open import open_store
 
     digests = repository.history.payload_digests()
     problems = 0
     with (
-        ContentStore(open_store(url), algorithm=repository.algorithm) as target,
+        ContentStore(
+            open_payloads(url, repository.settings.shared), algorithm=repository.algorithm
+        ) as target,
         Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
     ):
         bar = progress.add_task("payloads", total=len(digests))

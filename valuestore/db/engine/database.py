@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from valuestore.db.engine.deadline import Watchdog
 from valuestore.db.engine.failure import is_transient, lock_holders, typed_error
 from valuestore.errors import ConfigError, DatabaseBusy, DatabaseError, StoreReadOnly, ValuestoreError
 from valuestore.lazy import renew_after_fork
+from valuestore.ownership import PRIVATE, make_file
 
 T = TypeVar("T")
 
@@ -46,7 +48,8 @@ class Database:
 
     Thread-safe. A connection is used by the process that made it alone: after a fork the child makes its
     own. ``password`` is kept out of ``name`` and of every message. ``is_read_only``: a SQLite file that
-    this process cannot write, or whose folder it cannot; it is read as it is.
+    this process cannot write, or whose folder it cannot; it is read as it is. A SQLite file that is made
+    gets ``file_mode``, and what lies beside it (log, lock, copies) the mode of the file.
     """
 
     def __init__(
@@ -56,12 +59,14 @@ class Database:
         password: str | None = None,
         busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS,
         statement_timeout_seconds: float = STATEMENT_TIMEOUT_SECONDS,
+        file_mode: int = PRIVATE,
     ) -> None:
         self.url = _parsed(url, password)
         self.name = self.url.render_as_string(hide_password=True)
         self.busy_timeout_seconds = busy_timeout_seconds
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.path = self.url.database if self.is_sqlite else None
+        self.file_mode = file_mode
         self.is_read_only = self.path is not None and _is_read_only(self.path)
         self._watchdog = None if self.is_sqlite else Watchdog(1.1 * statement_timeout_seconds + 1)
         options = self._options(statement_timeout_seconds)
@@ -188,6 +193,8 @@ class Database:
     @contextmanager
     def _file_lock(self, path: str) -> Iterator[None]:
         try:
+            if not path.startswith((":memory:", "file:")):
+                make_file(path, self.file_mode)
             with _file_lock(path).acquire(timeout=self.busy_timeout_seconds):
                 yield
         except Timeout as error:
@@ -354,10 +361,15 @@ def _connect_read_only(path: str, timeout: float) -> sqlite3.Connection:
 @cache
 def _file_lock(path: str) -> FileLock:
     """One lock for each file, which a thread may take again: a finalizer can run while it is held."""
-    return FileLock(f"{path}.lock")
+    return FileLock(f"{path}.lock", mode=mode_of(path))
 
 
 renew_after_fork(_file_lock.cache_clear)
+
+
+def mode_of(path: str) -> int:
+    """The mode of what lies beside a SQLite file, as SQLite itself has it: that of the file."""
+    return stat.S_IMODE(os.stat(path).st_mode) & 0o666 if os.path.exists(path) else PRIVATE
 
 
 def _begin(connection: Connection) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import SetColumnComment, SetTableComment
 
-from valuestore.db.engine.database import Database
+from valuestore.db.engine.database import Database, mode_of
 from valuestore.db.schema.tables import metadata, repository
 from valuestore.db.schema.views import create_statements, drop_statements
 from valuestore.errors import DatabaseError, NotARepository, SchemaTooNew, SchemaTooOld
+from valuestore.ownership import make_file
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -159,6 +160,7 @@ def _copy(database: Database, destination: Path) -> None:
     """Copy the file whole, or not at all: a copy that was interrupted has another name."""
     unfinished = destination.with_name(f"{destination.name}.unfinished")
     unfinished.unlink(missing_ok=True)
+    make_file(unfinished, mode_of(str(database.path)))
     database.rows("VACUUM INTO ?", (str(unfinished),))  # outside a transaction
     unfinished.replace(destination)
 

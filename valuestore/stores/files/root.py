@@ -8,6 +8,7 @@ from contextlib import suppress
 from urllib.parse import quote
 
 from valuestore.errors import BadReference, NotFound, StoreUnavailable
+from valuestore.ownership import folder_mode
 from valuestore.stores.files.posix import Writing, look
 from valuestore.stores.files.unsynced import Unsynced
 
@@ -20,7 +21,9 @@ class Root:
     Raises: NotFound without ``create`` if there is no such folder; BadReference if it is not a folder.
     """
 
-    def __init__(self, folder: str, *, create: bool, unsynced: Unsynced) -> None:
+    def __init__(
+        self, folder: str, *, create: bool, unsynced: Unsynced, file_mode: int | None = None
+    ) -> None:
         self.url = "file://" + quote(os.fsencode(folder))
         self.path = os.path.join(os.fsencode(folder), b"")
         self.private = self.path + PRIVATE + b"/"
@@ -29,6 +32,7 @@ class Root:
         self.odd = self.private + b"odd/"
         self._create = create
         self._unsynced = unsynced
+        self.file_mode = file_mode
         self._device, self.name_max = self._open()
         self._check_own_folders()
 
@@ -44,7 +48,7 @@ class Root:
         end = path.find(b"/", len(self.path))
         while end >= 0:
             try:
-                os.mkdir(path[:end])
+                self._make_folder(path[:end])
             except FileExistsError:
                 pass
             except (FileNotFoundError, NotADirectoryError):
@@ -80,8 +84,22 @@ class Root:
             folder = os.path.dirname(folder)
             made_in.append(folder)
         if made_in:
-            os.makedirs(self.path, exist_ok=True)
+            os.makedirs(os.path.dirname(self.path[:-1]) or b".", exist_ok=True)
+            try:
+                self._make_folder(self.path[:-1])
+            except FileExistsError:
+                if not os.path.isdir(self.path):
+                    raise
         self._unsynced.add_folders(made_in)
+
+    def _make_folder(self, path: bytes) -> None:
+        if self.file_mode is None:
+            os.mkdir(path)
+            return
+        mode = folder_mode(self.file_mode)
+        os.mkdir(path, mode)
+        if mode & stat.S_IWGRP:  # which the umask may have taken
+            os.chmod(path, mode)
 
     def _check_own_folders(self) -> None:
         for folder in (self.private, self.temps, self.attrs, self.odd):

@@ -93,7 +93,8 @@ class FileStore(Store):
     ``durability="fast"`` is safe against killed processes. ``"full"`` is also safe against power loss:
     ``flush`` syncs what was put since the last one, files before folders, and an existing value is replaced
     by one that was synced before. With ``create`` the root is made when it is missing. Files and folders
-    get the modes that the umask leaves. Links, FIFOs and devices below the root are never followed or read:
+    get the modes that the umask leaves; with ``file_mode``, files that one whatever the umask, and folders
+    the like. Links, FIFOs and devices below the root are never followed or read:
     the store sees nothing there, and ``put`` replaces them; what is below a linked folder, it keeps apart.
 
     Other tools may add, replace (by rename) and remove files. Copying or touching a file by hand loses its
@@ -104,15 +105,21 @@ class FileStore(Store):
     """
 
     def __init__(
-        self, root: str | os.PathLike[str], *, durability: str = "fast", create: bool = True
+        self,
+        root: str | os.PathLike[str],
+        *,
+        durability: str = "fast",
+        create: bool = True,
+        file_mode: int | None = None,
     ) -> None:
         if durability not in ("fast", "full"):
             raise ConfigError("durability", f"no {durability!r}; there are fast, full")
         self.root = os.path.abspath(os.fspath(root))
         self.durability = durability
         self._create = create
+        self._file_mode = file_mode
         self._unsynced = Unsynced(durable=durability == "full")
-        self._root = Root(self.root, create=create, unsynced=self._unsynced)
+        self._root = Root(self.root, create=create, unsynced=self._unsynced, file_mode=file_mode)
         self._odd = OddKeys(self._root)
         self._places = Places(self._root, self._odd)
         self._sidecars = Sidecars(self._root, self._places)
@@ -267,7 +274,8 @@ class FileStore(Store):
         return cls(os.fsdecode(unquote_to_bytes(parts.path)), **settings)
 
     def _settings(self) -> dict[str, Any]:
-        return {"root": self.root, "durability": self.durability, "create": self._create}
+        modes = {} if self._file_mode is None else {"file_mode": self._file_mode}
+        return {"root": self.root, "durability": self.durability, "create": self._create, **modes}
 
     # --- keys ---------------------------------------------------------------------------------------
 

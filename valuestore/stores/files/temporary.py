@@ -34,12 +34,15 @@ class Temporary:
     def create(cls, root: Root) -> Self:
         """An empty one. Raises: StoreReadOnly, StoreUnavailable."""
         temp = cls(temporary_path(root))
+        mode = 0o666 if root.file_mode is None else root.file_mode
         with Writing(temp.path):
             try:
-                temp._fd = os.open(temp.path, _CREATE, 0o666)
+                temp._fd = os.open(temp.path, _CREATE, mode)
             except FileNotFoundError:
                 root.make_folders(temp.path)
-                temp._fd = os.open(temp.path, _CREATE, 0o666)
+                temp._fd = os.open(temp.path, _CREATE, mode)
+            if root.file_mode is not None and mode & 0o077:  # which the umask may have taken
+                os.fchmod(temp._fd, mode)
         return temp
 
     def fill(self, key: str, data: Data, size: int | None) -> str:

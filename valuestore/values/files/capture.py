@@ -10,21 +10,28 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from valuestore.errors import NotHashableError, PayloadError, StoreUnavailable
 from valuestore.hashing import Digest, active_algorithm, algorithm_of
 from valuestore.stores.content.store import ContentStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.plain import BYTES
+from valuestore.values.files.external import External
+from valuestore.values.files.fence import entered
 from valuestore.values.files.file import File
 from valuestore.values.files.location import scheme_of
+from valuestore.values.files.staging import Staging
 from valuestore.values.preview import preview_bytes
 
 _COPY_BYTES = 1 << 20
 _PREVIEWED_BYTES = 100
+_LONGEST = 4096
+_NO_CODE = (lambda: None).__code__
 
 
 def captured(ref: ValueRef, value: object, archive: Archive) -> ValueRef:
@@ -40,11 +47,12 @@ def captured(ref: ValueRef, value: object, archive: Archive) -> ValueRef:
     return _with_contents(ref, contents) if contents else ref
 
 
-def restored(value: object, archive: Archive, *, overwrite: bool = False) -> bool:
+def restored(value: object, archive: Archive, *, overwrite: bool = False, named: Iterable[str] = ()) -> bool:
     """Put captured content back where Files in ``value`` are missing; whether that was done for any.
 
     A file that is there is left alone, unless ``overwrite``: then one with other content is replaced.
-    Raises: StoreUnavailable; OSError if the place cannot be written.
+    ``named`` are the places of this run's call. Raises: BadReference if the fence refuses the place of one,
+    and then of none that comes after it; StoreUnavailable; OSError if the place cannot be written.
     """
     lost = [
         (file, digest)
@@ -53,9 +61,33 @@ def restored(value: object, archive: Archive, *, overwrite: bool = False) -> boo
     ]
     stored = archive.payloads.has_many({digest for _, digest in lost}) if lost else set()
     done = [
-        _put_back(file.path, digest, archive.payloads, overwrite) for file, digest in lost if digest in stored
+        _put_back(file.path, digest, archive.payloads, overwrite, named)
+        for file, digest in lost
+        if digest in stored
     ]
     return any(done)
+
+
+def named_places(task: Callable[..., Any], arguments: object) -> list[str]:
+    """The local paths in a call's arguments, and the absolute ones that stand in its task's code."""
+    found = [text for text in getattr(task, "__code__", _NO_CODE).co_consts if str(text).startswith("/")]
+    pending = [arguments, found]
+    places: list[str] = []
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Mapping):
+            pending += [*part.keys(), *part.values()]
+        elif isinstance(part, list | tuple | set | frozenset):
+            pending += part
+        elif isinstance(part, Staging):
+            pending += [part.local, part.remote]
+        elif isinstance(part, External):
+            places.append(part.path)
+        elif isinstance(part, str | os.PathLike):
+            places.append(os.fspath(part))
+    return [
+        place for place in places if 0 < len(place) < _LONGEST and "\0" not in place and not scheme_of(place)
+    ]
 
 
 def _identified_files(value: object, archive: Archive) -> Iterator[tuple[File, Digest]]:
@@ -80,6 +112,8 @@ def _digest_of(file: File, algorithm: str) -> Digest | None:
 
 def _content(file: File, digest: Digest, archive: Archive) -> ValueRef | None:
     try:
+        if not file.is_valid():  # one that came out of a store may be any file of this machine by now
+            return None
         with open(file.path, "rb") as stream:
             payload = archive.payloads.put(stream)
             if payload.digest != digest:
@@ -99,32 +133,39 @@ def _with_contents(ref: ValueRef, contents: dict[Digest, ValueRef]) -> ValueRef:
     return replace(ref, parts=parts if content is None else (*parts, content))
 
 
-def _put_back(path: str, digest: Digest, payloads: ContentStore, overwrite: bool) -> bool:
+def _put_back(
+    path: str, digest: Digest, payloads: ContentStore, overwrite: bool, named: Iterable[str]
+) -> bool:
     """Write the content beside the path, and when all of it is verified, move it there."""
-    folder = os.path.dirname(path)
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".restored.{secrets.token_hex(8)}")
-    try:
-        with payloads.open(digest) as source, open(temporary, "xb") as target:
-            shutil.copyfileobj(source, target, _COPY_BYTES)
-        return _moved(temporary, path, overwrite)
-    except PayloadError:  # it is gone or damaged: the file is made again by its task
-        return False
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+    temporary = f".restored.{secrets.token_hex(8)}"
+    with entered(path, named) as (folder, name):
+        try:
+            make = partial(_open_in, folder)
+            with payloads.open(digest) as source, open(temporary, "xb", opener=make) as target:
+                shutil.copyfileobj(source, target, _COPY_BYTES)
+            return _moved(folder, temporary, name, overwrite)
+        except PayloadError:  # it is gone or damaged: the file is made again by its task
+            return False
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
 
 
-def _moved(temporary: str, path: str, overwrite: bool) -> bool:
+def _open_in(folder: int, name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+
+
+def _moved(folder: int, temporary: str, name: str, overwrite: bool) -> bool:
     if not overwrite:
         try:
-            os.link(temporary, path)  # fails if somebody has made the file meanwhile
+            os.link(
+                temporary, name, src_dir_fd=folder, dst_dir_fd=folder
+            )  # fails if the file was made meanwhile
             return True
         except FileExistsError:
             return False
         except OSError:  # a filesystem without links
-            if os.path.lexists(path):
+            if name in os.listdir(folder):
                 return False
-    os.replace(temporary, path)
+    os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     return True

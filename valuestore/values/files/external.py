@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 from valuestore.errors import NotHashableError, NotSupported
 from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.values.files.filesystem import Filesystem
-from valuestore.values.files.location import may_contact, scheme_of, stored, written
+from valuestore.values.files.location import is_named, may_contact, scheme_of, stored, written
 from valuestore.values.files.which import filesystem_of
 from valuestore.values.value import Plain, Value
 
@@ -202,8 +202,9 @@ class External(Value, register=False):
         return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A pickle carries no credentials, but the permission to ask the server."""
-        return {**vars(self), "_described": None, "_named": may_contact(self.path)}
+        """A pickle carries no credentials, but the permission to ask the server, or to write to the place."""
+        named = may_contact(self.path) if scheme_of(self.path) else is_named(self.path)
+        return {**vars(self), "_described": None, "_named": named}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state.pop("_named"):

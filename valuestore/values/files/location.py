@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections import OrderedDict
 from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
@@ -60,6 +61,7 @@ _SIGNATURE_PARTS = frozenset(
 _working_urls: dict[str, str] = {}
 _users: dict[tuple[str, str], str] = {}
 _named: set[tuple[str, str]] = set()
+_local: OrderedDict[str, None] = OrderedDict()
 _REMEMBERED = 100_000
 
 
@@ -69,7 +71,11 @@ def written(given: object, what: str) -> str:
     if not isinstance(text, str) or not text or "\0" in text:
         raise BadReference(_shown(text), f"a {what} needs a non-empty path without NUL")
     path = stored(text)
-    if scheme := scheme_of(path):
+    if not (scheme := scheme_of(path)):
+        _local[path] = None
+        if len(_local) > _REMEMBERED:
+            _local.popitem(last=False)
+    else:
         _check_protocol(path, scheme)
         _named.add((scheme, _host_of(path)))
         if path != text and len(_working_urls) < _REMEMBERED:
@@ -119,6 +125,12 @@ def may_contact(path: str) -> bool:
         return True
     allowed = contact_hosts()
     return "*" in allowed or _host_of(path) in allowed
+
+
+def is_named(path: str) -> bool:
+    """Whether the program itself wrote this local path lately, or for a URL, named its server."""
+    scheme = scheme_of(path)
+    return (scheme, _host_of(path)) in _named if scheme else path in _local
 
 
 def lexical(path: str) -> str:

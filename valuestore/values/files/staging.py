@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from valuestore.errors import BadReference
 from valuestore.values.files.external import External
+from valuestore.values.files.fence import check_writable
 from valuestore.values.files.location import may_contact, scheme_of
 from valuestore.values.value import Plain, Value
 
@@ -54,19 +55,26 @@ class Staging(Value, register=False):
         return cls(local, remote)
 
     def stage(self) -> Any:
-        """Copy the remote to the local place; the local File or Dir."""
+        """Copy the remote to the local place; the local File or Dir.
+
+        Raises: BadReference for a place that only a stored value names (fence.py), as the others do.
+        """
+        check_writable(self.local.path)
         return self.remote.copy_to(self.local)
 
     def unstage(self) -> Any:
         """Copy the local to the remote place; the remote File or Dir."""
+        check_writable(self.remote.path)
         return self.local.copy_to(self.remote)
 
     def render_stage(self, as_mount: bool = False) -> str:
         """The shell command for ``stage``; empty if both are one place. Raises: NotSupported."""
+        check_writable(self.local.path)
         return str(self.remote.shell_copy_to(self.local, as_mount))
 
     def render_unstage(self, as_mount: bool = False) -> str:
         """The shell command for ``unstage``; empty if both are one place. Raises: NotSupported."""
+        check_writable(self.remote.path)
         return str(self.local.shell_copy_to(self.remote, as_mount))
 
     def __repr__(self) -> str:

@@ -263,11 +263,14 @@ class StatRecord:
         flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         if writing:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        if not _is_own(os.stat(self._folder)):
+            return None
+        if writing:
             descriptor = os.open(self.path, flags | os.O_RDWR | os.O_CREAT, 0o600)
         else:
             descriptor = os.open(self.path, flags | os.O_RDONLY)
         status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022:
+        if stat.S_ISREG(status.st_mode) and _is_own(status):
             return descriptor
         os.close(descriptor)
         return None
@@ -278,6 +281,10 @@ def _close(descriptors: dict[bool, int | None]) -> None:
         if descriptor is not None:
             with suppress(OSError):
                 os.close(descriptor)
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _slot(fingerprint: Fingerprint) -> int:
