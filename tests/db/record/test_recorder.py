@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from sqlalchemy import event, text
@@ -68,11 +69,11 @@ def test_getting_a_value_takes_one_statement(repository):
 def test_rows_are_written_within_a_moment_without_a_flush(sqlite_repository):
     ref = sqlite_repository.put("soon")
     deadline = time.monotonic() + 20
-    while sqlite_repository.recorder.pending and time.monotonic() < deadline:
-        time.sleep(0.01)
-    with sqlite3.connect(sqlite_repository.database.path) as other:
-        assert other.execute("SELECT value_hash FROM value").fetchall() == [(ref.value_hash,)]
-    other.close()
+    with closing(sqlite3.connect(sqlite_repository.database.path)) as other:
+        while not (found := other.execute("SELECT value_hash FROM value").fetchall()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert found == [(ref.value_hash,)]
 
 
 def test_the_same_value_twice_is_one_row(repository):
