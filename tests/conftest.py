@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 import warnings
 
@@ -10,14 +11,26 @@ import pytest
 import redis
 from hypothesis import settings
 
+from tests.scripts import Scripts
 from tests.servers import PostgresServer, RedisServer, S3Server, SigningS3Server
 from valuestore.errors import ValuestoreWarning
 from valuestore.stores import open_store
 
-settings.register_profile("quick", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 settings.load_profile(PROFILE)
+_WRITES_NOTHING = pytest.StashKey[bool]()
+
+
+def pytest_configure(config):
+    """Have pytest keep the test modules as it compiled them: elsewhere PYTHONDONTWRITEBYTECODE counts."""
+    config.stash[_WRITES_NOTHING] = sys.dont_write_bytecode
+    sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish(session):
+    sys.dont_write_bytecode = session.config.stash[_WRITES_NOTHING]
 
 
 def pytest_collection_modifyitems(config, items):
@@ -37,6 +50,12 @@ def folders_of_the_tests(tmp_path_factory):
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         patch.setenv("VALUESTORE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def scripts():
+    with Scripts() as scripts:
+        yield scripts
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,13 +25,12 @@ def blocks(language):
 
 
 @pytest.mark.parametrize("block", blocks("python"))
-def test_python_block_runs(block, tmp_path):
+def test_python_block_runs(block, tmp_path, scripts):
     for name in ("README.md", "CHANGELOG.md"):
         (tmp_path / name).write_text("some words to count")
     (tmp_path / "block.py").write_text(block)
-    command = [sys.executable, "-W", "error", "block.py"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    ran = scripts.run(tmp_path / "block.py", strict=True)
+    assert ran.code == 0, ran.err
 
 
 @pytest.fixture(scope="module")

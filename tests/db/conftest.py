@@ -23,7 +23,21 @@ def database(database_url):
     database.close()
 
 
-@pytest.fixture
-def repository(tmp_path, database_url):
-    with Repository.open(tmp_path, database=database_url) as repository:
+@pytest.fixture(scope="session")
+def repository_on_postgres(postgres_server, tmp_path_factory):
+    """The URL of a database with the schema and nothing else: to copy it takes a fifth of making it."""
+    with postgres_server.database() as url:
+        Repository.open(tmp_path_factory.mktemp("repository"), database=url).close()
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def repository(request, tmp_path):
+    """A new repository on a database of each kind."""
+    if request.param == "sqlite":
+        with Repository.open(tmp_path, database=f"sqlite:///{tmp_path / 'valuestore.db'}") as repository:
+            yield repository
+        return
+    server, made = map(request.getfixturevalue, ("postgres_server", "repository_on_postgres"))
+    with server.database(made) as url, Repository.open(tmp_path, database=url) as repository:
         yield repository

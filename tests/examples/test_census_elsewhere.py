@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from valuestore.cli.main import invoke
 from valuestore.stores import open_store
 
 ROOT = Path(__file__).parents[2]
-VALUESTORE = str(Path(sys.executable).parent / "valuestore")
 
 
 @pytest.fixture
@@ -32,17 +29,15 @@ def s3_url(s3_server, s3_bucket, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["redis_url", "s3_url"])
-def test_payloads_live_where_the_settings_say(place, request, tree, tmp_path):
+def test_payloads_live_where_the_settings_say(place, request, tree, tmp_path, monkeypatch, capsys):
     url = request.getfixturevalue(place)
-    settings = {"VALUESTORE_INLINE_MAX_BYTES": "0", "VALUESTORE_REPOSITORY": str(tmp_path / "repository")}
+    monkeypatch.setenv("VALUESTORE_INLINE_MAX_BYTES", "0")
+    monkeypatch.setenv("VALUESTORE_REPOSITORY", str(tmp_path / "repository"))
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        command = [VALUESTORE, *arguments]
-        done = subprocess.run(
-            command, env={**os.environ, **settings}, cwd=tmp_path, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stderr
+        assert invoke(arguments) == 0
+        return capsys.readouterr().err
 
     run("init", str(tmp_path / "repository"), "--payloads", url)
     census = ["run", str(ROOT / "examples" / "census.py"), "census", "--tree", str(tree)]

@@ -55,12 +55,16 @@ def finish(tree, folder):
 
 
 @pytest.mark.parametrize(
-    "shard", [0, *(pytest.param(shard, marks=pytest.mark.thorough) for shard in range(1, SHARDS))]
+    ("shard", "kills"),
+    [
+        ("few", KILLS_OF_A_FOLDER),
+        *(pytest.param(shard, KILLS_EACH, marks=pytest.mark.thorough) for shard in range(SHARDS)),
+    ],
 )
-def test_kills_at_random_moments_lose_nothing_that_matters(tree, undisturbed, tmp_path, shard):
+def test_kills_at_random_moments_lose_nothing_that_matters(tree, undisturbed, tmp_path, shard, kills):
     random.seed(shard)
     expected, expected_in, longest = undisturbed
-    for round_ in range(KILLS_EACH):
+    for round_ in range(kills):
         folder = tmp_path / str(round_ // KILLS_OF_A_FOLDER)  # most kills hit one that was killed before
         folder.mkdir(exist_ok=True)
         process = census(tree, folder)

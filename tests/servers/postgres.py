@@ -60,18 +60,22 @@ class PostgresServer(Server):
             return connection.recv(1) == b"R"
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of an empty database, which is dropped at the end."""
+    def database(self, like: str = "") -> Iterator[str]:
+        """The URL of a database, which is dropped at the end: empty, or a copy of the one at URL ``like``."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        template = urlsplit(like).path.removeprefix("/") or "template0"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}", since_15="STRATEGY FILE_COPY")
         try:
             yield urlsplit(self.url)._replace(path=f"/{name}").geturl()
         finally:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _execute(self, statement: str) -> None:
+    def _execute(self, statement: str, since_15: str = "") -> None:
+        """Run it; with what Postgres 15 and later know: to copy files takes half the time of the log."""
         import psycopg  # a test dependency
 
         url = self.url.replace("postgresql+psycopg://", "postgresql://")
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            if connection.info.server_version >= 150_000:
+                statement = f"{statement} {since_15}"
             connection.execute(statement.encode())

@@ -20,6 +20,11 @@ ENTRY_POINTS = """
 toy = toystore:ToyStore
 broken = brokenstore:BrokenStore
 """
+FEW_EXAMPLES = """
+from hypothesis import settings
+settings.register_profile("few", max_examples=10)
+settings.load_profile("few")
+"""
 
 
 def block_of(name):
@@ -62,6 +67,7 @@ def test_its_scheme_opens_it(installed):
 def test_it_passes_the_suite(site, tmp_path):
     test = tmp_path / "test_toystore.py"
     test.write_text(block_of("test_toystore.py"))
+    (tmp_path / "conftest.py").write_text(FEW_EXAMPLES)
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name]
     ran = subprocess.run(
         [*command, f"--rootdir={tmp_path}", f"--basetemp={tmp_path / 'runs'}"],

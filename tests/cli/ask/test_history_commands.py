@@ -21,6 +21,24 @@ def ran(cli: Cli) -> Cli:
     return cli
 
 
+@pytest.fixture(scope="module")
+def place() -> dict[str, Path]:
+    """Where the repository is that all who only read ask."""
+    return {}
+
+
+@pytest.fixture
+def asked(request: pytest.FixtureRequest, place: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The repository that ``ran`` gave to the first who asked: for those who change nothing."""
+    if "ran" in place:
+        cli: Cli = request.getfixturevalue("cli")
+        monkeypatch.chdir(place["ran"])
+        return cli
+    place["ran"] = request.getfixturevalue("here")
+    ran: Cli = request.getfixturevalue("ran")
+    return ran
+
+
 def answer(done: Outcome) -> list:
     assert done.code == 0, done.err
     return json.loads(done.out)
@@ -57,21 +75,21 @@ def answer(done: Outcome) -> list:
         ("tags --tag x", None),
     ],
 )
-def test_log_counts_and_lists_what_meets_all_filters(ran: Cli, arguments: str, count: int | None) -> None:
+def test_log_counts_and_lists_what_meets_all_filters(asked: Cli, arguments: str, count: int | None) -> None:
     words = arguments.split()
     if count is None:
-        assert ran("log", *words).code == 2
+        assert asked("log", *words).code == 2
         return
-    assert ran("log", *words, "--count").out == f"{count}\n"
-    assert len(answer(ran("log", *words, "--json"))) == count
-    assert len(list(csv.reader(io.StringIO(ran("log", *words, "--csv").out)))) == count + 1
-    assert len(ran("log", *words).out.splitlines()) == count + 1
+    assert asked("log", *words, "--count").out == f"{count}\n"
+    assert len(answer(asked("log", *words, "--json"))) == count
+    assert len(list(csv.reader(io.StringIO(asked("log", *words, "--csv").out)))) == count + 1
+    assert len(asked("log", *words).out.splitlines()) == count + 1
 
 
-def test_log_goes_on_where_a_page_ended(ran: Cli) -> None:
+def test_log_goes_on_where_a_page_ended(asked: Cli) -> None:
     seen, more = [], []
     while True:
-        done = ran("log", "jobs", "-n", "4", *more)
+        done = asked("log", "jobs", "-n", "4", *more)
         seen += [line.split()[0] for line in done.out.splitlines()[1:]]
         if "--page " not in done.err:
             break
@@ -83,8 +101,8 @@ def test_log_goes_on_where_a_page_ended(ran: Cli) -> None:
     "arguments",
     ["nonsense", "--since yesterday", "jobs --status crashed", "jobs --order x", "jobs --page x", "--tag =1"],
 )
-def test_log_refuses_what_cannot_be_asked(ran: Cli, arguments: str) -> None:
-    done = ran("log", *arguments.split())
+def test_log_refuses_what_cannot_be_asked(asked: Cli, arguments: str) -> None:
+    done = asked("log", *arguments.split())
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
 
@@ -112,12 +130,12 @@ def test_a_tag_command_that_names_nothing_is_a_usage_error(ran: Cli, arguments: 
     assert ran("tag", "list", "--json").out == before
 
 
-def test_records_that_are_not_there_exit_1(ran: Cli) -> None:
+def test_records_that_are_not_there_exit_1(asked: Cli) -> None:
     for command in ("show", "why", "lineage", "diff"):
-        done = ran(command, "deadbeefdeadbeef")
+        done = asked(command, "deadbeefdeadbeef")
         assert (done.code, done.out) == (1, ""), command
         assert done.err.count("\n") == 1
-    assert ran("tag", "add", "deadbeefdeadbeef", "a=1").code == 1
+    assert asked("tag", "add", "deadbeefdeadbeef", "a=1").code == 1
 
 
 def test_why_names_the_argument(ran: Cli) -> None:
@@ -137,25 +155,25 @@ def test_diff_tells_what_was_added_and_exits_1(ran: Cli) -> None:
     assert ran("diff", "-", "-").code == 0
 
 
-def test_lineage_is_a_tree_json_or_events(ran: Cli) -> None:
-    tree = ran("lineage", "made.txt").out
+def test_lineage_is_a_tree_json_or_events(asked: Cli) -> None:
+    tree = asked("lineage", "made.txt").out
     assert "pipe.write = made.txt" in tree
-    assert answer(ran("lineage", "made.txt", "--json"))["files"] == ["made.txt"]
-    events = [json.loads(line) for line in ran("lineage", "made.txt", "--openlineage").out.splitlines()]
+    assert answer(asked("lineage", "made.txt", "--json"))["files"] == ["made.txt"]
+    events = [json.loads(line) for line in asked("lineage", "made.txt", "--openlineage").out.splitlines()]
     assert [event["eventType"] for event in events] == ["START", "COMPLETE"]
-    square = answer(ran("log", "jobs", "--task", "square", "-n", "1", "--json"))[0]["job_id"]
-    assert "called by: pipe.squares" in ran("lineage", square, "--down").out
-    assert ran("lineage", "made.txt", "--json", "--openlineage").code == 2
-    assert "path of pipe.write" in ran("lineage", "--down", "made.txt").out
+    square = answer(asked("log", "jobs", "--task", "square", "-n", "1", "--json"))[0]["job_id"]
+    assert "called by: pipe.squares" in asked("lineage", square, "--down").out
+    assert asked("lineage", "made.txt", "--json", "--openlineage").code == 2
+    assert "path of pipe.write" in asked("lineage", "--down", "made.txt").out
 
 
-def test_show_knows_files_tasks_and_tags(ran: Cli) -> None:
-    assert "made by" in ran("show", "made.txt").out
-    assert answer(ran("show", "made.txt", "--json"))["kind"] == "file"
-    assert 'return f"hello' not in ran("show", "pipe.square").out
-    assert "return n * n" in ran("show", "pipe.square").out
-    [tag, *_] = answer(ran("log", "tags", "--json"))
-    assert answer(ran("show", tag["tag_id"], "--json"))["key"] == tag["key"]
+def test_show_knows_files_tasks_and_tags(asked: Cli) -> None:
+    assert "made by" in asked("show", "made.txt").out
+    assert answer(asked("show", "made.txt", "--json"))["kind"] == "file"
+    assert 'return f"hello' not in asked("show", "pipe.square").out
+    assert "return n * n" in asked("show", "pipe.square").out
+    [tag, *_] = answer(asked("log", "tags", "--json"))
+    assert answer(asked("show", tag["tag_id"], "--json"))["key"] == tag["key"]
 
 
 def test_hostile_text_is_shown_escaped(ran: Cli, here: Path) -> None:
@@ -173,15 +191,15 @@ def test_hostile_text_is_shown_escaped(ran: Cli, here: Path) -> None:
         assert all(char.isprintable() or char in "\n\t" for char in done.out), command
 
 
-def test_every_option_that_is_given_counts(ran: Cli) -> None:
-    assert ran("log", "jobs", "--arg", "1", "--arg", "2", "--count").out == "0\n"
-    assert ran("log", "jobs", "--arg", "n=1", "--arg", "n=2", "--count").out == "0\n"
-    assert ran("log", "jobs", "--task", "", "--count").out == "0\n"
-    assert ran("log", "jobs", "--longer", "0", "--count").code == 0
-    assert ran("log", "--csv", "--json").code == 2
-    assert ran("log", "--csv", "--page", "x").code == 2
-    assert ran("log", "--since", "999999w", "--count").out == "3\n"
-    assert ran("log", "jobs", "--arg", "[" * 100_000, "--count").code in (0, 2)
+def test_every_option_that_is_given_counts(asked: Cli) -> None:
+    assert asked("log", "jobs", "--arg", "1", "--arg", "2", "--count").out == "0\n"
+    assert asked("log", "jobs", "--arg", "n=1", "--arg", "n=2", "--count").out == "0\n"
+    assert asked("log", "jobs", "--task", "", "--count").out == "0\n"
+    assert asked("log", "jobs", "--longer", "0", "--count").code == 0
+    assert asked("log", "--csv", "--json").code == 2
+    assert asked("log", "--csv", "--page", "x").code == 2
+    assert asked("log", "--since", "999999w", "--count").out == "3\n"
+    assert asked("log", "jobs", "--arg", "[" * 100_000, "--count").code in (0, 2)
 
 
 def test_a_key_may_be_tagged_with_several_values_in_one_command(ran: Cli) -> None:
@@ -190,10 +208,10 @@ def test_a_key_may_be_tagged_with_several_values_in_one_command(ran: Cli) -> Non
     assert ran("tag", "rm", "-", "c=1", "c=2").out == "2 removed\n"
 
 
-def test_json_lists_are_lists_however_long(ran: Cli) -> None:
-    assert answer(ran("log", "jobs", "--tag", "nothing", "--json")) == []
-    assert len(answer(ran("log", "jobs", "--limit", "1", "--json"))) == 1
-    assert len(answer(ran("log", "jobs", "--limit", "2000", "--json"))) == 6
+def test_json_lists_are_lists_however_long(asked: Cli) -> None:
+    assert answer(asked("log", "jobs", "--tag", "nothing", "--json")) == []
+    assert len(answer(asked("log", "jobs", "--limit", "1", "--json"))) == 1
+    assert len(answer(asked("log", "jobs", "--limit", "2000", "--json"))) == 6
 
 
 def test_columns_line_up_where_characters_are_wide(ran: Cli) -> None:

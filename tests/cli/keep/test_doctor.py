@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.scripts import Scripts
 
 SHOP = """
 import sys
@@ -38,9 +37,9 @@ def home(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def shop(home: Path, here: Path) -> Path:
+def shop(home: Path, here: Path, scripts: Scripts) -> Path:
     (here / "shop.py").write_text(SHOP)
-    subprocess.run([sys.executable, "shop.py", "1"], cwd=here, check=True)
+    assert scripts.run(here / "shop.py", "1").code == 0
     return here
 
 

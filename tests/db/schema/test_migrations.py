@@ -183,7 +183,7 @@ def test_empty_file_becomes_a_repository(tmp_path, sqlite_database):
     assert migrate.ensure(sqlite_database, {})["id"]
 
 
-def test_eight_processes_that_open_first_find_one_schema(tmp_path, database_url):
+def test_three_processes_that_open_first_find_one_schema(tmp_path, database_url):
     code = textwrap.dedent(
         """
         import sys
@@ -202,7 +202,7 @@ def test_eight_processes_that_open_first_find_one_schema(tmp_path, database_url)
             stderr=subprocess.PIPE,
             text=True,
         )
-        for number in range(8)
+        for number in range(3)
     ]
     for opener in openers:
         opener.stdin.write("\n")
@@ -212,7 +212,7 @@ def test_eight_processes_that_open_first_find_one_schema(tmp_path, database_url)
     assert len({output for output, _ in finished}) == 1
     with Repository.open(tmp_path, database=database_url) as repository:
         registry = repository.archive.registry
-        assert [repository.get(registry.hash(number)) for number in range(8)] == list(range(8))
+        assert [repository.get(registry.hash(number)) for number in range(3)] == list(range(3))
 
 
 def test_wheel_and_checkout_know_where_the_migrations_are():
@@ -339,7 +339,7 @@ def test_upgrade_that_is_killed_in_the_middle_starts_anew(tmp_path, database, da
     assert len(rows_of(database, "SELECT * FROM job")) == 3
 
 
-def test_four_processes_upgrade_at_once(database, database_url):
+def test_three_processes_upgrade_at_once(database, database_url):
     old_database(database)
     code = (
         "import sys; from valuestore.db import migrate; from valuestore.db.engine.database import Database;"
@@ -353,10 +353,10 @@ def test_four_processes_upgrade_at_once(database, database_url):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(4)
+        for _ in range(3)
     ]
     for upgrader in upgraders:
         upgrader.stdin.write("\n")
         upgrader.stdin.flush()
-    assert [upgrader.communicate(timeout=120) for upgrader in upgraders] == [("0002\n", "")] * 4
+    assert [upgrader.communicate(timeout=120) for upgrader in upgraders] == [("0002\n", "")] * 3
     assert len(rows_of(database, "SELECT * FROM job")) == 3

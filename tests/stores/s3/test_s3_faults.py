@@ -142,6 +142,10 @@ def test_a_stream_that_fails_late_leaves_no_upload(store, uploads, error):
     with pytest.raises(type(error)) as caught:
         store.put("k", data())
     assert caught.value is error
+    assert (store.stat("k").size, uploads()) == (3000, 0)
+
+
+def test_a_stream_that_ends_early_leaves_no_upload(store, uploads):
     with pytest.raises(ValueError):
         store.put("k", (bytes(PART) for _ in range(3)), size=3 * PART + 1)
     assert (store.stat("k").size, uploads()) == (3000, 0)

@@ -6,12 +6,12 @@ import os
 import pickle
 import shutil
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.scripts import Scripts
 from valuestore.hashing import encode_plain, hash_bytes
 from valuestore.values.identity.canonical import NODE
 from valuestore.values.trust.gate import Claim, encode_envelope, sign
@@ -60,12 +60,17 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(shop: Path) -> list[str]:
+@pytest.fixture
+def run(scripts: Scripts) -> Callable[[Path], list[str]]:
     """What a run printed: ``computed`` for each body of ``make`` that ran, and the result."""
-    ran = subprocess.run([sys.executable, "shop.py"], cwd=shop, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert not (shop / "marker").exists()
-    return ran.stdout.split()
+
+    def run(shop: Path) -> list[str]:
+        ran = scripts.run(shop / "shop.py")
+        assert ran.code == 0, ran.err
+        assert not (shop / "marker").exists()
+        return ran.out.split()
+
+    return run
 
 
 def rows(shop: Path, where: str) -> list[tuple[str, str, bytes]]:
@@ -97,12 +102,12 @@ def evil(shop: Path) -> bytes:
     return pickle.dumps(Evil(str(shop / "marker")))
 
 
-def test_without_an_attack_nothing_is_computed_twice(shop):
+def test_without_an_attack_nothing_is_computed_twice(run, shop):
     assert run(shop) == ["computed", "3"]
     assert run(shop) == ["3"]
 
 
-def test_bare_and_unsigned_pickles_are_computed_anew(shop, evil):
+def test_bare_and_unsigned_pickles_are_computed_anew(run, shop, evil):
     run(shop)
     planted = rows(shop, "codec in ('pickle', 'tagged')")
     assert any(type_name == "shop.Cart" for _, type_name, _ in planted)
@@ -112,7 +117,7 @@ def test_bare_and_unsigned_pickles_are_computed_anew(shop, evil):
         assert run(shop)[-1] == "3"
 
 
-def test_pickles_signed_by_the_attacker_are_computed_anew(shop, evil, tmp_path_factory):
+def test_pickles_signed_by_the_attacker_are_computed_anew(run, shop, evil, tmp_path_factory):
     run(shop)
     strangers = KeyRing.open(tmp_path_factory.mktemp("stranger") / "keys")
     planted = rows(shop, "codec in ('pickle', 'tagged')")
@@ -125,7 +130,7 @@ def test_pickles_signed_by_the_attacker_are_computed_anew(shop, evil, tmp_path_f
         assert run(shop)[-1] == "3"
 
 
-def test_pickle_of_another_repository_is_computed_anew(shop, tmp_path_factory):
+def test_pickle_of_another_repository_is_computed_anew(run, shop, tmp_path_factory):
     run(shop)
     other = tmp_path_factory.mktemp("other")
     shutil.copy(shop / "shop.py", other / "shop.py")
@@ -137,13 +142,13 @@ def test_pickle_of_another_repository_is_computed_anew(shop, tmp_path_factory):
     assert run(shop) == ["computed", "3"]
 
 
-def test_lost_key_costs_a_run_and_no_wrong_result(shop):
+def test_lost_key_costs_a_run_and_no_wrong_result(run, shop):
     run(shop)
     shutil.rmtree(shop / "config")
     assert run(shop) == ["computed", "3"]
 
 
-def test_lost_key_costs_one_run_alone(shop):
+def test_lost_key_costs_one_run_alone(run, shop):
     run(shop)
     shutil.rmtree(shop / "config")
     run(shop)
