@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 
 # What is compiled here starts five times as fast where PYTHONDONTWRITEBYTECODE keeps Python from doing it.
 install: $(VENV)/.installed  ## make .venv with valuestore and the development tools
-	@$(BIN)/python -m compileall -q valuestore migrations
+	@$(BIN)/python -m compileall -q valuestore migrations examples tests
 
 demo: install  ## run the census four times: cold, again, one file touched, one file changed
 	@$(BIN)/python examples/demo.py

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 from valuestore import Repository
@@ -31,13 +33,26 @@ def repository_on_postgres(postgres_server, tmp_path_factory):
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def repository(request, tmp_path):
-    """A new repository on a database of each kind."""
+@contextmanager
+def new_repository(request, folder):
     if request.param == "sqlite":
-        with Repository.open(tmp_path, database=f"sqlite:///{tmp_path / 'valuestore.db'}") as repository:
+        with Repository.open(folder, database=f"sqlite:///{folder / 'valuestore.db'}") as repository:
             yield repository
         return
     server, made = map(request.getfixturevalue, ("postgres_server", "repository_on_postgres"))
-    with server.database(made) as url, Repository.open(tmp_path, database=url) as repository:
+    with server.database(made) as url, Repository.open(folder, database=url) as repository:
+        yield repository
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def repository(request, tmp_path):
+    """A new repository on a database of each kind."""
+    with new_repository(request, tmp_path) as repository:
+        yield repository
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def standing_repository(request, tmp_path_factory):
+    """The same for all tests of a module that only ask."""
+    with new_repository(request, tmp_path_factory.mktemp("standing")) as repository:
         yield repository
