@@ -16,13 +16,12 @@ from valuestore.cli.ask.lineage import lineage
 from valuestore.cli.ask.log import log
 from valuestore.cli.ask.show import show
 from valuestore.cli.ask.sql import sql
-from valuestore.cli.ask.stats import stats
 from valuestore.cli.ask.tag import tag
 from valuestore.cli.ask.why import diff, why
 from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, report, show_warning
 from valuestore.cli.keep.db import db
 from valuestore.cli.keep.doctor import doctor
-from valuestore.cli.keep.init import init
+from valuestore.cli.keep.init import init, stats
 from valuestore.cli.keep.keys import keys
 from valuestore.cli.keep.payloads import payloads
 from valuestore.cli.run.run import run

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_json, print_table
 from valuestore.config import check_writable, environment, load_settings, payloads_setting, write_setting
 from valuestore.errors import ConfigError
 
@@ -35,3 +36,17 @@ def init(
         if setting:
             write_setting(repository.folder, "payloads", setting)
         print(f"{repository.folder}  digest {repository.algorithm}  id {repository.repository_id}")
+
+
+# --- ``valuestore stats``: how much a repository keeps.
+
+
+def stats(repository: RepositoryOption = None, *, as_json: JsonOption = False) -> None:
+    """How much a repository keeps: rows by table, and bytes."""
+    with open_existing(repository) as opened:
+        found = opened.stats()
+    sizes = {"inline_bytes": found.inline_bytes, "stored_bytes": found.stored_bytes}
+    if as_json:
+        print_json({"rows": found.rows, **sizes})
+        return
+    print_table(("kept", "count"), [(name, f"{count:,}") for name, count in (found.rows | sizes).items()])

@@ -16,8 +16,16 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, and_, bindparam, not_, select
 
-from valuestore.db.record.rows import CallRow, DependencyRow, ExecutionRow, JobRow, TaskRow, clean_text
-from valuestore.db.record.values import file_row, value_row
+from valuestore.db.record.rows import (
+    CallRow,
+    DependencyRow,
+    ExecutionRow,
+    JobRow,
+    TaskRow,
+    clean_text,
+    file_row,
+    value_row,
+)
 from valuestore.db.schema import tables as schema
 from valuestore.hashing import Digest
 from valuestore.redaction import redact_source

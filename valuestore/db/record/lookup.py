@@ -8,7 +8,7 @@ from typing import Final
 
 from valuestore.db.engine.database import Database
 from valuestore.db.record.batch import task_numbers
-from valuestore.db.record.values import ref_of
+from valuestore.db.record.rows import ref_of
 from valuestore.db.schema.tables import value
 from valuestore.hashing import Digest
 from valuestore.values.archive import ValueRef

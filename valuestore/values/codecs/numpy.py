@@ -18,7 +18,7 @@ import numpy as np
 from valuestore.errors import DecodeError
 from valuestore.hashing import active_algorithm, get_algorithm
 from valuestore.values.codecs import npy
-from valuestore.values.codecs.dtypes import (
+from valuestore.values.codecs.npy import (
     LONG_FORMAT,
     count,
     describe,

@@ -23,8 +23,8 @@ from typing import Any, ClassVar, Literal, Self, cast
 from valuestore.errors import NotHashableError, NotSupported
 from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.values.files.filesystem import Filesystem
+from valuestore.values.files.local_files import LOCAL_FILES
 from valuestore.values.files.location import is_named, may_contact, scheme_of, stored, written
-from valuestore.values.files.which import filesystem_of
 from valuestore.values.value import Plain, Value
 
 Identity = Literal["path+content", "content", "stat", "path"]
@@ -220,3 +220,15 @@ def _algorithm_of(recorded: dict[str, Plain] | None) -> str:
     if isinstance(name, str):
         return name
     return algorithm_of(recorded.get("digest")) or DEFAULT_ALGORITHM
+
+
+# --- Which filesystem a location is on: this machine's, or one of fsspec's.
+
+
+def filesystem_of(path: str) -> Filesystem:
+    """The filesystem of a location. Raises: BadReference if fsspec has none for its scheme."""
+    if not scheme_of(path):
+        return LOCAL_FILES
+    from valuestore.values.files.remote_files import remote_files  # loads fsspec
+
+    return remote_files(path)

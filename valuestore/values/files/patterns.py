@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from fnmatch import translate
 from functools import lru_cache
 
+from valuestore.values.files.external import filesystem_of
 from valuestore.values.files.filesystem import Filesystem
 from valuestore.values.files.location import joined, scheme_of
-from valuestore.values.files.which import filesystem_of
 
 MOST_NAMES = 200
 """In one pattern, each of which may look at every folder."""
