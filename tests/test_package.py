@@ -96,6 +96,7 @@ def test_only_the_config_reads_the_environment():
     assert {name for name in readers if not name.startswith("testing/")} == {"config.py"}
 
 
+@pytest.mark.timeout(600)  # the first time, or after changes: twenty seconds of CPU
 def test_calls_type_check_as_their_results(tmp_path):
     (tmp_path / "typed.py").write_text(
         "from valuestore import File, Scheduler, task\n"
