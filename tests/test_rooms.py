@@ -13,11 +13,11 @@ PACKAGE = Path(__file__).parents[1] / "valuestore"
 
 MODULES_OF_A_FOLDER = 16
 FILES = 200
-SMALL_FILES = 21
+SMALL_FILES = 20
 """Under 60 lines: too little to be looked up. To come down to 20."""
 LONG_FILES = {"errors.py": "one tree of errors, each a few lines, which all look for in one place"}
 """Over 400 lines, with the reason."""
-LINES_OF_THE_LINE = 1911
+LINES_OF_THE_LINE = 1900
 """From a call to its record, in the files below. To come down to 1,900."""
 THE_LINE = (
     "tasks/task.py",

@@ -86,11 +86,9 @@ class Cache:
                     )
                 elif (result := self._usable(ref, capturing.get(eval_hash))) is not None:
                     found[eval_hash] = result
-        return self._with_current_handles(found, questions) if questions else found
+        return self._current(found, questions) if questions else found
 
-    def _with_current_handles(
-        self, found: dict[Digest, Result], questions: set[Digest]
-    ) -> dict[Digest, Result]:
+    def _current(self, found: dict[Digest, Result], questions: set[Digest]) -> dict[Digest, Result]:
         """Those results that hold no state of a handle which was rolled back; one query for all."""
         is_valid = self.archive.registry.is_valid
         with self.handles.answering(questions):

@@ -99,7 +99,8 @@ class Run:
                 self.tagging.keep_checkout()
                 self._collect(wait=not (self.ready or self.reducible))
             if self.counts.waiting:
-                raise TaskError("a call waits for its own result:", repr(self._endless()))
+                endless = next(job.call for job in self.jobs.values() if job.result is None)
+                raise TaskError("a call waits for its own result:", repr(endless))
             try:
                 return evaluate(expression, self._value)
             except Lost as lost:
@@ -147,9 +148,6 @@ class Run:
     def _value(self, call: Call) -> Any:
         return self.cache.value(self.jobs[id(call)])
 
-    def _endless(self) -> Call:
-        return next(job.call for job in self.jobs.values() if job.result is None)
-
     def _await(self, job: Job, other: Job) -> None:
         if other.result is None:
             job.needed += 1
@@ -164,7 +162,7 @@ class Run:
         if waiter is not None:
             self._await(waiter, lost)
 
-    # --- ready -------------------------------------------------------------------------------
+    # --- ready, and run -----------------------------------------------------------------------
 
     def _turn(self, jobs: list[Job]) -> None:
         """Identify ready jobs, ask the cache for all of them at once, submit the misses."""
@@ -244,8 +242,6 @@ class Run:
             self.recording.warn_not_cached(job, f"its arguments cannot be stored: {error}")
         else:
             self.recording.arguments(job, refs)
-
-    # --- ran ---------------------------------------------------------------------------------
 
     def _collect(self, *, wait: bool) -> None:
         """Take in what executors have finished; with ``wait``, at least one outcome."""

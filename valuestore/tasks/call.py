@@ -85,11 +85,10 @@ def _lazy_unary(name: str) -> Callable[..., Operation]:
     return lambda self: Operation(name, (self,))
 
 
+for _name in (*_BINARY, *_LOGIC, *_COMPARISONS):
+    setattr(Expression, f"__{_name}__", _lazy(_name))
 for _name in (*_BINARY, *_LOGIC):
-    setattr(Expression, f"__{_name}__", _lazy(_name))
     setattr(Expression, f"__r{_name}__", _lazy_reflected(_name))
-for _name in _COMPARISONS:
-    setattr(Expression, f"__{_name}__", _lazy(_name))
 for _name in _UNARY:
     setattr(Expression, f"__{_name}__", _lazy_unary(_name))
 

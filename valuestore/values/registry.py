@@ -6,7 +6,7 @@ archive, the tasks layer and the scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO
@@ -22,14 +22,11 @@ from valuestore.hashing import (
     hash_pieces,
     value_tag,
 )
-from valuestore.plugins import is_built_in
 from valuestore.values.codecs.pickled import PICKLED, Signer, dump_leaf, load_leaf
 from valuestore.values.codecs.plain import (
     BYTES,
-    MAY_GO_STALE,
     NEVER_STALE,
     PLAIN,
-    PLAIN_CODECS,
     SIGNED,
     TAGGED,
     TEXT,
@@ -41,19 +38,18 @@ from valuestore.values.codecs.plain import (
 from valuestore.values.codecs.signed import seal, unseal, unsigned
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
 from valuestore.values.identity.canonical import Codec, Part, TypeRule, encode, explain_depth, lower
-from valuestore.values.identity.nested import holds_own_code, iter_asked, map_values
-from valuestore.values.identity.rulebook import Rulebook
+from valuestore.values.identity.nested import Insides
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
 from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, needs_key, opening_of
-from valuestore.values.value import Value, hooks_in_use, type_name_of
+from valuestore.values.value import Value, type_name_of
 
 _COPY_MAX_BYTES = 1 << 16
 _STREAM_BYTES = 1 << 20
 
 
-class TypeRegistry(Rulebook):
+class TypeRegistry(Insides):
     """Rules, and what they make of an object. Thread-safe.
 
     ``signer`` signs what needs it (trust/kinds.py). Without one, a pickle has no payload, and what else is
@@ -62,10 +58,7 @@ class TypeRegistry(Rulebook):
     """
 
     def __init__(
-        self,
-        algorithm: str = DEFAULT_ALGORITHM,
-        signer: Signer | None = None,
-        trusted: Iterable[str] = (),
+        self, algorithm: str = DEFAULT_ALGORITHM, signer: Signer | None = None, trusted: Iterable[str] = ()
     ) -> None:
         super().__init__()
         self.algorithm = get_algorithm(algorithm)
@@ -302,67 +295,6 @@ class TypeRegistry(Rulebook):
         pieces = iter(partial(stream.read, _STREAM_BYTES), b"")
         tag = value_tag(type_name, codec)
         return hash_pieces(chain((tag,), pieces), algorithm=self.algorithm.name)[0]
-
-    # --- the Values inside an object ------------------------------------------------------------
-
-    def iter_values(self, obj: object) -> Iterator[Value]:
-        """Every ``Value`` in the object, however deep, and the values inside each; each once."""
-        return (found for found in iter_asked(obj, self) if isinstance(found, Value))
-
-    def is_valid(self, obj: object) -> bool:
-        """Whether everything inside that stands for outside state is still true of it."""
-        for found in iter_asked(obj, self):
-            if isinstance(found, Value):
-                if not found.is_valid():
-                    return False
-            elif (valid := self._rules[type(found)].is_valid) is not None and not valid(found):
-                return False
-        return True
-
-    def may_go_stale(self, codec: str, type_name: str) -> bool:
-        """Whether a stored value may hold what stands for outside state: plain data and arrays cannot.
-
-        Libraries that valuestore has the rules for are not imported to tell.
-        """
-        if codec in MAY_GO_STALE:
-            return True
-        if codec in PLAIN_CODECS or is_built_in("types", type_name.partition(".")[0]):
-            return False
-        try:
-            return self.rule_named(type_name).is_valid is not None
-        except DecodeError:  # of a class that is not here: loading it says so
-            return True
-
-    def is_code_current(self, obj: object, value_hash: Digest) -> bool:
-        """Whether what was loaded as ``value_hash`` holds no code of the user's that has changed since.
-
-        Typed payloads tell that by themselves; a pickle refers to functions by name.
-        """
-        if not holds_own_code(obj, self):
-            return True
-        try:
-            return self.hash(obj) == value_hash
-        except NotHashableError:
-            return False
-
-    def map_values(self, obj: Any, function: Callable[[Value], Any]) -> Any:
-        """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.
-
-        See nested.py for where it looks. Raises: NotHashableError for cycles; what ``function`` raises.
-        """
-        return map_values(obj, function)
-
-    def preprocess(self, obj: Any, *, position_of: Callable[[], int]) -> Any:
-        """What a task is given in place of ``obj``: each Value in it as its ``preprocess`` says."""
-        if "preprocess" not in hooks_in_use:
-            return obj
-        return map_values(obj, lambda value: value.preprocess(position=position_of()))
-
-    def postprocess(self, obj: Any, *, eval_hash: str) -> Any:
-        """What is kept in place of ``obj`` that a task returned: each Value as its ``postprocess`` says."""
-        if "postprocess" not in hooks_in_use:
-            return obj
-        return map_values(obj, lambda value: value.postprocess(eval_hash=eval_hash))
 
 
 _registry = TypeRegistry()

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, create_engine, event, exc
 from sqlalchemy.engine import make_url
 
-from valuestore.db.engine.deadline import Watchdog
+from valuestore.db.engine.deadline import Watchdog, watch
 from valuestore.db.engine.failure import is_transient, lock_holders, typed_error
 from valuestore.errors import ConfigError, DatabaseBusy, DatabaseError, StoreReadOnly, ValuestoreError
 from valuestore.lazy import renew_after_fork
@@ -79,7 +79,7 @@ class Database:
         if self._watchdog is None:
             event.listen(self._engine, "begin", _begin)
         else:
-            _watch(self._engine, self._watchdog)
+            watch(self._engine, self._watchdog)
 
     @classmethod
     def at(cls, path: str | os.PathLike[str], **settings: Any) -> Self:
@@ -375,29 +375,6 @@ def mode_of(path: str) -> int:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _watch(engine: Any, watchdog: Watchdog) -> None:
-    """Arm the watchdog for as long as a statement or a commit waits for the server."""
-
-    def before(connection: Connection, *_: Any) -> None:
-        if not connection.invalidated and connection.get_execution_options().get("is_bounded", True):
-            watchdog.arm(connection.connection.driver_connection)
-
-    def after(connection: Connection, *_: Any) -> None:
-        if not connection.invalidated:
-            watchdog.disarm(connection.connection.driver_connection)
-
-    def failed(context: Any) -> None:
-        if context.connection is not None and not context.connection.invalidated:
-            watchdog.disarm(context.connection.connection.driver_connection)
-
-    event.listen(engine, "before_cursor_execute", before)
-    event.listen(engine, "after_cursor_execute", after)
-    event.listen(engine, "handle_error", failed)
-    event.listen(engine, "commit", before)
-    event.listen(engine, "rollback", before)
-    event.listen(engine, "checkin", lambda driver, _record: watchdog.disarm(driver))
 
 
 def _ping(connection: Connection) -> None:

@@ -15,6 +15,8 @@ import weakref
 from contextlib import suppress
 from typing import Any
 
+from sqlalchemy import Connection, event
+
 from valuestore.lazy import renew_after_fork
 
 _IDLE_SECONDS = 10.0
@@ -86,3 +88,26 @@ def _watch(reference: weakref.ref[Watchdog]) -> None:
         pause = min(0.5, watchdog.seconds / 4)
         del watchdog
         time.sleep(pause)
+
+
+def watch(engine: Any, watchdog: Watchdog) -> None:
+    """Arm the watchdog for as long as a statement or a commit waits for the server."""
+
+    def before(connection: Connection, *_: Any) -> None:
+        if not connection.invalidated and connection.get_execution_options().get("is_bounded", True):
+            watchdog.arm(connection.connection.driver_connection)
+
+    def after(connection: Connection, *_: Any) -> None:
+        if not connection.invalidated:
+            watchdog.disarm(connection.connection.driver_connection)
+
+    def failed(context: Any) -> None:
+        if context.connection is not None and not context.connection.invalidated:
+            watchdog.disarm(context.connection.connection.driver_connection)
+
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)
+    event.listen(engine, "handle_error", failed)
+    event.listen(engine, "commit", before)
+    event.listen(engine, "rollback", before)
+    event.listen(engine, "checkin", lambda driver, _record: watchdog.disarm(driver))

@@ -8,13 +8,13 @@ the recorder.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, and_, bindparam, not_, select
+from sqlalchemy import Connection, Table, and_, not_
 
 from valuestore.db.record.rows import (
     CallRow,
@@ -22,8 +22,11 @@ from valuestore.db.record.rows import (
     ExecutionRow,
     JobRow,
     TaskRow,
+    call_numbers,
     clean_text,
+    execution_numbers,
     file_row,
+    task_numbers,
     value_row,
 )
 from valuestore.db.schema import tables as schema
@@ -53,7 +56,6 @@ _ORDER = (
 """What is pointed to before what points to it."""
 
 _LONGEST_SOURCE = 1_000_000
-_BATCH = 500
 
 
 class Seen:
@@ -223,8 +225,6 @@ def _call_row(call: CallRow, task_no: int) -> tuple[Any, ...]:
     )
 
 
-# --- statements -----------------------------------------------------------------------------------
-
 _KEY_COLUMNS = {
     "subvalue": 2,
     "handle_edge": 2,
@@ -288,38 +288,3 @@ def _statement(table: Table, dialect_name: str) -> tuple[str, list[str] | None]:
     names = [column.name for column in table.columns if column is not table.autoincrement_column]
     compiled = statement.compile(dialect=dialect.dialect(), column_keys=names)
     return str(compiled), None if compiled.positional else names
-
-
-# --- Numbers: the short numbers by which rows of jobs and calls name their task and execution.
-#
-# A digest of 32 characters in the row and again in each index of a job would be most of its size. The numbers
-# hold in one database alone, so nothing outside this folder sees them: the views resolve them.
-
-
-def task_numbers(connection: Connection, task_hashes: Collection[str]) -> dict[str, int]:
-    """The numbers of these versions of tasks; unknown ones are absent."""
-    return _numbers(connection, schema.task.c.task_hash, schema.task.c.task_no, task_hashes)
-
-
-def execution_numbers(connection: Connection, execution_ids: Collection[str]) -> dict[str, int]:
-    """The numbers of these executions; unknown ones are absent."""
-    return _numbers(
-        connection, schema.execution.c.execution_id, schema.execution.c.execution_no, execution_ids
-    )
-
-
-def call_numbers(connection: Connection, call_hashes: Collection[str]) -> dict[str, int]:
-    """The numbers of these calls; unknown ones are absent."""
-    return _numbers(connection, schema.call_node.c.call_hash, schema.call_node.c.call_no, call_hashes)
-
-
-def _numbers(
-    connection: Connection, key: Column[str], number: Column[int], wanted: Collection[str]
-) -> dict[str, int]:
-    statement = select(key, number).where(key.in_(bindparam("wanted", expanding=True)))
-    keys = sorted(wanted)
-    found: dict[str, int] = {}
-    for start in range(0, len(keys), _BATCH):
-        rows = connection.execute(statement, {"wanted": keys[start : start + _BATCH]})
-        found.update((row[0], row[1]) for row in rows)
-    return found

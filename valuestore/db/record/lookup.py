@@ -7,8 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from valuestore.db.engine.database import Database
-from valuestore.db.record.batch import task_numbers
-from valuestore.db.record.rows import ref_of
+from valuestore.db.record.rows import ref_of, task_numbers
 from valuestore.db.schema.tables import value
 from valuestore.hashing import Digest
 from valuestore.values.archive import ValueRef

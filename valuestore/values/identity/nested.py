@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
-from valuestore.errors import NotHashableError
-from valuestore.hashing import ATOMS
+from valuestore.errors import DecodeError, NotHashableError
+from valuestore.hashing import ATOMS, Digest
+from valuestore.plugins import is_built_in
 from valuestore.values.code.ownership import is_own
 from valuestore.values.codecs.pickled import PICKLED
+from valuestore.values.codecs.plain import MAY_GO_STALE, PLAIN_CODECS
 from valuestore.values.identity.attributes import instance_attributes
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
 from valuestore.values.identity.canonical import Refused, TypeRule, explain_depth
 from valuestore.values.identity.families import has_fields_alone, with_attributes
-from valuestore.values.value import Value
+from valuestore.values.identity.rulebook import Rulebook
+from valuestore.values.value import Value, hooks_in_use
 
 _LEAVES = ATOMS | {complex}
 _OPEN = object()
@@ -158,3 +161,70 @@ class _Mapping:
 
 def _same(before: list[Any], after: list[Any]) -> bool:
     return all(one is other for one, other in zip(before, after, strict=True))
+
+
+class Insides(Rulebook):
+    """A rulebook that says what is inside an object. The registry is one."""
+
+    def hash(self, obj: object) -> Digest:
+        """The value hash. Raises: NotHashableError."""
+        raise NotImplementedError
+
+    def iter_values(self, obj: object) -> Iterator[Value]:
+        """Every ``Value`` in the object, however deep, and the values inside each; each once."""
+        return (found for found in iter_asked(obj, self) if isinstance(found, Value))
+
+    def is_valid(self, obj: object) -> bool:
+        """Whether everything inside that stands for outside state is still true of it."""
+        for found in iter_asked(obj, self):
+            if isinstance(found, Value):
+                if not found.is_valid():
+                    return False
+            elif (valid := self._rules[type(found)].is_valid) is not None and not valid(found):
+                return False
+        return True
+
+    def may_go_stale(self, codec: str, type_name: str) -> bool:
+        """Whether a stored value may hold what stands for outside state: plain data and arrays cannot.
+
+        Libraries that valuestore has the rules for are not imported to tell.
+        """
+        if codec in MAY_GO_STALE:
+            return True
+        if codec in PLAIN_CODECS or is_built_in("types", type_name.partition(".")[0]):
+            return False
+        try:
+            return self.rule_named(type_name).is_valid is not None
+        except DecodeError:  # of a class that is not here: loading it says so
+            return True
+
+    def is_code_current(self, obj: object, value_hash: Digest) -> bool:
+        """Whether what was loaded as ``value_hash`` holds no code of the user's that has changed since.
+
+        Typed payloads tell that by themselves; a pickle refers to functions by name.
+        """
+        if not holds_own_code(obj, self):
+            return True
+        try:
+            return self.hash(obj) == value_hash
+        except NotHashableError:
+            return False
+
+    def map_values(self, obj: Any, function: Callable[[Value], Any]) -> Any:
+        """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.
+
+        See nested.py for where it looks. Raises: NotHashableError for cycles; what ``function`` raises.
+        """
+        return map_values(obj, function)
+
+    def preprocess(self, obj: Any, *, position_of: Callable[[], int]) -> Any:
+        """What a task is given in place of ``obj``: each Value in it as its ``preprocess`` says."""
+        if "preprocess" not in hooks_in_use:
+            return obj
+        return map_values(obj, lambda value: value.preprocess(position=position_of()))
+
+    def postprocess(self, obj: Any, *, eval_hash: str) -> Any:
+        """What is kept in place of ``obj`` that a task returned: each Value as its ``postprocess`` says."""
+        if "postprocess" not in hooks_in_use:
+            return obj
+        return map_values(obj, lambda value: value.postprocess(eval_hash=eval_hash))

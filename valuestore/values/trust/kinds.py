@@ -1,6 +1,6 @@
 """Kinds: which stored values load for everybody, and which with the signature of a trusted key alone.
 
-The one table of that (docs/decisions/0015), and the one gate: ``needs_key`` looks at a canonical form before
+The one table of that (docs/decisions/0016), and the one gate: ``needs_key`` looks at a canonical form before
 anything of it is built, when it is stored (so that it gets its signature) and when it is read. *Inert* values
 are those of the table, their states checked for exact types; *data classes* (data_classes.py) are their
 fields; everything else is *vouched*. Called by the registry; builds, imports and executes nothing.
