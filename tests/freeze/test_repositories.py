@@ -16,7 +16,7 @@ import pytest
 from tests.freeze import pipeline, values
 from tests.freeze.fixture import HERE, lay_out_postgres, lay_out_sqlite
 from valuestore import Handle, Repository, Scheduler
-from valuestore.cli.keep.keys import find_unsigned, sign_value
+from valuestore.cli.keep.adopt import find_unsigned, sign_value
 from valuestore.errors import ValuestoreWarning
 from valuestore.stores.wrappers import Cached, Layered
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from valuestore.testing.stores import StoreMachine as StoreMachine
     from valuestore.testing.value_contract import ValueContract as ValueContract
 
-_REWRITTEN = ("codec_contract", "store_contract", "store_machine", "value_contract")
+_REWRITTEN = ("codec_contract", "store_contract", "stores", "value_contract")
 pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in _REWRITTEN))
 
 __getattr__, __dir__, __all__ = lazy_names(
