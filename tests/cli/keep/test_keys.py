@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 
-SECRET = "ab" * 32
+SECRET = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from valuestore.errors import ConfigError, KeyUnusable, NotHashableError, StoreE
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.trust.keys import Key, KeyRing
 
-SECRET = "ab" * 32
-OTHER = "cd" * 32
+SECRET = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+OTHER = "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
 
 
 @pytest.fixture
@@ -239,3 +239,12 @@ def test_no_key_is_shown_pickled_copied_or_stored(folder):
 def test_a_ring_travels_as_its_place(folder):
     ring = KeyRing.open(folder)
     assert pickle.loads(pickle.dumps(ring)).signing.key_id == ring.signing.key_id
+
+
+@pytest.mark.parametrize("secret", ["00" * 32, "ff" * 32, "0123" * 16])
+def test_a_key_that_anybody_could_guess_is_none(tmp_path, secret):
+    file = tmp_path / "guessed.key"
+    file.write_text(secret + "\n")
+    file.chmod(0o600)
+    with pytest.raises(KeyUnusable, match="no random one"):
+        KeyRing(tmp_path / "keys").add(file)

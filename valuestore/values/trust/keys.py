@@ -28,6 +28,8 @@ from valuestore.config import key_file, keys_folder
 from valuestore.errors import ConfigError, KeyUnusable
 
 KEY_BYTES = 32
+_FEWEST_BYTES = 8
+"""So many different ones has every key that was made by chance: zeros are no key."""
 _SIGNING = "signing"
 _SUFFIX = ".key"
 _CONTEXT = "valuestore 2026-11 signed values"
@@ -269,6 +271,8 @@ def _parse(path: Path, text: bytes) -> list[Key]:
     wanted = [line for line in lines if line and not line.startswith("#")]
     if not wanted or not all(re.fullmatch(r"[0-9a-fA-F]{64}", line) for line in wanted):
         raise KeyUnusable(str(path), "it is no key file: one key a line, each 64 hex digits")
+    if any(len(set(bytes.fromhex(line))) < _FEWEST_BYTES for line in wanted):
+        raise KeyUnusable(str(path), "a key in it is no random one, so that anybody could guess it")
     return [Key(bytes.fromhex(line)) for line in wanted]
 
 
