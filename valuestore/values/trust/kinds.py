@@ -193,6 +193,12 @@ _NUMPY_NUMBERS = """bool complex64 complex128 float16 float32 float64 int8 int16
     uint32 uint64"""
 _BIT_GENERATORS = [f"numpy.random.{name}" for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")]
 
+_end = _either(
+    _a(bool, float),
+    _moderate,
+    _node("pandas.Timestamp", "pandas.Timedelta", *[f"numpy.{name}" for name in _NUMPY_NUMBERS.split()]),
+)
+
 LIBRARIES: dict[str, Check] = {
     **{f"{library}.{name}": _anything for library, names in _OF_LIBRARIES.items() for name in names.split()},
     **{f"numpy.{name}": _number for name in _NUMPY_NUMBERS.split()},
@@ -200,6 +206,13 @@ LIBRARIES: dict[str, Check] = {
     "numpy.bytes_": _a(bytes),
     "numpy.random.Generator": _node(*_BIT_GENERATORS),
     "numpy.str_": _text,
+    "pandas.Interval": _row(_end, _end, _word),
+    "pandas.NA": _none,
+    "pandas.NaT": _none,
+    "pandas.Period": _row(_moderate, _node("pandas.offsets")),
+    "pandas.Timedelta": _node("numpy.timedelta64"),
+    "pandas.Timestamp": _row(_node("numpy.datetime64"), _either(_none, _word)),
+    "pandas.offsets": _row(_word, _moderate, _a(bool), _names),
 }
 """Types of the libraries that valuestore has rules for; what they hold must be inert."""
 
