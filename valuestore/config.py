@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from valuestore.errors import ConfigError
-from valuestore.ownership import file_mode_in, make_file
+from valuestore.permissions import file_mode_in, make_file
 
 FILE_NAME = "valuestore.toml"
 _PREFIX = "VALUESTORE_"

@@ -35,7 +35,7 @@ from valuestore.errors import (
 )
 from valuestore.hashing import DEFAULT_ALGORITHM, Digest, get_algorithm, is_digest
 from valuestore.observe import Audience, Observer, open_observers
-from valuestore.ownership import file_mode_in, make_folder, reason_to_refuse
+from valuestore.permissions import file_mode_in, make_folder, reason_to_refuse
 from valuestore.stores import wrappers
 from valuestore.stores.base import Store
 from valuestore.stores.content.store import ContentStore

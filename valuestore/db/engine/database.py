@@ -27,7 +27,7 @@ from valuestore.db.engine.deadline import Watchdog, watch
 from valuestore.db.engine.failure import is_transient, lock_holders, typed_error
 from valuestore.errors import ConfigError, DatabaseBusy, DatabaseError, StoreReadOnly, ValuestoreError
 from valuestore.lazy import renew_after_fork
-from valuestore.ownership import PRIVATE, make_file
+from valuestore.permissions import PRIVATE, make_file
 
 T = TypeVar("T")
 

@@ -1,7 +1,8 @@
 """Query: a lazy question about one kind of record, made of filters, an order and a limit.
 
 Immutable: each method gives another query, and nothing is asked before records are wanted. Every page is
-one statement, or two where filters name tasks. What each kind can be filtered by is in queries.py.
+one statement, or two where filters name tasks. The filters are in jobs.py,
+executions.py and things.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The queries of tasks, values, files and tags: what there is, where queries.py has what ran."""
+"""The queries of tasks, values, files and tags: what there is, where jobs.py has what ran."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from valuestore.db.engine.database import Database, mode_of
 from valuestore.db.schema.tables import metadata, repository
 from valuestore.db.schema.views import create_statements, drop_statements
 from valuestore.errors import DatabaseError, NotARepository, SchemaTooNew, SchemaTooOld
-from valuestore.ownership import make_file
+from valuestore.permissions import make_file
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -8,7 +8,7 @@ from contextlib import suppress
 from urllib.parse import quote
 
 from valuestore.errors import BadReference, NotFound, StoreUnavailable
-from valuestore.ownership import folder_mode
+from valuestore.permissions import folder_mode
 from valuestore.stores.files.posix import Writing, look
 from valuestore.stores.files.unsynced import Unsynced
 

@@ -1,6 +1,6 @@
 """Change: one key to put or delete, and how many of them are made at one instant on a Redis server.
 
-What there is to change is gathered by ``redis_intake``; here it becomes one call of ``scripts.CHANGE``.
+What there is to change is gathered by transfer.py; here it becomes one call of ``scripts.CHANGE``.
 """
 
 from __future__ import annotations

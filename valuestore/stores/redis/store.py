@@ -1,8 +1,8 @@
 """RedisStore: keys as strings of a Redis server, where redis-cli and other programs can read them.
 
 A value is one string, verbatim, at ``<prefix>/<key>``; ``redis_names`` says what stands beside the values.
-Every change is one script (``redis_scripts``), so that data, attributes and index change at one instant, in
-one round trip. What is written passes through ``redis_intake`` and ``redis_change``.
+Every change is one script (scripts.py), so that data, attributes and index change at one instant, in
+one round trip. What is written passes through transfer.py and change.py.
 """
 
 from __future__ import annotations

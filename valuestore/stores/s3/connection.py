@@ -1,7 +1,7 @@
 """S3Connections: the two clients of a bucket, opened on first use and anew in each process.
 
 obstore's threads do not survive a fork, so only the first process that uses S3 has its client. botocore's are
-fit for any process; it also finds the credentials, for both. Called by ``s3_client``.
+fit for any process; it also finds the credentials, for both. Called by client.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """S3Store: keys as objects of a bucket, on AWS or any server that speaks its protocol.
 
 A value is one object, verbatim, at ``<prefix>/<key>``, where other programs can read it; attributes are in
-its metadata (``s3_about``). The requests are those of ``s3_client``; what is put goes through ``s3_writer``.
+its metadata (about.py). The requests are those of client.py; what is put goes through writer.py.
 """
 
 from __future__ import annotations

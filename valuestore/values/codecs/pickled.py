@@ -1,7 +1,7 @@
 """The codec of last resort: a pickle, signed with the user's own key.
 
 For objects of classes that nobody has a rule for. The bytes say which value they are and who signed them;
-reading them goes through the trust gate (trust.py), which loads nothing that it cannot verify.
+reading them goes through the trust gate (trust/gate.py), which loads nothing that it cannot verify.
 """
 
 from __future__ import annotations

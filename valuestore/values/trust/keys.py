@@ -2,7 +2,7 @@
 
 One key signs, any number verify. The folder (0700) holds one file (0600) for each key, named for its id,
 and ``signing``, which names the one that signs; ``VALUESTORE_KEY_FILE`` puts a single file in their place,
-its first key the one that signs. It knows no pickle: trust.py signs and verifies, the command line lists
+its first key the one that signs. It knows no pickle: gate.py signs and verifies, the command line lists
 and rotates. A key never leaves here but by ``Key.mac``: ids alone are shown, and neither a key nor a ring
 is written into a pickle, a log or a row.
 """

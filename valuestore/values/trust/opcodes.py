@@ -7,7 +7,7 @@ at the first that plain data has no use for, or that claims more bytes than ther
 
 Lengths below 256 can be part of the expression; longer texts and bytes take a step in Python each. Such an
 expression takes milliseconds to compile, so that is put off until the steps taken without it have cost more.
-Format of the opcodes: PEP 307, PEP 3154, and CPython's ``pickletools``. Called by trust.py alone.
+Format of the opcodes: PEP 307, PEP 3154, and CPython's ``pickletools``. Called by gate.py alone.
 """
 
 from __future__ import annotations

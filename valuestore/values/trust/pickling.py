@@ -1,4 +1,4 @@
-"""Pickling: the bytes of objects that no codec knows, written here and read by trust.py alone.
+"""Pickling: the bytes of objects that no codec knows, written here and read by gate.py alone.
 
 Classes and functions of a script are named for its file, as everywhere, so that a value made by
 ``python census.py`` is not mistaken for one of another ``__main__``, and is found by worker processes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import io
-import pickle  # only its Pickler: this module writes, trust.py alone reads
+import pickle  # only its Pickler: this module writes, gate.py alone reads
 import sys
 import types
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Ownership: whose a repository's folder is, and for whom besides this user the things in it are made.
+"""Permissions: whose a repository's folder is, and for whom besides this user the things in it are made.
 
 The folder's own mode says it, so that every process that writes there does the same: a folder that its group
 may write to is shared with the group, every other one is this user's alone. Called by config.py,
