@@ -14,13 +14,14 @@ from valuestore.db.record import rows
 from valuestore.errors import BadReference, NotHashableError, PayloadError, ValuestoreWarning
 from valuestore.hashing import ATOMS, Digest, hash_struct
 from valuestore.repository import Repository
+from valuestore.scheduler.code import Code
 from valuestore.scheduler.handles import Handles
 from valuestore.scheduler.job import UNLOADED, Argument, Job, Result, Within, externals_of
 from valuestore.tasks.call import Call, evaluate
-from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE, NEVER_STALE
 from valuestore.values.files.capture import named_places, restored
+from valuestore.values.identity.nested import own_classes
 from valuestore.values.value import hooks_in_use
 
 
@@ -40,24 +41,9 @@ class Cache:
         self.lookup = repository.lookup
         self.recorder = repository.recorder
         self.handles = handles
-        self.task_hashes: dict[int, Digest] = {}
+        self.code = Code(repository)
         self._algorithm = repository.algorithm
         self._warned = False
-
-    def task_hash(self, task: Task) -> Digest:  # type: ignore[type-arg]  # any task
-        """The task's hash, taken once in an execution."""
-        known = self.task_hashes.get(id(task))
-        if known is None:
-            known = self.task_hashes[id(task)] = task.hash(self.archive.registry)
-        return known
-
-    def dependencies(self, task: Task) -> list[rows.DependencyRow]:  # type: ignore[type-arg]  # any task
-        """The code that a version of a task depends on; empty if the database knows that version."""
-        task_hash = self.task_hash(task)
-        if self.lookup.has_task(task_hash):
-            return []
-        found = task.dependencies(self.archive.registry)
-        return [rows.DependencyRow(task_hash, one.name, one.digest, one.source) for one in found]
 
     def identify(self, job: Job, job_of: Callable[[Call], Job]) -> None:
         """Give a job whose calls are all done, and whose task is known, its arguments and hashes.
@@ -70,21 +56,26 @@ class Cache:
         job.sources = [(position, job_of(call)) for position, call in job.calls]
         pairs = [(argument.name, argument.value_hash) for argument in job.arguments]
         job.args_hash = hash_struct(pairs, "arguments", algorithm=self._algorithm)
-        job.eval_hash = rows.eval_hash(job.task_hash, job.args_hash, self._algorithm)
+        if job.classes:
+            job.classes_hash = self.code.classes_hash(job.task, job.classes)
+        job.eval_hash = rows.eval_hash(job.task_hash, job.args_hash, self._algorithm, job.classes_hash)
 
     def find(self, jobs: Sequence[Job]) -> dict[Digest, Result]:
         """The usable cached results of these jobs, by ``eval_hash``."""
-        refs = self.lookup.evaluations([job.eval_hash for job in jobs if job.task.cache])
-        lost = self.archive.missing(refs.values())
+        evaluations = self.lookup.evaluations([job.eval_hash for job in jobs if job.task.cache])
+        lost = self.archive.missing([one.ref for one in evaluations])
         capturing = {job.eval_hash: job for job in jobs if job.task.capture}
-        found = {}
+        found: dict[Digest, Result] = {}
         with self.handles.asking() as questions:
-            for eval_hash, ref in refs.items():
+            for eval_hash, trace_hash, ref in evaluations:
+                if not self.code.holds(trace_hash) if trace_hash else eval_hash in found:
+                    continue
                 if ref.payload_digest in lost:
                     self._note_damage(
                         ref, f"payload {ref.payload_digest} of a cached {ref.type_name} is gone"
                     )
                 elif (result := self._usable(ref, capturing.get(eval_hash))) is not None:
+                    result.trace_hash = trace_hash
                     found[eval_hash] = result
         return self._current(found, questions) if questions else found
 
@@ -153,6 +144,7 @@ class Cache:
             if source.result is None:
                 raise Lost(source)
             ref = source.result.ref
+            job.classes |= source.result.classes
             if ref is not None and not ("preprocess" in hooks_in_use and ref.codec in MAY_GO_STALE):
                 return Argument(name, source.result.value, ref.value_hash, None, ref, source)
         value = argument
@@ -163,6 +155,8 @@ class Cache:
                 if source is not None and ref is not None and value is given:
                     return Argument(name, value, ref.value_hash, None, ref, source)
             encoded = self.archive.registry.encode(value)
+            if encoded.classes:
+                job.classes |= encoded.classes
         except RecursionError:
             raise NotHashableError(f"argument {name}", "it is nested too deeply") from None
         except NotHashableError as error:
@@ -188,8 +182,8 @@ class Cache:
             return None
         if not self.archive.registry.is_code_current(value, ref.value_hash):
             return None
-        externals = externals_of(value, self.archive.registry)
-        return Result(value, ref, externals)
+        registry = self.archive.registry
+        return Result(value, ref, externals_of(value, registry), own_classes(value, registry))
 
     def _is_valid(self, value: object, ref: ValueRef, capturing: Job | None) -> bool:
         """Whether it is still true of the outside world, if need be after captured files are put back."""

@@ -31,12 +31,15 @@ NO_STEP = object()
 class Result:
     """What a job gave. ``ref`` is None if it cannot be stored; ``value`` may be ``UNLOADED`` if it is.
 
-    ``externals`` are the values in it that can go stale.
+    ``externals`` are the values in it that can go stale, ``classes`` the user's own of the objects in it;
+    ``trace_hash`` is the code that the cached one holds for.
     """
 
     value: Any
     ref: ValueRef | None
     externals: Externals = ()
+    classes: frozenset[type] = frozenset()
+    trace_hash: str = ""
 
 
 @dataclass(slots=True)
@@ -100,6 +103,8 @@ class Job:
         "call_hash",
         "calls",
         "children",
+        "classes",
+        "classes_hash",
         "eval_hash",
         "evaluated",
         "externals",
@@ -116,6 +121,7 @@ class Job:
         "task",
         "task_hash",
         "tasks",
+        "trace_hash",
         "twins",
         "waiters",
         "within",
@@ -137,6 +143,9 @@ class Job:
         self.task_hash = Digest("")
         self.args_hash = Digest("")
         self.eval_hash = Digest("")
+        self.classes: frozenset[type] = frozenset()  # the user's own in its arguments
+        self.classes_hash: Digest | None = None  # what these bring that the task does not name
+        self.trace_hash: str = ""  # what its body reached that the task does not name
         self.arguments: list[Argument] = []
         self.step: Any = NO_STEP  # what the body returned, while its calls are still to run
         self.evaluated: ValueRef | None = None  # what the body gave, to be recorded with the job
@@ -181,9 +190,10 @@ class Job:
         for argument in self.arguments:
             if argument.may_go_stale:
                 own += argument.externals
-        if children or own:
+        if children or own or self.classes_hash or self.trace_hash:
             tasks, externals = [child.tasks for child in children], [child.externals for child in children]
-            self.tasks = union((self.task_hash,), tasks, FLAT_TASKS, algorithm)
+            code = [self.task_hash, self.classes_hash, self.trace_hash]
+            self.tasks = union([Digest(one) for one in code if one], tasks, FLAT_TASKS, algorithm)
             self.externals = union(own, externals, FLAT_EXTERNALS, algorithm)
         else:
             self.tasks = single(self.task_hash)
@@ -197,7 +207,7 @@ class Job:
         """Take over what another job of an equal call gave."""
         self.status, self.result, self.call_hash = "cached", first.result, first.call_hash
         self.tasks, self.externals, self.replayable = first.tasks, first.externals, first.replayable
-        self.arguments, self.sources = [], []
+        self.arguments, self.sources, self.trace_hash = [], [], first.trace_hash
 
     def row(
         self, execution_id: str, ended: int, error: str | None = None, trace: str | None = None
@@ -215,6 +225,8 @@ class Job:
             ended,
             error,
             trace,
+            self.classes_hash,
+            Digest(self.trace_hash) or None,
         )
 
     def __repr__(self) -> str:

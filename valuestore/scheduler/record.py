@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 
 from valuestore.db.history.tags import tag_rows
 from valuestore.db.ids import new_id, now
-from valuestore.db.record.rows import DependencyRow, ExecutionRow, FinishedJob, TaskRow, clean_text
+from valuestore.db.record.rows import (
+    DependencyRow,
+    Evaluation,
+    ExecutionRow,
+    FinishedJob,
+    TaskRow,
+    clean_text,
+)
 from valuestore.errors import ValuestoreWarning
 from valuestore.executors.worker import run_body
 from valuestore.observe import RunWatch
@@ -55,11 +62,10 @@ class Recording:
         if self._watch:
             self._watch.close(status, self.execution.seconds)
 
-    def task(self, job: Job, dependencies: Sequence[DependencyRow] = ()) -> None:
+    def task(self, job: Job, row: TaskRow, dependencies: Sequence[DependencyRow] = ()) -> None:
         """The job's task, with the code that it depends on."""
-        task = job.task
-        self.recorder.record_task(TaskRow(job.task_hash, task.name, task.version, task.source), dependencies)
-        self.recorder.record_tags(tag_rows("task", job.task_hash, task.tags))
+        self.recorder.record_task(row, dependencies)
+        self.recorder.record_tags(tag_rows("task", job.task_hash, job.task.tags))
 
     def started(self, job: Job) -> None:
         """A job whose body is to run."""
@@ -75,14 +81,16 @@ class Recording:
         if self._watch:
             self._watch.start(*_who(job))
         if job.evaluated is not None:
-            self.recorder.record_evaluation(job.eval_hash, job.evaluated)
+            self.recorder.record_evaluation(Evaluation(job.eval_hash, job.trace_hash, job.evaluated))
             job.evaluated = None
 
     def finished(self, job: Job, result: Result, ended: int) -> None:
         """A job with its result. It lets go of what it was given."""
         job.result = result
         call = job.call_row(result, self._registry.algorithm.name)
-        evaluation = (job.eval_hash, job.evaluated) if job.evaluated is not None else None
+        evaluation = None
+        if job.evaluated is not None:
+            evaluation = Evaluation(job.eval_hash, job.trace_hash, job.evaluated)
         is_known = job.status == "cached" and not job.children
         row = job.row(self.execution.execution_id, ended)
         self._finished.append(FinishedJob(row, call, None if is_known else result.ref, evaluation))
@@ -112,8 +120,8 @@ class Recording:
     def failed(self, job: Job, error: BaseException) -> None:
         """A job that failed, and with it those that wait for what they called."""
         if not job.task_hash:  # the task itself has no identity
-            job.task_hash = self._registry.hash(["task", job.task.name, "unidentified"])
-            self.task(job)
+            task, job.task_hash = job.task, self._registry.hash(["task", job.task.name, "unidentified"])
+            self.task(job, TaskRow(job.task_hash, task.name, task.version, task.source))
         message, described = describe_error(error)
         trace: str | None = described
         failed: Job | None = job

@@ -174,6 +174,7 @@ class Run:
             result = None if job.forced else found.get(job.eval_hash)
             if result is not None:
                 self.counts.waiting -= 1
+                job.trace_hash = result.trace_hash
                 self._step(job, result, "cached", moment)
             else:
                 self._submit(job)
@@ -182,7 +183,7 @@ class Run:
         """Whether the cache is to be asked: not for a call that this run has met already."""
         job.started = moment
         try:
-            job.task_hash = self.cache.task_hashes.get(id(job.task)) or self._met(job)
+            job.task_hash = self.cache.code.task_hashes.get(id(job.task)) or self._met(job)
             self.tagging.job_id = job.parent.job_id if job.parent else None
             self.cache.identify(job, self._job_of)
         except Lost as lost:
@@ -203,9 +204,9 @@ class Run:
 
     def _met(self, job: Job) -> Digest:
         """The hash of a task that this run meets for the first time, which is recorded."""
-        task_hash = job.task_hash = self.cache.task_hash(job.task)
-        self.recording.task(job, self.cache.dependencies(job.task))
-        return task_hash
+        job.task_hash = self.cache.code.task_hash(job.task)
+        self.recording.task(job, *self.cache.code.task_row(job.task))
+        return job.task_hash
 
     def _enter_handles(self, jobs: list[Job]) -> None:
         stale = self.handles.enter(jobs)
@@ -364,4 +365,4 @@ class Run:
 
 
 def _result(value: Any, ref: ValueRef | None) -> Result:
-    return Result(value, ref, externals_in(ref) if ref is not None else ())
+    return Result(value, ref, externals_in(ref), ref.classes) if ref is not None else Result(value, None)

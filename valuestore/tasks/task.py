@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 from valuestore.errors import ArgumentError, TaskError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.tasks.call import Call
-from valuestore.values.code.function import Dependency, code_dependencies, code_identity
+from valuestore.values.code.function import Dependency, code_dependencies, code_identity, walked
 from valuestore.values.code.source import source_of
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import module_name_of
@@ -127,7 +127,7 @@ class Task(Generic[P, R]):
         """The parts of ``code`` with their source texts; the function alone if a version identifies it."""
         if self.version is not None:
             return []
-        return code_dependencies(self.func, registry)
+        return code_dependencies(self.func, registry=registry)
 
     @property
     def source(self) -> str:
@@ -136,9 +136,15 @@ class Task(Generic[P, R]):
 
     def hash(self, registry: TypeRegistry) -> Digest:
         """Name and version, or name and the code as it is now."""
+        return self.identity(registry)[0]
+
+    def identity(self, registry: TypeRegistry) -> tuple[Digest, frozenset[type]]:
+        """The hash, and the user's classes whose code is in it. Raises: NotHashableError."""
         if self.version is not None:
-            return registry.hash(["task", self.name, "version", self.version, *self._closure(registry)])
-        return registry.hash(["task", self.name, "code", self.code(registry)])
+            of_version = ["task", self.name, "version", self.version, *self._closure(registry)]
+            return registry.hash(of_version), frozenset()
+        code = walked(self.func, registry)
+        return registry.hash(["task", self.name, "code", code.parts]), code.classes
 
     def _closure(self, registry: TypeRegistry) -> list[Digest]:
         """What tells the products of one factory apart: the scalars that the function closes over."""

@@ -6,7 +6,7 @@ It turns objects into value refs and back. It knows no SQL: rows are made of ref
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -42,7 +42,8 @@ class ValueRef:
     ``size`` counts payload bytes; ``inline`` holds them, or is None when they are in the payload store.
     Without a ``payload_digest`` they are inline, and the very bytes that the value hash was made from.
     ``preview`` is short JSON text for people. ``external`` is the path, URL or name of the outside state
-    that the value stands for. ``parts`` are the Values inside it; a ref read from the database has none.
+    that the value stands for. ``parts`` are the Values inside it, ``classes`` the user's own of the objects
+    in it; a ref read from the database has none.
     """
 
     value_hash: Digest
@@ -54,6 +55,7 @@ class ValueRef:
     preview: str
     external: str | None = None
     parts: tuple[ValueRef, ...] = ()
+    classes: frozenset[type] = field(default=frozenset(), repr=False, compare=False)
 
 
 class Archive:
@@ -97,6 +99,7 @@ class Archive:
             encoded.preview,
             encoded.external,
             tuple([self.store(part) for part in encoded.parts]),
+            encoded.classes,
         )
         self._stored.keep(ref)
         return ref

@@ -28,12 +28,14 @@ class Encoded:
 
     ``parts`` are the Values inside it, ``external`` the outside state that it stands for, if it does.
     ``is_preimage``: the payload is the very bytes that the value hash was made from. ``seal`` signs them.
+    ``classes`` are the user's own of the objects in it, whose code it brings to whoever is given it.
     """
 
     __slots__ = (
         "_check",
         "_payload",
         "_seal",
+        "classes",
         "codec",
         "external",
         "is_preimage",
@@ -67,6 +69,7 @@ class Encoded:
         self._payload = payload
         self._check = check
         self._seal = seal
+        self.classes: frozenset[type] = frozenset()
 
     @property
     def payload(self) -> Payload:

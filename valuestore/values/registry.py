@@ -237,7 +237,9 @@ class TypeRegistry(Insides):
             data = encode_plain(lowered.stored) if lowered.differs else hashed
             if lowered.shows_memory and self.hash(obj) != digest:
                 raise NotHashableError("the value", "it changed while it was read")
-            return self._tagged(digest, type_name, lowered.stored, data, hashed, shown, parts, external)
+            encoded = self._tagged(digest, type_name, lowered.stored, data, hashed, shown, parts, external)
+            encoded.classes = lowered.classes
+            return encoded
 
         def encode_again() -> tuple[Bytes, ...]:
             return tuple(self.encode_as(codec, obj))
@@ -246,7 +248,9 @@ class TypeRegistry(Insides):
             if self.hash(obj) != digest:
                 raise NotHashableError("the value", "it changed while it was stored")
 
-        return Encoded(digest, type_name, codec.name, encode_again, shown, parts, external, check)
+        encoded = Encoded(digest, type_name, codec.name, encode_again, shown, parts, external, check)
+        encoded.classes = lowered.classes
+        return encoded
 
     def _part(self, part: Part, differs: bool) -> Encoded:
         """A Value met inside an object, as ``encode`` would give it, from the form it has already."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, text
@@ -74,11 +74,13 @@ class _Job:
     call_hash: str | None
     args_hash: str | None
     value_hash: str | None
+    classes_hash: str | None
+    trace_hash: str | None
 
 
 _JOB = """
 SELECT j.job_id, j.execution_no, j.status, t.task_name, t.task_hash, t.version, t.source, j.call_hash,
-       COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash
+       COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash, j.classes_hash, j.trace_hash
   FROM job j JOIN task t ON t.task_no = j.task_no LEFT JOIN call_node c ON c.call_hash = j.call_hash
 """
 
@@ -224,7 +226,7 @@ class WhyFinder:
 
     def _code(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
         if earlier.task_hash == this.task_hash:
-            return []
+            return _other_code(connection, earlier, this)
         if earlier.version != this.version:
             before, after = earlier.version or "its code", this.version or "its code"
             sentence = f"the version of the task is another: {before}, then {after}"
@@ -236,12 +238,8 @@ class WhyFinder:
                     diff=_diff(this.task_name, earlier.source, this.source),
                 )
             ]
-        old, new = _dependencies(connection, earlier), _dependencies(connection, this)
-        reasons = [
-            _dependency_reason(name, old.get(name), new.get(name))
-            for name in sorted({*old, *new})
-            if (old[name].digest if name in old else None) != (new[name].digest if name in new else None)
-        ]
+        old, new = (_dependencies(connection, each.task_hash) for each in (earlier, this))
+        reasons = [_dependency_reason(name, old.get(name), new.get(name)) for name in _changed(old, new)]
         if reasons and old and new:
             return reasons
         diff = _diff(this.task_name, earlier.source, this.source)
@@ -256,7 +254,7 @@ class WhyFinder:
         """The same call again: its result was no longer there, or no longer true."""
         assert this.args_hash is not None
         algorithm = _ALGORITHM_BY_LENGTH.get(len(this.args_hash), "xxh3-128")
-        key = eval_hash(Digest(this.task_hash), Digest(this.args_hash), algorithm)
+        key = eval_hash(Digest(this.task_hash), Digest(this.args_hash), algorithm, this.classes_hash)
         kept = connection.execute(
             text("SELECT 1 FROM evaluation WHERE eval_hash = :key"), {"key": key}
         ).first()
@@ -308,9 +306,36 @@ def _changed_below(connection: Connection, earlier: _Job, this: _Job) -> list[st
     return sorted({path for path, _ in old - new})
 
 
-def _dependencies(connection: Connection, job: _Job) -> dict[str, Any]:
-    query = "SELECT name, digest, source FROM dependency WHERE task_hash = :task"
-    return {row.name: row for row in connection.execute(text(query), {"task": job.task_hash})}
+def _dependencies(connection: Connection, code_hash: str | None) -> dict[str, Any]:
+    query = "SELECT name, digest, source FROM dependency WHERE task_hash = :code"
+    return {row.name: row for row in connection.execute(text(query), {"code": code_hash or ""})}
+
+
+def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [
+        name
+        for name in sorted({*old, *new})
+        if (old[name].digest if name in old else None) != (new[name].digest if name in new else None)
+    ]
+
+
+def _other_code(connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
+    """What changed of the code that the task does not name, but its arguments brought or its body reached."""
+    reasons = []
+    if earlier.classes_hash != this.classes_hash:
+        old, new = (_dependencies(connection, each.classes_hash) for each in (earlier, this))
+        for name in _changed(old, new):
+            found = _dependency_reason(name, old.get(name), new.get(name))
+            what = f"{name} has changed" if name in old and name in new else f"{name} is new or gone"
+            reasons.append(replace(found, sentence=f"{what}; the class of an argument brings it"))
+    if earlier.trace_hash != this.trace_hash:
+        old, new = (_dependencies(connection, each.trace_hash) for each in (earlier, this))
+        for name in _changed(old, {name: new.get(name, old[name]) for name in old}):
+            sentence = (
+                f"{name} has changed; {this.task_name} reached it when it ran, though nothing in it names it"
+            )
+            reasons.append(replace(_dependency_reason(name, old[name], new[name]), sentence=sentence))
+    return reasons
 
 
 def _dependency_reason(name: str, old: Any, new: Any) -> Reason:

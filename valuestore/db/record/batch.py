@@ -9,16 +9,14 @@ the recorder.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib import import_module
-from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, not_
+from sqlalchemy import Connection, Table
 
 from valuestore.db.record.rows import (
     CallRow,
     DependencyRow,
+    Evaluation,
     ExecutionRow,
     JobRow,
     TaskRow,
@@ -26,6 +24,7 @@ from valuestore.db.record.rows import (
     clean_text,
     execution_numbers,
     file_row,
+    insert,
     task_numbers,
     value_row,
 )
@@ -111,12 +110,21 @@ class Batch:
     def add_task(self, row: TaskRow, dependencies: Iterable[DependencyRow] = ()) -> None:
         """A version of a task and the code it depends on."""
         version = None if row.version is None else _text(row.version)
-        row = TaskRow(row.task_hash, _text(row.task_name), version, _source(row.source))
+        row = TaskRow(row.task_hash, _text(row.task_name), version, _source(row.source), row.code_hash)
         self.seen.tasks[row.task_hash] = row
         self.rows["task"].append(row)
-        for one in dependencies:
+        self.add_code(dependencies)
+
+    def add_code(self, rows: Iterable[DependencyRow]) -> None:
+        """The parts of a version of a task, or of another set of code."""
+        for one in rows:
             source = None if one.source is None else _source(one.source)
             self.rows["dependency"].append((one.task_hash, _text(one.name), one.digest, source))
+
+    def add_evaluation(self, evaluation: Evaluation) -> None:
+        """A cache entry with its value."""
+        self.add_value(evaluation.ref)
+        self.rows["evaluation"].append(evaluation.row())
 
     def add_execution(self, row: ExecutionRow) -> None:
         """An execution as it is now."""
@@ -223,68 +231,3 @@ def _call_row(call: CallRow, task_no: int) -> tuple[Any, ...]:
         call.externals.set_hash,
         call.replayable,
     )
-
-
-_KEY_COLUMNS = {
-    "subvalue": 2,
-    "handle_edge": 2,
-    "dependency": 2,
-    "set_member": 2,
-    "argument": 2,
-    "call_edge": 2,
-    "argument_source": 3,
-}
-
-
-def insert(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Insert rows, in the order of the table's columns without its own number, by their keys."""
-    sql, names = _statement(table, connection.dialect.name)
-    ordered = sorted(rows, key=itemgetter(*range(_KEY_COLUMNS.get(table.name, 1))))
-    if not ordered:
-        return
-    if names is None:
-        connection.exec_driver_sql(sql, ordered)
-    else:
-        connection.exec_driver_sql(sql, [dict(zip(names, row, strict=True)) for row in ordered])
-
-
-@cache
-def _statement(table: Table, dialect_name: str) -> tuple[str, list[str] | None]:
-    """An INSERT that leaves rows alone which are there, with parameter names if it has named ones.
-
-    Four tables differ: an execution's end replaces its start; a value's newest payload the one before, which
-    may be damaged or signed by a foreign key; a call's newest result the one before, which may be stale; and
-    a call that anybody found not replayable is not.
-    """
-    dialect = import_module(f"sqlalchemy.dialects.{dialect_name}")  # the other is slow to import
-    statement = dialect.insert(table)
-    new = statement.excluded
-    if table is schema.execution:
-        changed = {"status": new.status, "ended": new.ended, "updated": new.updated}
-        statement = statement.on_conflict_do_update(index_elements=["execution_id"], set_=changed)
-    elif table is schema.value:
-        same = and_(
-            table.c.payload_digest.is_not_distinct_from(new.payload_digest),
-            table.c.inline.is_not_distinct_from(new.inline),
-        )
-        columns = ("codec", "payload_digest", "size", "inline", "preview")
-        statement = statement.on_conflict_do_update(
-            index_elements=["value_hash"], set_={name: new[name] for name in columns}, where=not_(same)
-        )
-    elif table is schema.evaluation:
-        statement = statement.on_conflict_do_update(
-            index_elements=["eval_hash"],
-            set_={"value_hash": new.value_hash},
-            where=table.c.value_hash != new.value_hash,
-        )
-    elif table is schema.call_node:
-        statement = statement.on_conflict_do_update(
-            index_elements=["call_hash"],
-            set_={"replayable": new.replayable},
-            where=table.c.replayable & ~new.replayable,
-        )
-    else:
-        statement = statement.on_conflict_do_nothing()
-    names = [column.name for column in table.columns if column is not table.autoincrement_column]
-    compiled = statement.compile(dialect=dialect.dialect(), column_keys=names)
-    return str(compiled), None if compiled.positional else names

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 
 from valuestore.db.engine.database import Database
-from valuestore.db.record.batch import insert
+from valuestore.db.record.rows import insert
 from valuestore.db.schema.tables import handle, handle_edge
 from valuestore.hashing import Digest
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from valuestore.db.engine.database import Database
-from valuestore.db.record.rows import ref_of, task_numbers
+from valuestore.db.record.rows import Evaluation, checksum, ref_of
 from valuestore.db.schema.tables import value
 from valuestore.hashing import Digest
 from valuestore.values.archive import ValueRef
@@ -43,18 +43,34 @@ class Lookup:
         self.database = database
         keys = _KEYS[database.dialect.name]
         self._by_evaluation = (
-            f"SELECT e.eval_hash, {_COLUMNS} FROM evaluation e JOIN value v ON v.value_hash = e.value_hash "  # noqa: S608
-            f"WHERE e.eval_hash IN {keys}"
+            f"SELECT e.eval_hash, e.trace_hash, e.checksum, {_COLUMNS} FROM evaluation e "  # noqa: S608
+            f"JOIN value v ON v.value_hash = e.value_hash WHERE e.eval_hash IN {keys}"
         )
-        self._by_hash = f"SELECT v.value_hash, {_COLUMNS} FROM value v WHERE v.value_hash IN {keys}"  # noqa: S608
+        self._by_hash = f"SELECT {_COLUMNS} FROM value v WHERE v.value_hash IN {keys}"  # noqa: S608
+        self._code = f"SELECT task_hash, name, digest FROM dependency WHERE task_hash IN {keys}"  # noqa: S608
+        self._beside = f"SELECT task_hash, code_hash FROM task WHERE task_hash IN {keys}"  # noqa: S608
 
-    def evaluations(self, eval_hashes: Collection[Digest]) -> dict[Digest, ValueRef]:
-        """What one step of each call gave, by its ``eval_hash``; unknown calls are absent."""
-        return self._refs(self._by_evaluation, eval_hashes)
+    def evaluations(self, eval_hashes: Collection[Digest]) -> list[Evaluation]:
+        """What one step of each call gave: one row for each trace.
+
+        Unknown calls are absent, and rows that are not what they were written as.
+        """
+        return [
+            Evaluation(eval_hash, trace_hash, ref_of(ref))
+            for eval_hash, trace_hash, known, *ref in self._rows(self._by_evaluation, eval_hashes)
+            if known is None or known == checksum((eval_hash + trace_hash + ref[0]).encode())
+        ]
 
     def values(self, value_hashes: Collection[Digest]) -> dict[Digest, ValueRef]:
         """The refs of these values; unknown ones are absent."""
-        return self._refs(self._by_hash, value_hashes)
+        return {row[0]: ref_of(row) for row in self._rows(self._by_hash, value_hashes)}
+
+    def code_sets(self, hashes: Collection[str]) -> dict[str, dict[str, Digest]]:
+        """Names and digests of these sets of code; of one that is not whole, whatever there is."""
+        found: dict[str, dict[str, Digest]] = {}
+        for code_hash, name, digest in self._rows(self._code, hashes):
+            found.setdefault(code_hash, {})[name] = digest
+        return found
 
     def value(self, value_hash: Digest) -> ValueRef | Miss:
         """The ref of one value, or ``MISS``."""
@@ -63,14 +79,14 @@ class Lookup:
         rows = self.database.rows(_ONE, (value_hash,))
         return ref_of(rows[0]) if rows else MISS
 
-    def has_task(self, task_hash: Digest) -> bool:
-        """Whether this version of a task was recorded before."""
-        return self.database.fetch(lambda connection: bool(task_numbers(connection, [task_hash])))
+    def code_beside(self, task_hash: Digest) -> str | Miss | None:
+        """The digest of the code of this version of a task when it ran last; None if that is not known."""
+        rows = self._rows(self._beside, [task_hash])
+        return rows[0][1] if rows else MISS
 
-    def _refs(self, sql: str, keys: Collection[Digest]) -> dict[Digest, ValueRef]:
+    def _rows(self, sql: str, keys: Collection[str]) -> list[Any]:
         wanted = list(keys)
-        found: dict[Digest, ValueRef] = {}
+        found: list[Any] = []
         for start in range(0, len(wanted), _BATCH):
-            asked = (json.dumps(wanted[start : start + _BATCH]),)
-            found.update([(row[0], ref_of(row[1:])) for row in self.database.rows(sql, asked)])
+            found += self.database.rows(sql, (json.dumps(wanted[start : start + _BATCH]),))
         return found

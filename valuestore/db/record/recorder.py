@@ -18,7 +18,14 @@ from sqlalchemy import Connection, bindparam, text
 
 from valuestore.db.engine.database import Database
 from valuestore.db.record.batch import Batch, Seen
-from valuestore.db.record.rows import DependencyRow, ExecutionRow, FinishedJob, TagRow, TaskRow
+from valuestore.db.record.rows import (
+    DependencyRow,
+    Evaluation,
+    ExecutionRow,
+    FinishedJob,
+    TagRow,
+    TaskRow,
+)
 from valuestore.db.schema.views import NOW
 from valuestore.errors import StoreClosed, ValuestoreError
 from valuestore.hashing import Digest
@@ -80,11 +87,15 @@ class Recorder:
         with self._adding:
             self._batch.add_task(row, dependencies)
 
-    def record_evaluation(self, eval_hash: Digest, ref: ValueRef) -> None:
+    def record_code(self, rows: Iterable[DependencyRow]) -> None:
+        """Record a set of code that jobs depend on beside that of their tasks."""
+        with self._adding:
+            self._batch.add_code(rows)
+
+    def record_evaluation(self, evaluation: Evaluation) -> None:
         """Record what one step of a call gave: the cache entry."""
         with self._adding:
-            self._batch.add_value(ref)
-            self._batch.rows["evaluation"].append((eval_hash, ref.value_hash))
+            self._batch.add_evaluation(evaluation)
 
     def record_arguments(self, args_hash: Digest, arguments: Mapping[str, ValueRef]) -> None:
         """Record what a call is given, by parameter name in the order of the signature."""
@@ -97,8 +108,7 @@ class Recorder:
             batch = self._batch
             for row, call, result, evaluation in jobs:
                 if evaluation is not None:
-                    batch.add_value(evaluation[1])
-                    batch.rows["evaluation"].append((evaluation[0], evaluation[1].value_hash))
+                    batch.add_evaluation(evaluation)
                 if result is not None:
                     batch.add_value(result)
                 if call is not None:

@@ -1,4 +1,4 @@
-"""Rows of tasks, executions, jobs, calls and evaluations, and text as any database takes it.
+"""Rows of tasks, executions, jobs, calls and evaluations, text as any database takes it, and inserts.
 
 Each row is a tuple in the order of its table's columns (schema/tables.py), so it is written
 as it is.
@@ -6,10 +6,14 @@ as it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from functools import cache
+from importlib import import_module
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, bindparam, select
+from sqlalchemy import Column, Connection, Table, and_, bindparam, not_, select
+from xxhash import xxh3_64_hexdigest
 
 from valuestore.db.record.subtree import EMPTY, SubtreeSet
 from valuestore.db.schema import tables as schema
@@ -33,6 +37,7 @@ class TaskRow(NamedTuple):
     task_name: str
     version: str | None
     source: str
+    code_hash: Digest | None = None
 
 
 class ExecutionRow(NamedTuple):
@@ -61,10 +66,12 @@ class JobRow(NamedTuple):
     ended: int
     error: str | None
     traceback: str | None
+    classes_hash: Digest | None = None
+    trace_hash: Digest | None = None
 
 
 class DependencyRow(NamedTuple):
-    """A row of ``dependency``."""
+    """A row of ``dependency``: of a version of a task, or of a set of other code (``code_set_hash``)."""
 
     task_hash: Digest
     name: str
@@ -111,18 +118,43 @@ class CallRow(NamedTuple):
     replayable: bool = False
 
 
+class Evaluation(NamedTuple):
+    """What one step of a call gave, as long as the code of this trace is what it was; empty: none."""
+
+    eval_hash: Digest
+    trace_hash: str
+    ref: ValueRef
+
+    def row(self) -> tuple[Any, ...]:
+        """The row of ``evaluation``."""
+        key = self.eval_hash, self.trace_hash, self.ref.value_hash
+        return *key, checksum("".join(key).encode())
+
+
 class FinishedJob(NamedTuple):
     """What one finished job leaves: its row, and its call, result and cache entry unless they are known."""
 
     row: JobRow
     call: CallRow | None = None
     result: ValueRef | None = None
-    evaluation: tuple[Digest, ValueRef] | None = None
+    evaluation: Evaluation | None = None
 
 
-def eval_hash(task_hash: Digest, args_hash: Digest, algorithm: str = DEFAULT_ALGORITHM) -> Digest:
-    """The key of the cache: which task, with which arguments."""
-    return hash_struct([task_hash, args_hash], "evaluation", algorithm=algorithm)
+def eval_hash(
+    task_hash: Digest, args_hash: Digest, algorithm: str = DEFAULT_ALGORITHM, classes_hash: str | None = None
+) -> Digest:
+    """The key of the cache: which task, with which arguments, and whatever own classes these brought."""
+    parts = [task_hash, args_hash, classes_hash] if classes_hash else [task_hash, args_hash]
+    return hash_struct(parts, "evaluation", algorithm=algorithm)
+
+
+def code_set_hash(parts: Iterable[tuple[str, Digest]], algorithm: str = DEFAULT_ALGORITHM) -> Digest:
+    """The address of a set of code: its names with their digests."""
+    return hash_struct(sorted(parts), "code set", algorithm=algorithm)
+
+
+checksum = xxh3_64_hexdigest
+"""Of the hashes in a row of ``evaluation``, one after the other: damage must not make another value of it."""
 
 
 def call_hash(
@@ -204,3 +236,79 @@ def _numbers(
         rows = connection.execute(statement, {"wanted": keys[start : start + _BATCH]})
         found.update((row[0], row[1]) for row in rows)
     return found
+
+
+# --- Inserts: rows into a table, however often and by however many processes at once.
+
+
+_KEY_COLUMNS = {
+    "subvalue": 2,
+    "handle_edge": 2,
+    "dependency": 2,
+    "evaluation": 2,
+    "set_member": 2,
+    "argument": 2,
+    "call_edge": 2,
+    "argument_source": 3,
+}
+
+
+def insert(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Insert rows, in the order of the table's columns without its own number, by their keys."""
+    sql, names = _statement(table, connection.dialect.name)
+    ordered = sorted(rows, key=itemgetter(*range(_KEY_COLUMNS.get(table.name, 1))))
+    if not ordered:
+        return
+    if names is None:
+        connection.exec_driver_sql(sql, ordered)
+    else:
+        connection.exec_driver_sql(sql, [dict(zip(names, row, strict=True)) for row in ordered])
+
+
+@cache
+def _statement(table: Table, dialect_name: str) -> tuple[str, list[str] | None]:
+    """An INSERT that leaves rows alone which are there, with parameter names if it has named ones.
+
+    Five tables differ: the newest code beside a version replaces the one before; an execution's end its
+    start; a value's newest payload the one before, which may be damaged or signed by a foreign key; a call's
+    newest result the one before, which may be stale; and
+    a call that anybody found not replayable is not.
+    """
+    dialect = import_module(f"sqlalchemy.dialects.{dialect_name}")  # the other is slow to import
+    statement = dialect.insert(table)
+    new = statement.excluded
+    if table is schema.execution:
+        changed = {"status": new.status, "ended": new.ended, "updated": new.updated}
+        statement = statement.on_conflict_do_update(index_elements=["execution_id"], set_=changed)
+    elif table is schema.value:
+        same = and_(
+            table.c.payload_digest.is_not_distinct_from(new.payload_digest),
+            table.c.inline.is_not_distinct_from(new.inline),
+        )
+        columns = ("codec", "payload_digest", "size", "inline", "preview")
+        statement = statement.on_conflict_do_update(
+            index_elements=["value_hash"], set_={name: new[name] for name in columns}, where=not_(same)
+        )
+    elif table is schema.task:
+        statement = statement.on_conflict_do_update(
+            index_elements=["task_hash"],
+            set_={"code_hash": new.code_hash},
+            where=table.c.code_hash.is_distinct_from(new.code_hash),
+        )
+    elif table is schema.evaluation:
+        statement = statement.on_conflict_do_update(
+            index_elements=["eval_hash", "trace_hash"],
+            set_={"value_hash": new.value_hash, "checksum": new.checksum},
+            where=table.c.checksum.is_distinct_from(new.checksum),
+        )
+    elif table is schema.call_node:
+        statement = statement.on_conflict_do_update(
+            index_elements=["call_hash"],
+            set_={"replayable": new.replayable},
+            where=table.c.replayable & ~new.replayable,
+        )
+    else:
+        statement = statement.on_conflict_do_nothing()
+    names = [column.name for column in table.columns if column is not table.autoincrement_column]
+    compiled = statement.compile(dialect=dialect.dialect(), column_keys=names)
+    return str(compiled), None if compiled.positional else names

@@ -23,10 +23,10 @@ from valuestore.permissions import make_file
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this code reads and writes."""
 
-KNOWN = ("0001", "0002")
+KNOWN = ("0001", "0002", "0003")
 """Every revision that this code can upgrade from, oldest first."""
 
 

@@ -121,6 +121,11 @@ task = Table(
     Column("task_name", Text, nullable=False, comment="namespace and name"),
     Column("version", Text, comment="explicit version; NULL: identified by its code"),
     Column("source", Text, nullable=False, comment="source text of the function, for reading"),
+    Column(
+        "code_hash",
+        _digest,
+        comment="with a version: digest of the function's own code when it ran last; NULL: not known",
+    ),
     Index("task_by_hash", "task_hash", unique=True, info={"answers": "its number, when jobs are recorded"}),
     Index("task_by_name", "task_name", info={"answers": "the versions of a task"}),
     comment="Every version of every task that ran.",
@@ -130,11 +135,16 @@ task = Table(
 dependency = Table(
     "dependency",
     metadata,
-    Column("task_hash", _digest, primary_key=True, comment="the version of the task"),
+    Column(
+        "task_hash",
+        _digest,
+        primary_key=True,
+        comment="the version of the task, or other code behind jobs: job.classes_hash, job.trace_hash",
+    ),
     Column("name", Text, primary_key=True, comment="function, class, constant or module it refers to"),
     Column("digest", _digest, nullable=False, comment="digest of that code or value"),
     Column("source", Text, comment="its source text, for reading; NULL if there is none"),
-    comment="What code a version of a task depends on, itself included.",
+    comment="What code a version of a task depends on, itself included, and what else its jobs depended on.",
     sqlite_with_rowid=False,
 )
 
@@ -143,9 +153,21 @@ dependency = Table(
 evaluation = Table(
     "evaluation",
     metadata,
-    Column("eval_hash", _digest, primary_key=True, comment="digest of task_hash and args_hash"),
+    Column(
+        "eval_hash",
+        _digest,
+        primary_key=True,
+        comment="digest of task_hash, args_hash and classes_hash, if any",
+    ),
+    Column(
+        "trace_hash",
+        _digest,
+        primary_key=True,
+        comment="code that bodies reached and the task does not name: dependency.task_hash; empty: none",
+    ),
     Column("value_hash", _digest, nullable=False, comment="what the body returned, calls unevaluated"),
-    comment="The cache: what one step of a call gave last.",
+    Column("checksum", String(16), comment="XXH3-64 of the hashes, in hex; NULL in rows of older versions"),
+    comment="The cache: what one step of a call gave last, with the code that it reached.",
     sqlite_with_rowid=False,
 )
 
@@ -289,6 +311,16 @@ job = Table(
     Column("ended", BigInteger, nullable=False, comment="when its body ended"),
     Column("error", Text, comment="type and message of the exception"),
     Column("traceback", Text, comment="where it was raised"),
+    Column(
+        "classes_hash",
+        _digest,
+        comment="own classes of its arguments that the task does not name: dependency.task_hash; NULL: none",
+    ),
+    Column(
+        "trace_hash",
+        _digest,
+        comment="code that its body reached and the task does not name: dependency.task_hash; NULL: none",
+    ),
     Index(
         "job_by_execution",
         "execution_no",

@@ -51,9 +51,30 @@ def code_identity(function: Any, registry: TypeRegistry, *, defaults: bool = Fal
     Raises: NotHashableError for a closure over, or a global of, one of the user's own classes that has no
     identity; naming a ``version`` for the task avoids the question.
     """
+    return walked(function, registry, defaults=defaults).parts
+
+
+class Walked(NamedTuple):
+    """What ``code_identity`` is made of, and the classes among it."""
+
+    parts: dict[str, Digest]
+    classes: frozenset[type]
+
+
+def walked(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> Walked:
+    """The code of a function and the classes that it leads to. Raises: NotHashableError."""
     walk = _Walk(registry, defaults)
     walk.visit(function, "")
-    return walk.parts
+    return Walked(walk.parts, frozenset(obj for obj, _ in walk.seen.values() if isinstance(obj, type)))
+
+
+def own_form(function: Any) -> Plain:
+    """What a function itself does, without what it refers to: that its text is another tells another task."""
+    function = unwrap(function)
+    if not isinstance(function, types.FunctionType):
+        return [type_name_of(type(function))]
+    definition = definition_of_function(function)
+    return form(definition) if definition else byte_code(function.__code__)
 
 
 class Dependency(NamedTuple):
@@ -64,10 +85,11 @@ class Dependency(NamedTuple):
     source: str | None
 
 
-def code_dependencies(function: Any, registry: TypeRegistry) -> list[Dependency]:
-    """The parts of ``code_identity`` with their source texts, for people. Raises: as that."""
+def code_dependencies(*roots: Any, registry: TypeRegistry) -> list[Dependency]:
+    """The parts of ``code_identity`` of all these, with their source texts, for people. Raises: as that."""
     walk = _Walk(registry)
-    walk.visit(function, "")
+    for root in roots:
+        walk.visit(root, "")
     texts = {
         part: source_of(obj) for obj, part in walk.seen.values() if isinstance(obj, types.FunctionType | type)
     }

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from valuestore.errors import DecodeError, NotHashableError, PayloadError, ValuestoreError
 from valuestore.hashing import ATOMS, Bytes, NotPlain, encode_plain
+from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.sharing import check_growth, may_grow
 from valuestore.values.value import Plain, Value
 
@@ -112,7 +113,7 @@ class Lowered:
 
     ``parts`` are the Values inside the object, each once, in the order they were met. ``differs`` says that
     the two forms are not the same, be it asked for or not; ``shows_memory``, that the stored form was taken
-    from memory that may have changed since it was hashed.
+    from memory that may have changed since it was hashed. ``classes`` are the user's own of what is inside.
     """
 
     hashed: Plain
@@ -120,6 +121,7 @@ class Lowered:
     parts: tuple[Part, ...]
     differs: bool
     shows_memory: bool = False
+    classes: frozenset[type] = frozenset()
 
 
 class Refused(Exception):
@@ -160,7 +162,8 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True) -> Lowered:
         form_stored = storing.lower(obj) if stored and differs else form
         if storing.shares:
             check_growth(form_stored)
-        return Lowered(form, form_stored, hashing.found(obj), differs, storing.met_codec)
+        own = frozenset([cls for cls in hashing.classes if is_own(cls.__module__)])
+        return Lowered(form, form_stored, hashing.found(obj), differs, storing.met_codec, own)
     except Refused as refusal:
         raise NotHashableError(_path(refusal.parts), str(refusal)) from None
     except RecursionError:
@@ -182,6 +185,7 @@ class _Lowering:
         self.kept: list[Any] = []  # the objects whose ids are known, or others could get them
         self.known_parts: dict[int, list[Part]] = {}
         self.shares = False
+        self.classes: set[type] = set()
 
     def found(self, obj: Any) -> tuple[Part, ...]:
         """The Values met inside ``obj`` once it is lowered."""
@@ -210,6 +214,7 @@ class _Lowering:
         elif kind is dict:
             lowered = self.mapping(obj)
         else:
+            self.classes.add(kind)
             lowered = self.node(obj, self.rules.rule_for(kind))
         self.known[number] = lowered
         self.kept.append(obj)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from valuestore.errors import DecodeError, NotHashableError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.plugins import is_built_in
-from valuestore.values.code.ownership import is_own
+from valuestore.values.code.ownership import is_own, is_own_class
 from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import MAY_GO_STALE, PLAIN_CODECS
 from valuestore.values.identity.attributes import instance_attributes
@@ -50,6 +50,11 @@ def holds_own_code(obj: object, rules: KnownRules) -> bool:
         isinstance(part, types.FunctionType | type) and is_own(part.__module__)
         for part in _iter_parts(obj, rules)
     )
+
+
+def own_classes(obj: object, rules: KnownRules) -> frozenset[type]:
+    """The user's own classes of the objects in it, as hashing it finds them."""
+    return frozenset(type(part) for part in _iter_parts(obj, rules) if is_own_class(part))
 
 
 def _iter_parts(obj: object, rules: KnownRules) -> Iterator[object]:

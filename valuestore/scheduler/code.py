@@ -1,0 +1,105 @@
+"""Code as the scheduler sees it: what the calls of one execution depend on beside their arguments' values.
+
+A task's own hash; the classes of the user's that arguments bring, whose methods the task may call without
+naming them; and what its bodies reached when they ran (values/code/trace.py). The latter two are sets of
+names with digests, addressed by their content and recorded as the code of a task is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from valuestore.db.ids import new_id
+from valuestore.db.record import rows
+from valuestore.db.record.lookup import MISS
+from valuestore.errors import NotHashableError, ValuestoreWarning
+from valuestore.hashing import Digest
+from valuestore.repository import Repository
+from valuestore.tasks.task import Task
+from valuestore.values.code.function import Dependency, code_dependencies, own_form
+
+AnyTask = Task[..., Any]
+
+
+class Code:
+    """The code behind one execution's calls, each part looked at once."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.task_hashes: dict[int, Digest] = {}
+        self._named: dict[Digest, frozenset[type]] = {}
+        self._class_sets: dict[tuple[Digest, frozenset[type]], Digest | None] = {}
+        self._holds: dict[str, bool] = {}
+        self._registry = repository.archive.registry
+        self._lookup = repository.lookup
+        self._recorder = repository.recorder
+        self._algorithm = repository.algorithm
+
+    def task_hash(self, task: AnyTask) -> Digest:
+        """The task's hash, taken once in an execution."""
+        known = self.task_hashes.get(id(task))
+        if known is None:
+            known, classes = task.identity(self._registry)
+            self.task_hashes[id(task)] = known
+            self._named[known] = classes
+        return known
+
+    def task_row(self, task: AnyTask) -> tuple[rows.TaskRow, list[rows.DependencyRow]]:
+        """The rows of a version of a task: its own and, if the database does not know it, its code's.
+
+        What has the name and the version of other code is warned of: its results are taken for this one's.
+        """
+        task_hash = self.task_hash(task)
+        code_hash = self._registry.hash(own_form(task.func)) if task.version is not None else None
+        beside = self._lookup.code_beside(task_hash)
+        if code_hash is not None and beside not in (MISS, None, code_hash):
+            problem = (
+                f"task {task.name}, version {task.version}, ran with other code before, whose results count "
+                "for this code too; if they are not the same task, give one another namespace or version"
+            )
+            warnings.warn(problem, ValuestoreWarning, stacklevel=2)
+        row = rows.TaskRow(task_hash, task.name, task.version, task.source, code_hash)
+        found = task.dependencies(self._registry) if beside is MISS else []
+        return row, _rows(task_hash, found)
+
+    def classes_hash(self, task: AnyTask, classes: frozenset[type]) -> Digest | None:
+        """The address of what arguments of these classes bring; None if the task says all about it itself.
+
+        One that nobody had before for a class whose code has no identity.
+        """
+        task_hash = self.task_hash(task)
+        key = task_hash, classes
+        if key not in self._class_sets:
+            brought = classes - self._named[task_hash] if task.version is None else frozenset()
+            try:
+                found = code_dependencies(*sorted(brought, key=_place), registry=self._registry)
+                self._class_sets[key] = self._set_hash(found) if found else None
+            except NotHashableError as error:
+                problem = f"results of {task.name} are not found again: {error}"
+                warnings.warn(problem, ValuestoreWarning, stacklevel=2)
+                self._class_sets[key] = Digest(new_id())
+        return self._class_sets[key]
+
+    def holds(self, trace_hash: str) -> bool:
+        """Whether the code that was reached is as it was; looked at once in an execution."""
+        known = self._holds.get(trace_hash)
+        if known is None:
+            parts = self._lookup.code_sets([trace_hash]).get(trace_hash, {})
+            is_whole = rows.code_set_hash(parts.items(), self._algorithm) == trace_hash
+            known = self._holds[trace_hash] = is_whole and False
+        return known
+
+    def _set_hash(self, parts: Collection[Dependency]) -> Digest:
+        """The address of these parts, which are recorded."""
+        code_hash = rows.code_set_hash(((one.name, one.digest) for one in parts), self._algorithm)
+        self._recorder.record_code(_rows(code_hash, parts))
+        return code_hash
+
+
+def _place(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+def _rows(code_hash: Digest, parts: Iterable[Dependency]) -> list[rows.DependencyRow]:
+    return [rows.DependencyRow(code_hash, one.name, one.digest, one.source) for one in parts]
