@@ -72,6 +72,13 @@ class ValuestoreWarning(UserWarning):
     """Something was not kept, or not used, and the reason; the run goes on."""
 
 
+class UndeclaredReadWarning(ValuestoreWarning):
+    """A task depends on what neither its arguments nor its code tell: if that changes, it does not run."""
+
+
+UndeclaredRead = UndeclaredReadWarning  # Python prints the class's own name, which says what it is
+
+
 # --- stores -------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,8 @@ import functools
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from valuestore.errors import NotHashableError
@@ -347,3 +348,35 @@ def _imported(definition: ast.AST, namespace: Mapping[str, Any]) -> dict[str, An
         elif submodule := own_module(f"{module_name}.{attribute}"):
             names[name] = submodule
     return names
+
+
+# --- code objects -------------------------------------------------------------------------------
+
+
+def static_codes(function: Any, registry: TypeRegistry) -> dict[int, types.CodeType]:
+    """The code objects of all that ``code_identity`` visits, nested ones included, by their ``id``.
+
+    By ``id``, since equal code objects of two files are equal to Python. Of what cannot be walked to its
+    end, what was visited.
+    """
+    walk = _Walk(registry)
+    with suppress(NotHashableError):
+        walk.visit(function, "")
+    codes: dict[int, types.CodeType] = {}
+    for obj, _ in walk.seen.values():
+        if isinstance(obj, type):  # what a library generated is not visited: the class says it all
+            parts = [unwrap(part) for _, part in attributes_of(obj, generated=True)]
+        else:
+            parts = [obj]
+        for part in parts:
+            if isinstance(part, types.FunctionType):
+                codes.update((id(code), code) for code in nested_codes(part.__code__))
+    return codes
+
+
+def nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code object and all that are in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from nested_codes(constant)

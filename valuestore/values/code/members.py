@@ -1,0 +1,324 @@
+"""Members: what a trace is made of, each by a name that another process can follow, with a digest.
+
+==================  ==================================================================================
+``module.name``     a function, method or class of the user's own, with all that it refers to
+``code module.name``  the same of what no name leads to, such as lambdas: all code called so in the file
+``module NAME``     a module that was imported while a body ran: its source, and what it imports
+``file PATH``       a file whose code ran though it is no module, by its source
+``made NAME``       code that no file holds; never the same again
+==================  ==================================================================================
+
+Nothing is imported because a row says so, and no name leads to a library: such a member is not verified.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import stat
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from importlib.machinery import PathFinder
+from types import CodeType, FunctionType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from valuestore.errors import NotHashableError
+from valuestore.hashing import Digest
+from valuestore.values.code.function import Dependency, code_identity, nested_codes, static_codes
+from valuestore.values.code.ownership import _is_own_file, is_own
+from valuestore.values.code.reads import Read
+from valuestore.values.code.source import (
+    _accessors,
+    _parsed,
+    _same_code,
+    _text_of,
+    form,
+    imports,
+    source_of,
+    unwrap,
+)
+from valuestore.values.code.surroundings import surroundings
+from valuestore.values.code.trace import Place, Reach, place_of
+from valuestore.values.registry import TypeRegistry
+from valuestore.values.value import Plain, find_object, module_name_of
+
+_LONGEST_FILE = 2**24
+_NEVER = Digest("")
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "")
+
+
+class Trace(Reach):
+    """What the bodies of a task version reached, with the members that this makes."""
+
+    __slots__ = ("_key", "_known", "_looked_at", "_made_of", "_members", "_run", "_said", "_surroundings")
+
+    def __init__(self, key: str, static: dict[int, CodeType]) -> None:
+        super().__init__(static)
+        self._key = key
+        self._run = ""
+        self._known: dict[str, Dependency] = {}
+        self._said: set[Read] = set()
+        self._made_of = self._looked_at = -1
+        self._members: tuple[Dependency, ...] = ()
+        self._surroundings: tuple[Read, ...] = ()
+
+    def body(self) -> Reach | nullcontext[None]:
+        """For ``with``: a body of this version runs."""
+        return self if self._key else nullcontext()
+
+    def members(self, registry: TypeRegistry, run: str = "") -> tuple[Dependency, ...]:
+        """All that was reached and is not in the static identity, by name; most often nothing.
+
+        The same object as before while nothing new was reached. Digests are taken once in a ``run``.
+        """
+        if run != self._run:
+            self._run, self._known, self._said, self._made_of = run, {}, set(), -1
+        if len(self.codes) != self._made_of:
+            self._made_of = len(self.codes)
+            found = tuple(sorted(self._found(registry)))
+            if found != self._members:
+                self._members = found
+        return self._members
+
+    def surroundings(self) -> tuple[Read, ...]:
+        """What the code of this version, and what it reached, says of its surroundings."""
+        if len(self.codes) != self._looked_at:
+            self._looked_at = len(self.codes)
+            lost = [("code", one.name.partition(" ")[2]) for one in self._members if not one.digest]
+            self._surroundings = (*surroundings({**self.static, **self.codes}), *lost)
+        return self._surroundings
+
+    def unsaid(self, reads: Iterable[Read]) -> list[Read]:
+        """Those of ``reads`` that nobody asked for in this run."""
+        new = [read for read in reads if read not in self._said]
+        self._said.update(new)
+        return new
+
+    def _found(self, registry: TypeRegistry) -> set[Dependency]:
+        found = {}
+        codes = [code for key, code in list(self.codes.items()) if key not in self.static]
+        inner = {id(nested) for code in codes for nested in nested_codes(code) if nested is not code}
+        for code in codes:
+            place = place_of(code)
+            if id(code) in inner or place is None:
+                continue  # what is made as other code runs is in that
+            name, parts = _named(code, place)
+            if name and name not in found:
+                if name not in self._known:
+                    self._known[name] = _dependency(name, parts, registry)
+                found[name] = self._known[name]
+        return set(found.values())
+
+
+_traces: dict[str, Trace] = {}
+_untraced: WeakKeyDictionary[Any, Trace] = WeakKeyDictionary()
+
+
+def trace_of(key: str, function: Any, registry: TypeRegistry) -> Trace:
+    """The trace of a task version, by its hash; without one, that of a function, which is not handed on."""
+    traces: Any = _traces if key else _untraced
+    try:
+        trace = traces.get(key or function)
+        if trace is None:
+            trace = traces.setdefault(key or function, Trace(key, static_codes(function, registry)))
+    except TypeError:  # a callable that is neither hashed nor referred to weakly
+        trace = Trace(key, {})
+    return trace  # type: ignore[no-any-return]
+
+
+def verify(
+    members: Iterable[Dependency], registry: TypeRegistry, memo: dict[str, Digest] | None = None
+) -> bool:
+    """Whether all of it is here and the same. ``memo`` keeps digests by name, for one run.
+
+    Imports nothing, and runs no code to find out. A module that is not imported is looked up as a file.
+    """
+    memo = {} if memo is None else memo
+    for name, digest, _ in members:
+        if name not in memo:
+            memo[name] = _dependency(name, _at(name), registry).digest
+        if memo[name] != digest or not digest:
+            return False
+    return True
+
+
+# --- names of code --------------------------------------------------------------------------------
+
+
+def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
+    """The name of code that ran, and what it stands for; no name for what a body makes itself."""
+    module = sys.modules.get(place.module or "")
+    has_file = not code.co_filename.startswith("<")
+    if code.co_name == "<module>":
+        if not has_file:
+            return "", []
+        name = f"module {place.module}"
+        is_there = (
+            module is not None and place.module != "__main__" and _file_of(name) == _full(code.co_filename)
+        )
+        name = name if is_there else f"file {_written(code.co_filename)}"
+        return name, _at(name)
+    if module is None:
+        name = f"file {_written(code.co_filename)}" if has_file else f"made {code.co_qualname}"
+        return name, _at(name)
+    name = f"{module_name_of(module.__name__)}.{code.co_qualname}"
+    standing = _at(name)
+    if any(code is each.__code__ for part in standing for each in _wrapped(part)):
+        return name, standing
+    if place.owner is not None and is_own(place.owner.__module__):
+        name = f"{module_name_of(place.owner.__module__)}.{place.owner.__qualname__}"
+        if _at(name) == [place.owner]:
+            return name, [place.owner]
+    if not has_file:
+        return f"made {name}", []
+    name = f"code {name}"
+    written = _at(name)
+    if any(_same_code(code, part.__code__) for part in written):
+        return name, written
+    return name, [FunctionType(code, vars(module), None, None, _empty_cells(code))]
+
+
+def _wrapped(part: Any) -> Iterator[FunctionType]:
+    while isinstance(part, FunctionType):
+        yield part
+        part = getattr(part, "__wrapped__", None)
+
+
+def _empty_cells(code: CodeType) -> tuple[types.CellType, ...]:
+    return tuple(types.CellType() for _ in code.co_freevars)
+
+
+def _at(name: str) -> list[Any]:
+    """What a name leads to, here and now: functions or a class, or the texts of files; empty if nothing."""
+    kind, is_kind, rest = name.partition(" ")
+    if is_kind:
+        if kind == "code":
+            return _code_at(rest)
+        return [file] if kind in ("module", "file") and (file := _file_of(name)) else []
+    found = find_object(name)
+    if isinstance(getattr(found, "__valuestore_task__", None), str):
+        found = found.func
+    if isinstance(found, type):
+        return [found] if is_own(found.__module__) else []
+    parts = [unwrap(part) for part in _accessors(found)]
+    return [part for part in parts if isinstance(part, FunctionType) and is_own(part.__module__)]
+
+
+def _code_at(name: str) -> list[FunctionType]:
+    """Functions made of all code of that name in its module's file, in order, in the module's namespace."""
+    module = _module_before(name)
+    file = getattr(module, "__file__", None)
+    if module is None or not file or not is_own(module.__name__):
+        return []
+    qualname = name.removeprefix(f"{module_name_of(module.__name__)}.")
+    return [
+        FunctionType(code.replace(co_filename=file), vars(module), None, None, _empty_cells(code))
+        for code in _codes_in(_text_of(file))
+        if code.co_qualname == qualname
+    ]
+
+
+def _module_before(name: str) -> types.ModuleType | None:
+    while name := name.rpartition(".")[0]:
+        loaded = sys.modules.get("__main__" if name == module_name_of("__main__") else name)
+        if loaded is not None:
+            return loaded
+    return None
+
+
+@functools.lru_cache(maxsize=256)
+def _codes_in(text: str) -> tuple[CodeType, ...]:
+    try:
+        return tuple(nested_codes(compile(text, "<source>", "exec", dont_inherit=True)))
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def _full(path: str) -> str:
+    return os.path.abspath(path)
+
+
+def _written(path: str) -> str:
+    """As members name it: relative where it is below the working folder."""
+    full, folder = _full(path), os.getcwd()
+    return os.path.relpath(full, folder) if full.startswith(folder + os.sep) else full
+
+
+def _file_of(name: str) -> str | None:
+    """The user's own file that a member stands for, if there is one that can be read."""
+    kind, _, rest = name.partition(" ")
+    file = _full(rest) if kind == "file" else _source_file(rest)
+    try:
+        status = os.stat(file) if file else None
+    except (OSError, ValueError):
+        return None
+    is_text = status is not None and stat.S_ISREG(status.st_mode) and status.st_size <= _LONGEST_FILE
+    is_own_text = file and is_text and _is_own_file(file) and not file.startswith(_PACKAGE)
+    return file if is_own_text else None
+
+
+def _source_file(module_name: str) -> str | None:
+    """Where a module's source is; found without importing it, or the packages it is in."""
+    loaded = sys.modules.get(module_name)
+    if loaded is not None or not all(part.isidentifier() for part in module_name.split(".")):
+        file = getattr(loaded, "__file__", None) if is_own(module_name) else None
+        return _full(file) if file and file.endswith(".py") else None
+    folders, spec = None, None
+    for count in range(1, module_name.count(".") + 2):
+        spec = PathFinder.find_spec(".".join(module_name.split(".")[:count]), folders)
+        if spec is None:
+            return None
+        folders = spec.submodule_search_locations
+    origin = (spec and spec.has_location and spec.origin) or ""
+    return _full(origin) if origin.endswith(".py") else None
+
+
+def _source_form(file: str, seen: set[str]) -> Plain:
+    """The normalised source of a file and of the user's own modules that it imports; else its bytes."""
+    seen.add(file)
+    try:
+        tree = _parsed(_text_of(file))
+    except (SyntaxError, ValueError, RecursionError):
+        with open(file, "rb") as stream:
+            return [stream.read()]
+    others = [one for one in sorted(set(_imported_files(tree, file))) if _is_own_file(one)]
+    return [form(tree), *(_source_form(one, seen) for one in others if one not in seen)]
+
+
+def _imported_files(tree: ast.Module, file: str) -> Iterator[str]:
+    for _, module, attribute in imports(tree):
+        names = [module, f"{module}.{attribute}" if module.strip(".") else f"{module}{attribute}"]
+        for name in names[: 2 if attribute else 1]:
+            path = name.lstrip(".")
+            if path == name:
+                yield from filter(None, [_source_file(name)])
+                continue
+            folder = file
+            for _level in range(len(name) - len(path)):
+                folder = os.path.dirname(folder)
+            place = os.path.join(folder, *path.split("."))
+            yield from filter(os.path.isfile, (f"{place}.py", os.path.join(place, "__init__.py")))
+
+
+# --- digests --------------------------------------------------------------------------------------
+
+
+def _dependency(name: str, parts: list[Any], registry: TypeRegistry) -> Dependency:
+    """A member with its digest; one that is never the same if there is nothing, or it has no identity."""
+    if not parts:
+        return Dependency(name, _NEVER, None)
+    if isinstance(parts[0], str):
+        return Dependency(name, registry.hash(_source_form(parts[0], set())), _text_of(parts[0]))
+    try:
+        identities = [code_identity(part, registry, defaults=True) for part in parts]
+    except NotHashableError:
+        return Dependency(name, _NEVER, None)
+    digest = registry.hash([list(identity.items()) for identity in identities])
+    return Dependency(name, digest, source_of(parts[0]) or None)

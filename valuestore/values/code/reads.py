@@ -1,0 +1,282 @@
+"""Reads: files, folders and programs that a body uses though nobody declared them, as it runs.
+
+An audit hook hears of them in threads that run a body, and in threads that those start. It sees what
+Python opens, not what compiled code opens by itself. Nothing is refused: what was heard is for a warning,
+since a rerun cannot know of it. What the code says of its surroundings is in surroundings.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import stat
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+import warnings
+from _thread import get_ident
+from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import all_suffixes
+from typing import Any
+
+from valuestore.config import cache_folder
+from valuestore.errors import UndeclaredRead
+from valuestore.values.files.external import External
+
+Read = tuple[str, str]
+"""What kind of thing it is (see ``_SENTENCES``), and its name."""
+
+_SLACK_NS = 20_000_000
+"""How far a file system's clock may be behind ours."""
+_NOBODYS = frozenset({"site-packages", "dist-packages", "__pycache__", ".valuestore", ".git"})
+_READ_AS_TEXT = frozenset({"linecache", "tokenize", "traceback", "inspect"})
+"""Modules of Python that open source to show it."""
+
+_SENTENCES = {
+    "file": (
+        "{task} read {name}, which is not among its arguments: it will not run again when that file changes; "
+        "pass File({name!r})"
+    ),
+    "folder": (
+        "{task} listed {name}, which is not among its arguments: it will not run again when that folder "
+        "changes; pass Dir({name!r})"
+    ),
+    "program": (
+        "{task} started {name}: it will not run again when that program, or what it reads, changes; pass "
+        "its files as File arguments"
+    ),
+    "variable": (
+        "{task} reads the environment variable {name}: it will not run again when that changes; pass its "
+        "value as an argument"
+    ),
+    "setting": (
+        "{task} may depend on {name}, which is set where its code is imported: it will not run again when "
+        "that changes; set it inside the task, or pass it as an argument"
+    ),
+    "import": (
+        "{task} imports modules by name, with {name}: it will not run again when their code changes; "
+        "import them by statement, or use Python 3.12, which can tell what ran"
+    ),
+    "code": (
+        "{task} ran {name}, code that cannot be found again: its results are computed again by every "
+        "program; define it in a module"
+    ),
+}
+
+
+def warn_of(task: str, reads: Iterable[Read]) -> None:
+    """Say each of them. Where warnings are errors they are shown nevertheless: a result is none the worse."""
+    for kind, name in reads:
+        try:
+            warnings.warn(_SENTENCES[kind].format(task=task, name=name), UndeclaredRead, stacklevel=2)
+        except UndeclaredRead as refused:
+            warnings.showwarning(refused, UndeclaredRead, __file__, 0)
+
+
+def leave_out(folder: str | os.PathLike[str]) -> None:
+    """Have nothing below ``folder``, such as a repository's, count as a read."""
+    _left_out.add(os.path.abspath(folder))
+    _outside.cache_clear()
+
+
+class Reads:
+    """What one body reads. ``with`` it, in the thread that runs the body."""
+
+    __slots__ = ("_before", "_found", "_seen", "_started", "_written")
+
+    def __init__(self) -> None:
+        self._found: list[Read] = []
+        self._seen: set[str] = set()
+        self._written: set[str] = set()
+        self._started = time.time_ns() - _SLACK_NS
+        self._before: Reads | None = None
+
+    def __enter__(self) -> Reads:
+        if not _hooked:
+            _hooked.append(True)
+            sys.addaudithook(_heard)
+        self._before = _bodies.get(get_ident())
+        _bodies[get_ident()] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            _bodies.pop(get_ident(), None)
+        else:
+            _bodies[get_ident()] = self._before
+
+    def undeclared(self, arguments: Iterable[Any]) -> list[Read]:
+        """What was read without being one of the arguments, or in a folder that is."""
+        if not self._found:
+            return []
+        declared = set(_paths_in(arguments))
+        return [(kind, name) for kind, name in dict.fromkeys(self._found) if not _is_below(name, declared)]
+
+    # --- what is heard ------------------------------------------------------------------------
+
+    def opened(self, path: Any, _mode: Any, flags: Any) -> None:
+        full = _inside(path)
+        if full is None or full in self._written:
+            return
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            self._written.add(full)
+            if not flags & os.O_RDWR or flags & (os.O_TRUNC | os.O_CREAT):
+                return
+        self._read("file", full, stat.S_ISREG)
+
+    def listed(self, path: Any) -> None:
+        if (full := _inside("." if path is None else path)) is not None:
+            self._read("folder", full, stat.S_ISDIR)
+
+    def connected(self, database: Any) -> None:
+        name = os.fsdecode(database).removeprefix("file:").partition("?")[0]
+        if name and name != ":memory:" and (full := _inside(name)) is not None:
+            self._read("file", full, stat.S_ISREG)
+
+    def _read(self, kind: str, full: str, is_kind: Callable[[int], bool]) -> None:
+        if full in self._seen:
+            return
+        status = os.stat(full)
+        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        if is_kind(status.st_mode) and changed < self._started and not _is_pythons(full):
+            self._seen.add(full)
+            self._found.append((kind, os.path.relpath(full)))
+
+    def ran(self, words: Any) -> None:
+        if isinstance(words, str | bytes | os.PathLike):
+            words = shlex.split(os.fsdecode(words))
+        words = [os.fsdecode(word) for word in words]
+        if "-c" in words[1:2]:  # a shell's, or Python's
+            words = [words[0], *shlex.split(words[2])]
+        scripts = [word for word in words[1:] if _inside(word) and os.path.isfile(word)]
+        if words and not _is_ours():
+            self._found.append(("program", " ".join([os.path.basename(words[0]), *scripts])))
+
+    def thread_started(self, function: Any) -> None:
+        thread = getattr(function, "__self__", None)
+        if isinstance(thread, threading.Thread):
+            vars(thread)["_valuestore_reads"] = self
+
+
+_bodies: dict[int, Reads] = {}
+_hooked: list[bool] = []
+_left_out: set[str] = set()
+
+_HEARD: dict[str, Callable[..., None]] = {
+    "open": Reads.opened,
+    "os.listdir": Reads.listed,
+    "os.scandir": Reads.listed,
+    "sqlite3.connect": Reads.connected,
+    "subprocess.Popen": lambda reads, _executable, words, *_: reads.ran(words),
+    "os.system": Reads.ran,
+    "os.exec": lambda reads, _path, words, *_: reads.ran(words),
+    "os.posix_spawn": lambda reads, _path, words, *_: reads.ran(words),
+    "os.spawn": lambda reads, _mode, _path, words, *_: reads.ran(words),
+    "_thread.start_new_thread": lambda reads, function, *_: reads.thread_started(function),
+    "_thread.start_joinable_thread": lambda reads, function, *_: reads.thread_started(function),
+}
+
+
+def _heard(event: str, args: tuple[Any, ...]) -> None:
+    """The audit hook. An exception here would be one in what the body does."""
+    hear = _HEARD.get(event)
+    if hear is None or not _bodies:
+        return
+    try:
+        reads = _bodies.get(get_ident()) or _inherited()
+        if reads is not None:
+            hear(reads, *args)
+    except Exception:  # noqa: BLE001, S110  # what cannot be looked at is not reported
+        pass
+
+
+def _inherited() -> Reads | None:
+    """What the body reads that this thread was started by, if it still runs."""
+    thread = threading._active.get(get_ident())  # type: ignore[attr-defined]  # current_thread() makes one
+    reads = getattr(thread, "_valuestore_reads", None)
+    return reads if reads in list(_bodies.values()) else None
+
+
+# --- what counts --------------------------------------------------------------------------------
+
+
+def _inside(path: Any) -> str | None:
+    """The full path of what lies below the working folder and is the user's; None for all else."""
+    if isinstance(path, int):
+        return None
+    folder = os.getcwd()
+    full = os.path.abspath(os.fsdecode(path))
+    if not _is_below(full, {folder}):
+        full = os.path.realpath(full)
+    if not _is_below(full, {folder}) or any(full.startswith(prefix) for prefix in _outside(folder)):
+        return None
+    return full if _NOBODYS.isdisjoint(full[len(folder) :].split(os.sep)) else None
+
+
+@functools.lru_cache(maxsize=16)
+def _outside(folder: str) -> tuple[str, ...]:
+    """Folders in the working folder that are Python's, the system's, temporary, caches or the repository."""
+    home = os.path.expanduser("~")
+    folders = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), tempfile.gettempdir()}
+    folders |= {os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), cache_folder() or home}
+    folders |= {"/dev", "/etc", "/proc", "/sys", "/usr", *_left_out}
+    prefixes = {os.path.join(place, "") for given in folders for place in (given, os.path.realpath(given))}
+    return tuple(
+        prefix for prefix in prefixes if prefix.startswith(os.path.join(folder, "")) and prefix != folder
+    )
+
+
+def _is_below(path: str, folders: set[str]) -> bool:
+    full = os.path.abspath(path)
+    return any(full == folder or full.startswith(os.path.join(folder, "")) for folder in folders)
+
+
+def _paths_in(arguments: Iterable[Any]) -> Iterator[str]:
+    """The full path of everything among the arguments that is, or may be, one."""
+    pending = list(arguments)
+    while pending:
+        item = pending.pop()
+        if isinstance(item, External):
+            yield os.path.abspath(_fixed_part(item.path))
+        elif isinstance(item, str | os.PathLike):
+            yield os.path.abspath(os.fsdecode(item))
+        elif isinstance(item, dict):
+            pending += [*item, *item.values()]
+        elif isinstance(item, list | tuple | set | frozenset):
+            pending += item
+
+
+def _fixed_part(pattern: str) -> str:
+    """Of a pattern of files, the folder that all of them are in."""
+    parts = pattern.split("/")
+    fixed = next((count for count, part in enumerate(parts) if set(part) & set("*?[{")), len(parts))
+    return "/".join(parts[:fixed]) or "."
+
+
+def _is_pythons(full: str) -> bool:
+    """Whether Python reads it to import it, or to show its source."""
+    modules = _callers()
+    first = next(modules, "")
+    if first.startswith("importlib._bootstrap"):
+        return not os.path.isfile(full) or full.endswith(tuple(all_suffixes()))
+    return full.endswith(".py") and not _READ_AS_TEXT.isdisjoint({first, *modules})
+
+
+def _is_ours() -> bool:
+    """Whether it is valuestore that starts a program, as a task's declared command."""
+    starts = next((module for module in _callers() if module not in ("subprocess", "os")), "")
+    return starts.partition(".")[0] == "valuestore"
+
+
+def _callers(most: int = 6) -> Iterator[str]:
+    """The modules of what called the hook, from the innermost on."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and most:
+        module = str(frame.f_globals.get("__name__"))
+        if module != __name__:
+            yield module
+            most -= 1
+        frame = frame.f_back
