@@ -75,6 +75,7 @@ class Body:
         self._version = version
         self._registry = registry
         self._trace = _trace_of(version.code, function, registry)
+        self._trace.enter(version.run)
         self._reads = Reads()
 
     def __enter__(self) -> Self:
@@ -97,9 +98,7 @@ class Body:
         have, by name: the same object while nothing new is reached. Then what it read, which is not among
         its ``arguments``, and what its code says of its surroundings.
         """
-        trace, run = self._trace, self._version.run
-        if run != trace.run:
-            trace.run, trace.known, trace.said, trace.looked_at = run, {}, set(), -1
+        trace = self._trace
         if len(trace.codes) != trace.looked_at:
             trace.look(self._registry)
         reads = (*self._reads.undeclared(arguments), *trace.surroundings)
@@ -122,7 +121,18 @@ class _Trace(Reach):
         self.members: tuple[Dependency, ...] = ()
         self.surroundings: tuple[Read, ...] = ()
 
+    def enter(self, run: str) -> None:
+        """In a new run digests are taken anew, and code that a reload has replaced is forgotten."""
+        if run == self.run:
+            return
+        self.run, self.known, self.said, self.looked_at, self.round = run, {}, set(), -1, -1
+        for key, code in list(self.codes.items()):
+            place = place_of(code)
+            if place is None or _is_replaced(code, *_named(code, place)):
+                self.codes.pop(key, None)
+
     def look(self, registry: TypeRegistry) -> None:
+        """Take stock of what was reached."""
         self.looked_at = len(self.codes)
         members = tuple(sorted(self._found(registry)))
         self.members = self.members if members == self.members else members
@@ -155,9 +165,11 @@ def _trace_of(code: str, function: Any, registry: TypeRegistry) -> _Trace:
     try:
         trace = traces.get(code or function)
         if trace is None:
-            trace = traces.setdefault(code or function, _Trace(static_codes(function, registry)))
+            trace = traces.setdefault(code or function, _Trace({}))
     except TypeError:  # a callable that is neither hashed nor referred to weakly
         trace = _Trace({})
+    if id(getattr(function, "__code__", None)) not in trace.static:  # the first one, or a reloaded one
+        trace.static = {**trace.static, **static_codes(function, registry)}
     return trace  # type: ignore[no-any-return]
 
 
@@ -211,6 +223,11 @@ def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
     if any(_same_code(code, part.__code__) for part in written):
         return name, written
     return name, [FunctionType(code, vars(module), None, None, _empty_cells(code))]
+
+
+def _is_replaced(code: CodeType, name: str, parts: list[Any]) -> bool:
+    """Whether its file has other code by now."""
+    return name.startswith("code ") and parts[0].__code__ is code
 
 
 def _wrapped(part: Any) -> Iterator[FunctionType]:

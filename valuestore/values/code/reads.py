@@ -39,6 +39,7 @@ Read = tuple[str, str]
 _SLACK_NS = 20_000_000
 """How far a file system's clock may be behind ours."""
 _NOBODYS = frozenset({"site-packages", "dist-packages", "__pycache__", ".valuestore", ".git"})
+_SYSTEM = frozenset({"/dev", "/etc", "/proc", "/sys", "/usr"})
 _READ_AS_TEXT = frozenset({"linecache", "tokenize", "traceback", "inspect"})
 """Modules of Python that open source to show it."""
 
@@ -186,13 +187,18 @@ _HEARD: dict[str, Callable[..., None]] = {
 }
 
 
-def _heard(event: str, args: tuple[Any, ...]) -> None:
+def _heard(
+    event: str,
+    args: tuple[Any, ...],
+    heard: Mapping[str, Callable[..., None]] = _HEARD,  # bound here: at the end of Python globals go
+    bodies: Mapping[int, Reads] = _bodies,
+) -> None:
     """The audit hook. An exception here would be one in what the body does."""
-    hear = _HEARD.get(event)
-    if hear is None or not _bodies:
+    hear = heard.get(event)
+    if hear is None or not bodies:
         return
     try:
-        reads = _bodies.get(get_ident()) or _inherited()
+        reads = bodies.get(get_ident()) or _inherited()
         if reads is not None:
             hear(reads, *args)
     except Exception:  # noqa: BLE001, S110  # what cannot be looked at is not reported
@@ -217,7 +223,7 @@ def _inside(path: Any) -> str | None:
     full = os.path.abspath(os.fsdecode(path))
     if not _is_below(full, {folder}):
         full = os.path.realpath(full)
-    if not _is_below(full, {folder}) or any(full.startswith(prefix) for prefix in _outside(folder)):
+    if not _is_below(full, {folder}) or full.startswith(_outside(folder)):
         return None
     return full if _NOBODYS.isdisjoint(full[len(folder) :].split(os.sep)) else None
 
@@ -227,21 +233,11 @@ def _outside(folder: str) -> tuple[str, ...]:
     """Folders in the working folder that are Python's, the system's, temporary, caches or the repository."""
     from platformdirs import user_cache_dir
 
-    folders = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), tempfile.gettempdir()}
-    folders |= {
-        user_cache_dir(),
-        cache_folder() or "/dev",
-        "/dev",
-        "/etc",
-        "/proc",
-        "/sys",
-        "/usr",
-        *_left_out,
-    }
-    prefixes = {os.path.join(place, "") for given in folders for place in (given, os.path.realpath(given))}
-    return tuple(
-        prefix for prefix in prefixes if prefix.startswith(os.path.join(folder, "")) and prefix != folder
-    )
+    pythons = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()}
+    others = {tempfile.gettempdir(), user_cache_dir(), cache_folder() or "/usr", *_SYSTEM, *_left_out}
+    prefixes = {os.path.join(os.path.realpath(place), "") for place in pythons | others}
+    working = os.path.join(folder, "")
+    return tuple(prefix for prefix in prefixes if prefix.startswith(working) and prefix != working)
 
 
 def _is_below(path: str, folders: set[str]) -> bool:
