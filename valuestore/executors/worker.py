@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from valuestore.errors import NotHashableError, StoreError
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.code.function import Dependency
-from valuestore.values.code.members import trace_of
-from valuestore.values.code.reads import Read, Reads, warn_of
+from valuestore.values.code.members import Body, Version
+from valuestore.values.code.members import inside_body as inside_body
+from valuestore.values.code.reads import Read
 from valuestore.values.code.trace import nobodys
 from valuestore.values.files.capture import captured
 from valuestore.values.files.external import External
 from valuestore.values.handles.journal import handles_taken_as_valid
-
-inside_body: ContextVar[bool] = ContextVar("inside_body", default=False)
-"""Whether this code is called by a task's body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a body gave. ``ref`` is None when the result cannot be stored, and ``refused`` says why.
 
-    ``reached`` is the code that bodies of its task version reached in this process and that its identity
-    does not have; ``reads`` what it used undeclared, by kind and name. Times are microseconds since
-    1970-01-01 UTC.
+    Times are microseconds since 1970-01-01 UTC. ``reached`` and ``reads`` are what ``Body.seen`` says.
     """
 
     value: Any
@@ -48,49 +43,37 @@ def run_body(
     watched: Sequence[Any] = (),
     eval_hash: str = "",
     capture: bool = False,
-    task: str = "",
-    code: str = "",
-    run: str = "",
+    version: Version = Version(),  # noqa: B008  # nothing changes it
 ) -> Outcome:
-    """Call ``func`` and pack its result. Raises: whatever ``func`` raises, untouched.
+    """Call ``func``, of that ``version``, and pack its result. Raises: whatever ``func`` raises, untouched.
 
     ``watched`` are the arguments that stand for outside state: if one is not what was hashed, or was true
     and changes meanwhile, nobody knows what the body saw, and the result is not kept. A missing file is
     one to be written.
     ``capture`` keeps the content of Files in the result as well.
-    ``task`` is the name that warnings use, ``code`` the task's hash; without it nothing is traced. Warnings
-    are given, and digests of code are taken, once in a ``run``.
     """
+    registry = archive.registry
     with nobodys():
-        registry = archive.registry
-        as_hashed = all(
-            found.is_as_recorded() for found in registry.iter_values(watched) if isinstance(found, External)
-        )
+        externals = (value for value in registry.iter_values(watched) if isinstance(value, External))
+        as_hashed = all(external.is_as_recorded() for external in externals)
         with handles_taken_as_valid():
             watched = [value for value in watched if registry.is_valid(value)]
-        trace = trace_of(code, func, registry)
         started = time.time_ns() // 1000
-        token = inside_body.set(True)
-        try:
-            with Reads() as reads, trace.body():
-                value = func(*args, **kwargs)
-        finally:
-            inside_body.reset(token)
+        with Body(func, version, registry) as body:
+            value = func(*args, **kwargs)
         value = registry.postprocess(value, eval_hash=eval_hash)
         ended = time.time_ns() // 1000
-        reached = trace.members(registry, run)
-        found = (*reads.undeclared((args, kwargs)), *trace.surroundings())
-        warn_of(task or func.__qualname__, trace.unsaid(found))
+        reached, reads = body.seen((args, kwargs))
+        ref, refused = None, ""
         try:
             with handles_taken_as_valid():
                 still_valid = registry.is_valid(watched)
             if as_hashed and still_valid:
-                ref, refused = archive.pack(value), ""
-                if capture:
-                    ref = captured(ref, value, archive)
+                ref = archive.pack(value)
+                ref = captured(ref, value, archive) if capture else ref
             else:
                 when = "while it ran" if as_hashed else "before it ran"
-                ref, refused = None, f"a file among its arguments changed {when}"
+                refused = f"a file among its arguments changed {when}"
         except (NotHashableError, StoreError) as error:
             ref, refused = None, str(error)
-        return Outcome(value, ref, refused, started, ended, reached, found)
+    return Outcome(value, ref, refused, started, ended, reached, reads)

@@ -20,17 +20,17 @@ import stat
 import sys
 import types
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextvars import ContextVar
 from importlib.machinery import PathFinder
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
 from valuestore.values.code.function import Dependency, code_identity, nested_codes, static_codes
 from valuestore.values.code.ownership import _is_own_file, is_own
-from valuestore.values.code.reads import Read
+from valuestore.values.code.reads import Read, Reads, surroundings, warn_of
 from valuestore.values.code.source import (
     _accessors,
     _parsed,
@@ -41,7 +41,6 @@ from valuestore.values.code.source import (
     source_of,
     unwrap,
 )
-from valuestore.values.code.surroundings import surroundings
 from valuestore.values.code.trace import Place, Reach, place_of
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, find_object, module_name_of
@@ -51,52 +50,94 @@ _NEVER = Digest("")
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "")
 
 
-class Trace(Reach):
-    """What the bodies of a task version reached, with the members that this makes."""
+inside_body: ContextVar[bool] = ContextVar("inside_body", default=False)
+"""Whether this code is called by a task's body."""
 
-    __slots__ = ("_key", "_known", "_looked_at", "_made_of", "_members", "_run", "_said", "_surroundings")
 
-    def __init__(self, key: str, static: dict[int, CodeType]) -> None:
-        super().__init__(static)
-        self._key = key
-        self._run = ""
-        self._known: dict[str, Dependency] = {}
-        self._said: set[Read] = set()
-        self._made_of = self._looked_at = -1
-        self._members: tuple[Dependency, ...] = ()
-        self._surroundings: tuple[Read, ...] = ()
+class Version(NamedTuple):
+    """Whose body it is: the task's name for warnings, its hash, and the run that asks for it.
 
-    def body(self) -> Reach | nullcontext[None]:
-        """For ``with``: a body of this version runs."""
-        return self if self._key else nullcontext()
+    Without a hash nothing is traced. What was found in one run is not looked up again in it.
+    """
 
-    def members(self, registry: TypeRegistry, run: str = "") -> tuple[Dependency, ...]:
-        """All that was reached and is not in the static identity, by name; most often nothing.
+    task: str = ""
+    code: str = ""
+    run: str = ""
 
-        The same object as before while nothing new was reached. Digests are taken once in a ``run``.
+
+class Body:
+    """One call of a task's function. ``with`` it, in the thread that calls."""
+
+    __slots__ = ("_name", "_reads", "_registry", "_token", "_trace", "_version")
+
+    def __init__(self, function: Any, version: Version, registry: TypeRegistry) -> None:
+        self._name = version.task or getattr(function, "__qualname__", "a task")
+        self._version = version
+        self._registry = registry
+        self._trace = _trace_of(version.code, function, registry)
+        self._trace.enter(version.run)
+        self._reads = Reads()
+
+    def __enter__(self) -> Self:
+        self._token = inside_body.set(True)
+        self._reads.__enter__()
+        if self._version.code:
+            self._trace.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._version.code:
+            self._trace.__exit__()
+        self._reads.__exit__()
+        inside_body.reset(self._token)
+
+    def seen(self, arguments: Iterable[Any]) -> tuple[tuple[Dependency, ...], tuple[Read, ...]]:
+        """What it has shown that it depends on. Warns of what it used undeclared, once in a run.
+
+        First the code that bodies of this version reached in this process and that its identity does not
+        have, by name: the same object while nothing new is reached. Then what it read, which is not among
+        its ``arguments``, and what its code says of its surroundings.
         """
-        if run != self._run:
-            self._run, self._known, self._said, self._made_of = run, {}, set(), -1
-        if len(self.codes) != self._made_of:
-            self._made_of = len(self.codes)
-            found = tuple(sorted(self._found(registry)))
-            if found != self._members:
-                self._members = found
-        return self._members
+        trace = self._trace
+        if len(trace.codes) != trace.looked_at:
+            trace.look(self._registry)
+        reads = (*self._reads.undeclared(arguments), *trace.surroundings)
+        warn_of(self._name, [read for read in reads if read not in trace.said])
+        trace.said.update(reads)
+        return trace.members, reads
 
-    def surroundings(self) -> tuple[Read, ...]:
-        """What the code of this version, and what it reached, says of its surroundings."""
-        if len(self.codes) != self._looked_at:
-            self._looked_at = len(self.codes)
-            lost = [("code", one.name.partition(" ")[2]) for one in self._members if not one.digest]
-            self._surroundings = (*surroundings({**self.static, **self.codes}), *lost)
-        return self._surroundings
 
-    def unsaid(self, reads: Iterable[Read]) -> list[Read]:
-        """Those of ``reads`` that nobody asked for in this run."""
-        new = [read for read in reads if read not in self._said]
-        self._said.update(new)
-        return new
+class _Trace(Reach):
+    """What the bodies of a task version reached, with what that makes: taken anew when it grows."""
+
+    __slots__ = ("known", "looked_at", "members", "run", "said", "surroundings")
+
+    def __init__(self, static: dict[int, CodeType]) -> None:
+        super().__init__(static)
+        self.run = ""
+        self.known: dict[str, Dependency] = {}
+        self.said: set[Read] = set()
+        self.looked_at = -1
+        self.members: tuple[Dependency, ...] = ()
+        self.surroundings: tuple[Read, ...] = ()
+
+    def enter(self, run: str) -> None:
+        """In a new run digests are taken anew, and code that a reload has replaced is forgotten."""
+        if run == self.run:
+            return
+        self.run, self.known, self.said, self.looked_at, self.round = run, {}, set(), -1, -1
+        for key, code in list(self.codes.items()):
+            place = place_of(code)
+            if place is None or _is_replaced(code, *_named(code, place)):
+                self.codes.pop(key, None)
+
+    def look(self, registry: TypeRegistry) -> None:
+        """Take stock of what was reached."""
+        self.looked_at = len(self.codes)
+        members = tuple(sorted(self._found(registry)))
+        self.members = self.members if members == self.members else members
+        lost = [("code", one.name) for one in members if not one.digest]
+        self.surroundings = (*surroundings({**self.static, **self.codes}), *lost)
 
     def _found(self, registry: TypeRegistry) -> set[Dependency]:
         found = {}
@@ -108,25 +149,27 @@ class Trace(Reach):
                 continue  # what is made as other code runs is in that
             name, parts = _named(code, place)
             if name and name not in found:
-                if name not in self._known:
-                    self._known[name] = _dependency(name, parts, registry)
-                found[name] = self._known[name]
+                if name not in self.known:
+                    self.known[name] = _dependency(name, parts, registry)
+                found[name] = self.known[name]
         return set(found.values())
 
 
-_traces: dict[str, Trace] = {}
-_untraced: WeakKeyDictionary[Any, Trace] = WeakKeyDictionary()
+_traces: dict[str, _Trace] = {}
+_untraced: WeakKeyDictionary[Any, _Trace] = WeakKeyDictionary()
 
 
-def trace_of(key: str, function: Any, registry: TypeRegistry) -> Trace:
-    """The trace of a task version, by its hash; without one, that of a function, which is not handed on."""
-    traces: Any = _traces if key else _untraced
+def _trace_of(code: str, function: Any, registry: TypeRegistry) -> _Trace:
+    """That of a task version by its hash; without one that of a function, for what its code says."""
+    traces: Any = _traces if code else _untraced
     try:
-        trace = traces.get(key or function)
+        trace = traces.get(code or function)
         if trace is None:
-            trace = traces.setdefault(key or function, Trace(key, static_codes(function, registry)))
+            trace = traces.setdefault(code or function, _Trace({}))
     except TypeError:  # a callable that is neither hashed nor referred to weakly
-        trace = Trace(key, {})
+        trace = _Trace({})
+    if id(getattr(function, "__code__", None)) not in trace.static:  # the first one, or a reloaded one
+        trace.static = {**trace.static, **static_codes(function, registry)}
     return trace  # type: ignore[no-any-return]
 
 
@@ -180,6 +223,11 @@ def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
     if any(_same_code(code, part.__code__) for part in written):
         return name, written
     return name, [FunctionType(code, vars(module), None, None, _empty_cells(code))]
+
+
+def _is_replaced(code: CodeType, name: str, parts: list[Any]) -> bool:
+    """Whether its file has other code by now."""
+    return name.startswith("code ") and parts[0].__code__ is code
 
 
 def _wrapped(part: Any) -> Iterator[FunctionType]:

@@ -2,13 +2,15 @@
 
 An audit hook hears of them in threads that run a body, and in threads that those start. It sees what
 Python opens, not what compiled code opens by itself. Nothing is refused: what was heard is for a warning,
-since a rerun cannot know of it. What the code says of its surroundings is in surroundings.py.
+since a rerun cannot know of it. Of variables and settings the code itself tells, by its syntax.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
+import re
 import shlex
 import stat
 import sys
@@ -18,12 +20,17 @@ import threading
 import time
 import warnings
 from _thread import get_ident
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.machinery import all_suffixes
+from types import CodeType
 from typing import Any
 
 from valuestore.config import cache_folder
 from valuestore.errors import UndeclaredRead
+from valuestore.values.code.ownership import is_own
+from valuestore.values.code.source import _definitions, _parsed, _text_of, imports
+from valuestore.values.code.trace import trace_refused
 from valuestore.values.files.external import External
 
 Read = tuple[str, str]
@@ -32,46 +39,46 @@ Read = tuple[str, str]
 _SLACK_NS = 20_000_000
 """How far a file system's clock may be behind ours."""
 _NOBODYS = frozenset({"site-packages", "dist-packages", "__pycache__", ".valuestore", ".git"})
+_SYSTEM = frozenset({"/dev", "/etc", "/proc", "/sys", "/usr"})
 _READ_AS_TEXT = frozenset({"linecache", "tokenize", "traceback", "inspect"})
 """Modules of Python that open source to show it."""
 
+_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
+_SETS = re.compile(r"set([_a-z].*)?|seed|manual_seed|use|update")
+_NO_LIBRARY = {"sys", "os", "warnings", "logging", "signal", "threading", "faulthandler", "multiprocessing"}
+"""Modules of Python that are set up at import for reasons of the program, not of its results."""
+
 _SENTENCES = {
-    "file": (
-        "{task} read {name}, which is not among its arguments: it will not run again when that file changes; "
-        "pass File({name!r})"
-    ),
+    "file": ("read {name}, which is not among its arguments", "that file changes", "pass File({name!r})"),
     "folder": (
-        "{task} listed {name}, which is not among its arguments: it will not run again when that folder "
-        "changes; pass Dir({name!r})"
+        "listed {name}, which is not among its arguments",
+        "that folder changes",
+        "pass Dir({name!r})",
     ),
-    "program": (
-        "{task} started {name}: it will not run again when that program, or what it reads, changes; pass "
-        "its files as File arguments"
-    ),
-    "variable": (
-        "{task} reads the environment variable {name}: it will not run again when that changes; pass its "
-        "value as an argument"
-    ),
+    "program": ("started {name}", "that program or what it reads changes", "pass its files as File"),
+    "variable": ("reads the environment variable {name}", "that changes", "pass its value as an argument"),
     "setting": (
-        "{task} may depend on {name}, which is set where its code is imported: it will not run again when "
-        "that changes; set it inside the task, or pass it as an argument"
+        "may depend on {name}, which is set where its code is imported",
+        "that changes",
+        "set it inside the task, or pass it as an argument",
     ),
     "import": (
-        "{task} imports modules by name, with {name}: it will not run again when their code changes; "
-        "import them by statement, or use Python 3.12, which can tell what ran"
+        "imports modules by name, with {name}",
+        "their code changes",
+        "import them by statement, or use Python 3.12, which can tell what ran",
     ),
-    "code": (
-        "{task} ran {name}, code that cannot be found again: its results are computed again by every "
-        "program; define it in a module"
-    ),
+    "code": ("ran {name}, which no file holds", "the program does", "define it in a module"),
 }
+"""By kind: what a task did, what is not noticed, what to do about it."""
 
 
 def warn_of(task: str, reads: Iterable[Read]) -> None:
     """Say each of them. Where warnings are errors they are shown nevertheless: a result is none the worse."""
     for kind, name in reads:
+        did, changes, advice = (part.format(name=name) for part in _SENTENCES[kind])
+        will = "will not run again when" if kind != "code" else "runs again whenever"
         try:
-            warnings.warn(_SENTENCES[kind].format(task=task, name=name), UndeclaredRead, stacklevel=2)
+            warnings.warn(f"{task} {did}: it {will} {changes}; {advice}", UndeclaredRead, stacklevel=2)
         except UndeclaredRead as refused:
             warnings.showwarning(refused, UndeclaredRead, __file__, 0)
 
@@ -180,13 +187,18 @@ _HEARD: dict[str, Callable[..., None]] = {
 }
 
 
-def _heard(event: str, args: tuple[Any, ...]) -> None:
+def _heard(
+    event: str,
+    args: tuple[Any, ...],
+    heard: Mapping[str, Callable[..., None]] = _HEARD,  # bound here: at the end of Python globals go
+    bodies: Mapping[int, Reads] = _bodies,
+) -> None:
     """The audit hook. An exception here would be one in what the body does."""
-    hear = _HEARD.get(event)
-    if hear is None or not _bodies:
+    hear = heard.get(event)
+    if hear is None or not bodies:
         return
     try:
-        reads = _bodies.get(get_ident()) or _inherited()
+        reads = bodies.get(get_ident()) or _inherited()
         if reads is not None:
             hear(reads, *args)
     except Exception:  # noqa: BLE001, S110  # what cannot be looked at is not reported
@@ -211,7 +223,7 @@ def _inside(path: Any) -> str | None:
     full = os.path.abspath(os.fsdecode(path))
     if not _is_below(full, {folder}):
         full = os.path.realpath(full)
-    if not _is_below(full, {folder}) or any(full.startswith(prefix) for prefix in _outside(folder)):
+    if not _is_below(full, {folder}) or full.startswith(_outside(folder)):
         return None
     return full if _NOBODYS.isdisjoint(full[len(folder) :].split(os.sep)) else None
 
@@ -219,14 +231,13 @@ def _inside(path: Any) -> str | None:
 @functools.lru_cache(maxsize=16)
 def _outside(folder: str) -> tuple[str, ...]:
     """Folders in the working folder that are Python's, the system's, temporary, caches or the repository."""
-    home = os.path.expanduser("~")
-    folders = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), tempfile.gettempdir()}
-    folders |= {os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), cache_folder() or home}
-    folders |= {"/dev", "/etc", "/proc", "/sys", "/usr", *_left_out}
-    prefixes = {os.path.join(place, "") for given in folders for place in (given, os.path.realpath(given))}
-    return tuple(
-        prefix for prefix in prefixes if prefix.startswith(os.path.join(folder, "")) and prefix != folder
-    )
+    from platformdirs import user_cache_dir
+
+    pythons = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()}
+    others = {tempfile.gettempdir(), user_cache_dir(), cache_folder() or "/usr", *_SYSTEM, *_left_out}
+    prefixes = {os.path.join(os.path.realpath(place), "") for place in pythons | others}
+    working = os.path.join(folder, "")
+    return tuple(prefix for prefix in prefixes if prefix.startswith(working) and prefix != working)
 
 
 def _is_below(path: str, folders: set[str]) -> bool:
@@ -280,3 +291,108 @@ def _callers(most: int = 6) -> Iterator[str]:
             yield module
             most -= 1
         frame = frame.f_back
+
+
+# --- what the code says ---------------------------------------------------------------------------
+
+
+def surroundings(codes: Mapping[int, CodeType]) -> list[Read]:
+    """Environment variables that the code names, and what its modules set of libraries that it uses."""
+    found: list[Read] = []
+    used: set[str] = set()
+    for code in list(codes.values()):
+        used.update(code.co_names)
+        if not _ENVIRONMENT.isdisjoint(code.co_names):
+            found += [("variable", name) for name in _variables(_definition(code))]
+        if "import_module" in code.co_names and trace_refused():
+            found.append(("import", "importlib.import_module"))
+    for file in {code.co_filename for code in list(codes.values())}:
+        found += [("setting", name) for name, roots in _settings(_text_of(file)) if roots & used]
+    return sorted(set(found))
+
+
+def _definition(code: CodeType) -> ast.AST:
+    nothing = ast.Module([], [])
+    with suppress(SyntaxError, ValueError, RecursionError):
+        return _definitions(_text_of(code.co_filename))[0].get(
+            (code.co_qualname, code.co_firstlineno), nothing
+        )
+    return nothing
+
+
+def _variables(definition: ast.AST) -> Iterator[str]:
+    for node in ast.walk(definition):
+        name: ast.expr | None = None
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Load)
+            and _last(node.value) in _ENVIRONMENT
+        ):
+            name = node.slice
+        elif isinstance(node, ast.Call) and node.args:
+            inner = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+            if _last(node.func) in _ENVIRONMENT or (
+                _last(node.func) == "get" and _last(inner) in _ENVIRONMENT
+            ):
+                name = node.args[0]
+        if name is not None:
+            yield str(name.value) if isinstance(name, ast.Constant) else ast.unparse(name)
+
+
+def _last(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+@functools.lru_cache(maxsize=256)
+def _settings(text: str) -> list[tuple[str, set[str]]]:
+    """Statements of a module that set something of a library, with the names that the library goes by."""
+    try:
+        tree = _parsed(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    libraries: dict[str, str] = {}
+    for name, module, _ in imports(ast.Module(list(_statements(tree.body)), [])):
+        top = module.partition(".")[0]
+        if name and top and top not in _NO_LIBRARY and not is_own(top):
+            libraries[name] = top
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    found = []
+    for node in _statements(tree.body):
+        for part in _set_by(node, functions):
+            if root := libraries.get(_root(part)):
+                names = {name for name, library in libraries.items() if library == root}
+                found.append((ast.unparse(part), names))
+    return found
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Those that run at import, also under ``if``, ``try`` and the like."""
+    for node in body:
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for block in ("body", "orelse", "finalbody"):
+                yield from _statements(getattr(node, block, ()))
+            for handler in getattr(node, "handlers", ()):
+                yield from _statements(handler.body)
+
+
+def _set_by(node: ast.stmt, functions: set[str]) -> Iterator[ast.expr]:
+    if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+        if isinstance(node.value, ast.Lambda) or (
+            isinstance(node.value, ast.Name) and node.value.id in functions
+        ):
+            return  # code, which counts by itself
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        yield from (target for target in targets if isinstance(target, ast.Attribute | ast.Subscript))
+    elif (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and _SETS.fullmatch(_last(node.value.func))
+    ):
+        yield node.value
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""

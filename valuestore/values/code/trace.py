@@ -124,6 +124,9 @@ class _Tracer:
     def disarm(self) -> None:
         with self.lock:
             for tool in self.tools:
+                _monitoring.set_events(tool, 0)
+                for event in _EVENTS:  # those of single code objects last longer than the tool
+                    _monitoring.register_callback(tool, event, None)
                 _monitoring.free_tool_id(tool)
             self.tools = ()
 
