@@ -43,6 +43,7 @@ class Settings:
     ``tags``                  labels of every execution, as the table ``[tags]``
     ``observe``               which observers of ``observe`` hear of it, as the table ``[observe]``
     ``trust``                 whose unsigned values are loaded, as the table ``[trust]``: see docs/trust.md
+    ``trace``                 whether code that bodies reach when they run counts: see docs/identity.md
     ``durability``            ``fast``: safe against killed processes; ``full``: also against power loss
 
     ``folder`` is no setting: what relative paths in a table of ``payloads`` are relative to.
@@ -57,6 +58,7 @@ class Settings:
     statement_timeout_seconds: float = 60.0
     database_password_file: str = ""
     durability: str = "fast"
+    trace: bool = True
     tags: Mapping[str, Any] = field(default_factory=dict)
     observe: Mapping[str, bool] = field(default_factory=dict)
     trust: Mapping[str, Any] = field(default_factory=dict)
@@ -126,6 +128,7 @@ _KINDS: Mapping[str, Kind] = {
     "statement_timeout_seconds": SECONDS,
     "database_password_file": PATH,
     "durability": one_of("fast", "full"),
+    "trace": FLAG,
     "tags": TABLE,
     "observe": TABLE,
     "trust": TABLE,

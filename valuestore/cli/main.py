@@ -17,6 +17,7 @@ from valuestore.cli.ask.log import log
 from valuestore.cli.ask.show import show
 from valuestore.cli.ask.sql import sql
 from valuestore.cli.ask.tag import tag
+from valuestore.cli.ask.task import task
 from valuestore.cli.ask.why import diff, why
 from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, report, show_warning
 from valuestore.cli.keep.db import db
@@ -38,6 +39,7 @@ app.command()(log)
 app.command()(show)
 app.add_typer(tag, name="tag")
 app.command()(why)
+app.command()(task)
 app.command()(diff)
 app.command()(lineage)
 app.command()(sql)

@@ -19,6 +19,8 @@ from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.tasks.task import Task
 from valuestore.values.code.function import Dependency, code_dependencies, own_form
+from valuestore.values.code.members import Version, verify
+from valuestore.values.code.reads import leave_out
 
 AnyTask = Task[..., Any]
 
@@ -31,6 +33,10 @@ class Code:
         self._named: dict[Digest, frozenset[type]] = {}
         self._class_sets: dict[tuple[Digest, frozenset[type]], Digest | None] = {}
         self._holds: dict[str, bool] = {}
+        self._digests: dict[str, Digest] = {}
+        self._trace_hashes: dict[int, tuple[tuple[Dependency, ...], Digest]] = {}
+        self._traces = repository.settings.trace
+        leave_out(repository.folder)
         self._registry = repository.archive.registry
         self._lookup = repository.lookup
         self._recorder = repository.recorder
@@ -81,14 +87,29 @@ class Code:
                 self._class_sets[key] = Digest(new_id())
         return self._class_sets[key]
 
+    def version(self, task: AnyTask, run: str) -> Version:
+        """Whose body it is, for whoever calls it; what has a version, or is not kept, is not traced."""
+        is_traced = self._traces and task.cache and task.version is None
+        return Version(task.name, self.task_hashes[id(task)] if is_traced else "", run)
+
     def holds(self, trace_hash: str) -> bool:
         """Whether the code that was reached is as it was; looked at once in an execution."""
         known = self._holds.get(trace_hash)
         if known is None:
             parts = self._lookup.code_sets([trace_hash]).get(trace_hash, {})
             is_whole = rows.code_set_hash(parts.items(), self._algorithm) == trace_hash
-            known = self._holds[trace_hash] = is_whole and False
+            members = [Dependency(name, digest, None) for name, digest in parts.items()]
+            known = self._holds[trace_hash] = is_whole and verify(members, self._registry, self._digests)
         return known
+
+    def trace_hash(self, reached: tuple[Dependency, ...]) -> Digest | str:
+        """The address of what bodies reached; empty for nothing."""
+        if not reached:
+            return ""
+        known = self._trace_hashes.get(id(reached))
+        if known is None:
+            known = self._trace_hashes[id(reached)] = reached, self._set_hash(reached)
+        return known[1]
 
     def _set_hash(self, parts: Collection[Dependency]) -> Digest:
         """The address of these parts, which are recorded."""

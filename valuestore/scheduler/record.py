@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from valuestore.db.history.code import undeclared_tags
 from valuestore.db.history.tags import tag_rows
 from valuestore.db.ids import new_id, now
 from valuestore.db.record.rows import (
@@ -44,6 +45,7 @@ class Recording:
         self._observers, self._place = repository.observers, str(repository.folder)
         self._watch: RunWatch | None = None
         self._warned: set[str] = set()
+        self._read: dict[str, set[tuple[str, str]]] = {}
 
     def begin(self) -> None:
         """The run as it begins."""
@@ -66,6 +68,12 @@ class Recording:
         """The job's task, with the code that it depends on."""
         self.recorder.record_task(row, dependencies)
         self.recorder.record_tags(tag_rows("task", job.task_hash, job.task.tags))
+
+    def reads(self, job: Job, reads: tuple[tuple[str, str], ...]) -> None:
+        """What the job's body used beside its arguments, as tags of its task."""
+        if new := set(reads) - self._read.setdefault(job.task_hash, set()):
+            self._read[job.task_hash] |= new
+            self.recorder.record_tags(tag_rows("task", job.task_hash, undeclared_tags(sorted(new))))
 
     def started(self, job: Job) -> None:
         """A job whose body is to run."""

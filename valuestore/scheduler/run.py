@@ -230,8 +230,9 @@ class Run:
         self.counts.running += 1
         executor = self.executor_of(job.task.executor)
         capture = bool(job.task.capture)
+        version = self.cache.code.version(job.task, self.recording.execution.execution_id)
         future = executor.submit(
-            run_body, job.task.func, args, kwargs, self.archive, watched, job.eval_hash, capture
+            run_body, job.task.func, args, kwargs, self.archive, watched, job.eval_hash, capture, version
         )
         self.running[future] = job
         future.add_done_callback(lambda done: self.outcomes.put((job, done)))
@@ -262,6 +263,8 @@ class Run:
             self._fail(job, error)
         outcome = future.result()
         job.started = outcome.started
+        job.trace_hash = self.cache.code.trace_hash(outcome.reached)
+        self.recording.reads(job, outcome.reads)
         self.handles.leave(job, outcome)
         if outcome.ref is None:
             self.recording.warn_not_cached(job, outcome.refused)
@@ -356,6 +359,7 @@ class Run:
             return
         outcome = future.result()
         self.handles.leave(job, outcome)
+        job.trace_hash = self.cache.code.trace_hash(outcome.reached)
         if outcome.ref is not None and job.task.cache:
             job.evaluated = outcome.ref
             self.recording.step(job)

@@ -61,9 +61,19 @@ def examine(repository: Repository) -> tuple[dict[str, object], list[str]]:
         **{f"values_{name}": counts[name] for name in ("plain", "signed", "foreign", "unreadable", "lost")},
         "signing_key": key_state,
         "payload_store": store_state,
+        "traces": _trace_state(repository),
         "sqlite": _sqlite_state(),
     }
     return facts, problems + store_problems + value_problems
+
+
+def _trace_state(repository: Repository) -> str:
+    from valuestore.values.code.trace import trace_refused
+
+    if not repository.settings.trace:
+        return "off, by the setting trace"
+    refused = trace_refused()
+    return f"off: {refused}" if refused else "on"
 
 
 # --- values ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import func, literal, select, text, union_all
 
 from valuestore.db.engine.database import Database
+from valuestore.db.history.code import TaskCode, code_of
 from valuestore.db.history.compare import Comparer, Comparison
 from valuestore.db.history.executions import ExecutionQuery
 from valuestore.db.history.jobs import CallQuery, JobQuery
@@ -152,6 +153,15 @@ class History:
         """For what reason a job ran instead of being answered from the cache. Raises: as ``find_one``."""
         self._context.before()
         return self._why.explain(job)
+
+    def code(self, task: Name) -> TaskCode:
+        """What the newest version of a task, or the one of a hash, depends on. Raises: as ``find_one``.
+
+        Of a name without its namespace the version that is newest.
+        """
+        self._context.before()
+        named = self.tasks().where(task=task).limit(1).all() if isinstance(task, str) and task else []
+        return code_of(self.database, named[0] if named else task)
 
     def diff(self, before: Name, after: Name) -> Comparison:
         """What sets two executions apart: calls added, removed, changed, run again; results that differ."""

@@ -1,0 +1,101 @@
+"""Code of a task, as it was recorded: what its identity follows, what else its jobs depended on, and read.
+
+It reads rows; no code is imported and nothing is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from valuestore.db.engine.database import Database
+from valuestore.db.history.names import Name, Names
+from valuestore.errors import RecordNotFound
+
+NOT_FOLLOWED = "# not followed: "
+"""How the source text of a part begins that counts without its content: a lock, a connection."""
+
+UNDECLARED = "undeclared "
+"""How the keys of tags begin that say what bodies read beside their arguments."""
+
+
+@dataclass(frozen=True)
+class CodePart:
+    """A function, class, constant or module by name and digest; ``source`` is None where there is none."""
+
+    name: str
+    digest: str
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskCode:
+    """What the results of one version of a task depend on beside its arguments' values.
+
+    ``follows``       what its code names; ``not_followed`` are those of which the content is not known
+    ``classes``       what classes of objects in its arguments brought, to the newest job that had any
+    ``reached``       what bodies reached when they ran, though nothing in the code names it: as of the newest
+    ``undeclared``    what bodies read that cannot make them run again: kind and name
+    """
+
+    task: str
+    task_hash: str
+    version: str | None
+    follows: tuple[CodePart, ...]
+    not_followed: tuple[CodePart, ...]
+    classes: tuple[CodePart, ...]
+    reached: tuple[CodePart, ...]
+    undeclared: tuple[tuple[str, str], ...]
+
+
+_PARTS = "SELECT name, digest, source FROM dependency WHERE task_hash = :code ORDER BY name"
+
+_BESIDE = """
+SELECT d.name, d.digest, d.source FROM dependency d WHERE d.task_hash = (
+  SELECT j.{column} FROM task t JOIN job j ON j.task_no = t.task_no
+   WHERE t.task_hash = :code AND j.{column} IS NOT NULL ORDER BY j.job_id DESC LIMIT 1)
+ ORDER BY d.name
+"""
+
+_TAGS = """
+SELECT key, value FROM tag
+ WHERE entity = 'task' AND entity_id = :code AND key LIKE 'undeclared %' AND ended IS NULL ORDER BY key, value
+"""
+
+
+def code_of(database: Database, task: Name) -> TaskCode:
+    """The newest version of a task, by its name, or the one of that hash.
+
+    Raises: RecordNotFound; AmbiguousId.
+    """
+    found = Names(database).find_one(task, ("task",))
+    with database.read() as connection:
+        row = connection.execute(
+            text("SELECT task_name, version FROM task WHERE task_hash = :code"), {"code": found.record_id}
+        ).first()
+        if row is None:
+            raise RecordNotFound(found.record_id, "version of a task")
+        follows = _parts(connection, _PARTS, found.record_id)
+        tags = connection.execute(text(_TAGS), {"code": found.record_id}).all()
+        return TaskCode(
+            row.task_name,
+            found.record_id,
+            row.version,
+            follows,
+            tuple(part for part in follows if (part.source or "").startswith(NOT_FOLLOWED)),
+            _parts(connection, _BESIDE.format(column="classes_hash"), found.record_id),
+            _parts(connection, _BESIDE.format(column="trace_hash"), found.record_id),
+            tuple((key.removeprefix(UNDECLARED), json.loads(value)) for key, value in tags),
+        )
+
+
+def undeclared_tags(reads: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What bodies read, as tags of their task."""
+    return [(f"{UNDECLARED}{kind}", name) for kind, name in reads]
+
+
+def _parts(connection: Connection, sql: str, code_hash: str) -> tuple[CodePart, ...]:
+    return tuple(CodePart(*row) for row in connection.execute(text(sql), {"code": code_hash}))
