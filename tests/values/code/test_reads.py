@@ -62,6 +62,10 @@ def opening(path, mode="r", **options):
 
 # --- what is said -------------------------------------------------------------------------------
 
+IN_THREADS = (
+    [("file", "config.txt")] if sys.version_info >= (3, 12) else []
+)  # 3.11 does not say who starts one
+
 READS = {
     "open('config.txt').close()": [("file", "config.txt")],
     "open(os.path.abspath('data/a.csv'), 'rb').close()": [("file", "data/a.csv")],
@@ -83,8 +87,8 @@ READS = {
     "subprocess.run('cat config.txt', shell=True)": [("program", "cat config.txt")],
     "os.system('cat config.txt')": [("program", "cat config.txt")],
     "(t := threading.Thread(target=open('config.txt').read)).start(), t.join()": [("file", "config.txt")],
-    "in_thread(lambda: open('config.txt').close())": [("file", "config.txt")],
-    "ThreadPoolExecutor(1).submit(lambda: open('config.txt').close()).result()": [("file", "config.txt")],
+    "in_thread(lambda: open('config.txt').close())": IN_THREADS,
+    "ThreadPoolExecutor(1).submit(lambda: open('config.txt').close()).result()": IN_THREADS,
 }
 
 PREAMBLE = """
@@ -263,10 +267,17 @@ def test_settings_of_libraries_that_the_task_uses(body, statement):
     assert found == [("setting", name) for name in SETTINGS[statement]]
 
 
-def test_modules_imported_by_name_where_nothing_is_traced(body, folder):
+@pytest.mark.parametrize("code", ["", "imports by name"])
+def test_modules_imported_by_name_where_nothing_is_traced(body, folder, code):
     (folder / "late.py").write_text("def scale(x): return x\n")
-    found = read_by(body("importlib.import_module('late').scale(1)"))
-    assert found == ([("import", "importlib.import_module")] if trace_refused() else [])
+    load = body("importlib.import_module('late').scale(1)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndeclaredRead)
+        with nobodys(), Body(load, Version("load", code), REGISTRY) as running:
+            load()
+        found = running.seen(())[1]
+    is_traced = code and not trace_refused()
+    assert found == (() if is_traced else (("import", "importlib.import_module"),))
 
 
 # --- warnings -----------------------------------------------------------------------------------

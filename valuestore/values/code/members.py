@@ -41,7 +41,7 @@ from valuestore.values.code.source import (
     source_of,
     unwrap,
 )
-from valuestore.values.code.trace import Place, Reach, place_of
+from valuestore.values.code.trace import Place, Reach, place_of, trace_refused
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, find_object, module_name_of
 
@@ -101,7 +101,7 @@ class Body:
         """
         trace = self._trace
         if len(trace.codes) != trace.looked_at:
-            trace.look(self._registry)
+            trace.look(self._registry, traced=bool(self._version.code) and not trace_refused())
         reads = trace.surroundings
         if self._reads.found:
             reads = (*self._reads.undeclared(arguments), *reads)
@@ -134,13 +134,13 @@ class _Trace(Reach):
             if place is None or _is_replaced(code, *_named(code, place)):
                 self.codes.pop(key, None)
 
-    def look(self, registry: TypeRegistry) -> None:
+    def look(self, registry: TypeRegistry, *, traced: bool) -> None:
         """Take stock of what was reached."""
         self.looked_at = len(self.codes)
         members = tuple(sorted(self._found(registry)))
         self.members = self.members if members == self.members else members
         lost = [("code", one.name) for one in members if not one.digest]
-        self.surroundings = (*surroundings({**self.static, **self.codes}), *lost)
+        self.surroundings = (*surroundings({**self.static, **self.codes}, traced=traced), *lost)
 
     def _found(self, registry: TypeRegistry) -> set[Dependency]:
         found = {}

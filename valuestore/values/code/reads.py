@@ -30,7 +30,6 @@ from valuestore.config import cache_folder
 from valuestore.errors import UndeclaredRead
 from valuestore.values.code.ownership import is_own
 from valuestore.values.code.source import _definitions, _parsed, _text_of, global_names, imports
-from valuestore.values.code.trace import trace_refused
 from valuestore.values.files.external import External
 
 Read = tuple[str, str]
@@ -297,8 +296,11 @@ def _callers(most: int = 6) -> Iterator[str]:
 # --- what the code says ---------------------------------------------------------------------------
 
 
-def surroundings(codes: Mapping[int, CodeType]) -> list[Read]:
-    """Environment variables that the code names, and what its modules set of libraries that it uses."""
+def surroundings(codes: Mapping[int, CodeType], *, traced: bool) -> list[Read]:
+    """Environment variables that the code names, and what its modules set of libraries that it uses.
+
+    Where it is not ``traced``, also that it imports modules by name.
+    """
     found: list[Read] = []
     used: set[str] = set()
     for code in list(codes.values()):
@@ -306,7 +308,7 @@ def surroundings(codes: Mapping[int, CodeType]) -> list[Read]:
         used |= names
         if not _ENVIRONMENT.isdisjoint(names):
             found += [("variable", name) for name in _variables(_definition(code))]
-        if "import_module" in names and trace_refused():
+        if "import_module" in names and not traced:
             found.append(("import", "importlib.import_module"))
     for file in {code.co_filename for code in list(codes.values())}:
         found += [("setting", name) for name, roots in _settings(_text_of(file)) if roots & used]
