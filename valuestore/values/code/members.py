@@ -30,7 +30,7 @@ from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
 from valuestore.values.code.function import Dependency, code_identity, nested_codes, static_codes
 from valuestore.values.code.ownership import _is_own_file, is_own
-from valuestore.values.code.reads import Read, Reads, surroundings, warn_of
+from valuestore.values.code.reads import Read, Reads, listen, surroundings, warn_of
 from valuestore.values.code.source import (
     _accessors,
     _parsed,
@@ -41,7 +41,7 @@ from valuestore.values.code.source import (
     source_of,
     unwrap,
 )
-from valuestore.values.code.trace import Place, Reach, place_of
+from valuestore.values.code.trace import Place, Reach, place_of, trace_refused
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, find_object, module_name_of
 
@@ -68,19 +68,20 @@ class Version(NamedTuple):
 class Body:
     """One call of a task's function. ``with`` it, in the thread that calls."""
 
-    __slots__ = ("_name", "_reads", "_registry", "_token", "_trace", "_version")
+    __slots__ = ("_function", "_outer", "_reads", "_registry", "_token", "_trace", "_version")
 
     def __init__(self, function: Any, version: Version, registry: TypeRegistry) -> None:
-        self._name = version.task or getattr(function, "__qualname__", "a task")
+        self._function = function
         self._version = version
         self._registry = registry
-        self._trace = _trace_of(version.code, function, registry)
-        self._trace.enter(version.run)
+        self._trace = trace = _trace_of(version.code, function, registry)
+        if trace.run != version.run:
+            trace.begin_run(version.run)
         self._reads = Reads()
 
     def __enter__(self) -> Self:
         self._token = inside_body.set(True)
-        self._reads.__enter__()
+        self._outer = self._reads.begin()
         if self._version.code:
             self._trace.__enter__()
         return self
@@ -88,7 +89,7 @@ class Body:
     def __exit__(self, *_: object) -> None:
         if self._version.code:
             self._trace.__exit__()
-        self._reads.__exit__()
+        self._reads.end(self._outer)
         inside_body.reset(self._token)
 
     def seen(self, arguments: Iterable[Any]) -> tuple[tuple[Dependency, ...], tuple[Read, ...]]:
@@ -100,10 +101,14 @@ class Body:
         """
         trace = self._trace
         if len(trace.codes) != trace.looked_at:
-            trace.look(self._registry)
-        reads = (*self._reads.undeclared(arguments), *trace.surroundings)
-        warn_of(self._name, [read for read in reads if read not in trace.said])
-        trace.said.update(reads)
+            trace.look(self._registry, traced=bool(self._version.code) and not trace_refused())
+        reads = trace.surroundings
+        if self._reads.found:
+            reads = (*self._reads.undeclared(arguments), *reads)
+        if reads and not trace.said.issuperset(reads):
+            name = self._version.task or getattr(self._function, "__qualname__", "a task")
+            warn_of(name, [read for read in reads if read not in trace.said])
+            trace.said.update(reads)
         return trace.members, reads
 
 
@@ -121,23 +126,21 @@ class _Trace(Reach):
         self.members: tuple[Dependency, ...] = ()
         self.surroundings: tuple[Read, ...] = ()
 
-    def enter(self, run: str) -> None:
+    def begin_run(self, run: str) -> None:
         """In a new run digests are taken anew, and code that a reload has replaced is forgotten."""
-        if run == self.run:
-            return
         self.run, self.known, self.said, self.looked_at, self.round = run, {}, set(), -1, -1
         for key, code in list(self.codes.items()):
             place = place_of(code)
             if place is None or _is_replaced(code, *_named(code, place)):
                 self.codes.pop(key, None)
 
-    def look(self, registry: TypeRegistry) -> None:
+    def look(self, registry: TypeRegistry, *, traced: bool) -> None:
         """Take stock of what was reached."""
         self.looked_at = len(self.codes)
         members = tuple(sorted(self._found(registry)))
         self.members = self.members if members == self.members else members
         lost = [("code", one.name) for one in members if not one.digest]
-        self.surroundings = (*surroundings({**self.static, **self.codes}), *lost)
+        self.surroundings = (*surroundings({**self.static, **self.codes}, traced=traced), *lost)
 
     def _found(self, registry: TypeRegistry) -> set[Dependency]:
         found = {}
@@ -169,6 +172,7 @@ def _trace_of(code: str, function: Any, registry: TypeRegistry) -> _Trace:
     except TypeError:  # a callable that is neither hashed nor referred to weakly
         trace = _Trace({})
     if id(getattr(function, "__code__", None)) not in trace.static:  # the first one, or a reloaded one
+        listen()
         trace.static = {**trace.static, **static_codes(function, registry)}
     return trace  # type: ignore[no-any-return]
 

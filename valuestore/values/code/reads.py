@@ -29,14 +29,13 @@ from typing import Any
 from valuestore.config import cache_folder
 from valuestore.errors import UndeclaredRead
 from valuestore.values.code.ownership import is_own
-from valuestore.values.code.source import _definitions, _parsed, _text_of, imports
-from valuestore.values.code.trace import trace_refused
+from valuestore.values.code.source import _definitions, _parsed, _text_of, global_names, imports
 from valuestore.values.files.external import External
 
 Read = tuple[str, str]
 """What kind of thing it is (see ``_SENTENCES``), and its name."""
 
-_SLACK_NS = 20_000_000
+_SLACK_NS = 10_000_000
 """How far a file system's clock may be behind ours."""
 _NOBODYS = frozenset({"site-packages", "dist-packages", "__pycache__", ".valuestore", ".git"})
 _SYSTEM = frozenset({"/dev", "/etc", "/proc", "/sys", "/usr"})
@@ -90,48 +89,42 @@ def leave_out(folder: str | os.PathLike[str]) -> None:
 
 
 class Reads:
-    """What one body reads. ``with`` it, in the thread that runs the body."""
+    """What one body reads, from ``begin`` to ``end`` in the thread that runs it."""
 
-    __slots__ = ("_before", "_found", "_seen", "_started", "_written")
+    __slots__ = ("_known", "_since", "found")
 
     def __init__(self) -> None:
-        self._found: list[Read] = []
-        self._seen: set[str] = set()
-        self._written: set[str] = set()
-        self._started = time.time_ns() - _SLACK_NS
-        self._before: Reads | None = None
+        self.found: list[Read] = []
+        self._known: set[str] = set()
+        self._since = time.time_ns() - _SLACK_NS
 
-    def __enter__(self) -> Reads:
-        if not _hooked:
-            _hooked.append(True)
-            sys.addaudithook(_heard)
-        self._before = _bodies.get(get_ident())
-        _bodies[get_ident()] = self
-        return self
+    def begin(self) -> Reads | None:
+        """Hear what this thread reads. The reads of the body that this one is called in, if it is."""
+        ident = get_ident()
+        outer = _bodies.get(ident)
+        _bodies[ident] = self
+        return outer
 
-    def __exit__(self, *_: object) -> None:
-        if self._before is None:
-            _bodies.pop(get_ident(), None)
+    def end(self, outer: Reads | None) -> None:
+        """Hear no more."""
+        if outer is None:
+            del _bodies[get_ident()]
         else:
-            _bodies[get_ident()] = self._before
+            _bodies[get_ident()] = outer
 
     def undeclared(self, arguments: Iterable[Any]) -> list[Read]:
         """What was read without being one of the arguments, or in a folder that is."""
-        if not self._found:
-            return []
         declared = set(_paths_in(arguments))
-        return [(kind, name) for kind, name in dict.fromkeys(self._found) if not _is_below(name, declared)]
+        return [(kind, name) for kind, name in dict.fromkeys(self.found) if not _is_below(name, declared)]
 
     # --- what is heard ------------------------------------------------------------------------
 
     def opened(self, path: Any, _mode: Any, flags: Any) -> None:
         full = _inside(path)
-        if full is None or full in self._written:
+        if full is None:
             return
-        if flags & (os.O_WRONLY | os.O_RDWR):
-            self._written.add(full)
-            if not flags & os.O_RDWR or flags & (os.O_TRUNC | os.O_CREAT):
-                return
+        if flags & (os.O_WRONLY | os.O_TRUNC | os.O_CREAT):
+            self._known.add(full)  # what it writes it may read
         self._read("file", full, stat.S_ISREG)
 
     def listed(self, path: Any) -> None:
@@ -144,23 +137,23 @@ class Reads:
             self._read("file", full, stat.S_ISREG)
 
     def _read(self, kind: str, full: str, is_kind: Callable[[int], bool]) -> None:
-        if full in self._seen:
+        if full in self._known:
             return
         status = os.stat(full)
         changed = max(status.st_mtime_ns, status.st_ctime_ns)
-        if is_kind(status.st_mode) and changed < self._started and not _is_pythons(full):
-            self._seen.add(full)
-            self._found.append((kind, os.path.relpath(full)))
+        if is_kind(status.st_mode) and changed < self._since and not _is_pythons(full):
+            self._known.add(full)
+            self.found.append((kind, os.path.relpath(full)))
 
     def ran(self, words: Any) -> None:
         if isinstance(words, str | bytes | os.PathLike):
             words = shlex.split(os.fsdecode(words))
         words = [os.fsdecode(word) for word in words]
-        if "-c" in words[1:2]:  # a shell's, or Python's
-            words = [words[0], *shlex.split(words[2])]
+        if words[1:2] == ["-c"] and os.path.basename(words[0]).endswith("sh"):
+            words = shlex.split(words[2])
         scripts = [word for word in words[1:] if _inside(word) and os.path.isfile(word)]
         if words and not _is_ours():
-            self._found.append(("program", " ".join([os.path.basename(words[0]), *scripts])))
+            self.found.append(("program", " ".join([os.path.basename(words[0]), *scripts])))
 
     def thread_started(self, function: Any) -> None:
         thread = getattr(function, "__self__", None)
@@ -169,7 +162,7 @@ class Reads:
 
 
 _bodies: dict[int, Reads] = {}
-_hooked: list[bool] = []
+_hooks: list[object] = []
 _left_out: set[str] = set()
 
 _HEARD: dict[str, Callable[..., None]] = {
@@ -185,6 +178,13 @@ _HEARD: dict[str, Callable[..., None]] = {
     "_thread.start_new_thread": lambda reads, function, *_: reads.thread_started(function),
     "_thread.start_joinable_thread": lambda reads, function, *_: reads.thread_started(function),
 }
+
+
+def listen() -> None:
+    """Have Python tell this process what it opens, once and for all."""
+    if not _hooks:
+        _hooks.append(_heard)
+        sys.addaudithook(_heard)
 
 
 def _heard(
@@ -296,15 +296,19 @@ def _callers(most: int = 6) -> Iterator[str]:
 # --- what the code says ---------------------------------------------------------------------------
 
 
-def surroundings(codes: Mapping[int, CodeType]) -> list[Read]:
-    """Environment variables that the code names, and what its modules set of libraries that it uses."""
+def surroundings(codes: Mapping[int, CodeType], *, traced: bool) -> list[Read]:
+    """Environment variables that the code names, and what its modules set of libraries that it uses.
+
+    Where it is not ``traced``, also that it imports modules by name.
+    """
     found: list[Read] = []
     used: set[str] = set()
     for code in list(codes.values()):
-        used.update(code.co_names)
-        if not _ENVIRONMENT.isdisjoint(code.co_names):
+        names = global_names(code)
+        used |= names
+        if not _ENVIRONMENT.isdisjoint(names):
             found += [("variable", name) for name in _variables(_definition(code))]
-        if "import_module" in code.co_names and trace_refused():
+        if "import_module" in names and not traced:
             found.append(("import", "importlib.import_module"))
     for file in {code.co_filename for code in list(codes.values())}:
         found += [("setting", name) for name, roots in _settings(_text_of(file)) if roots & used]

@@ -65,8 +65,13 @@ class Reach:
         self.round = -1
 
     def __enter__(self) -> None:
-        """A body begins in this thread."""
-        _tracer.begin(self)
+        """A body begins in this thread.
+
+        Who cools code changes the round before he tells all that run: one or the other is seen here.
+        """
+        _tracer.running.setdefault(get_ident(), []).append(self)
+        if self.round != _tracer.round:
+            _tracer.begin(self)
 
     def __exit__(self, *_: object) -> None:
         _tracer.end()
@@ -91,13 +96,13 @@ class _Tracer:
         self.running = {ident: self.running[ident]} if ident in self.running else {}
 
     def begin(self, reach: Reach) -> None:
-        armed = self.tools or self.arm()
+        """Listen again to what is hot and new to it; for the first one, begin to listen at all."""
         with self.lock:
-            self.running.setdefault(get_ident(), []).append(reach)
-            if armed and reach.round != self.round:
-                reach.round = self.round
-                for key in self.hot.keys() - reach.codes.keys() - reach.static.keys():
-                    self.listen(self.hot.pop(key))
+            reach.round = self.round
+            if not self.tools and not self.arm():
+                return
+            for key in self.hot.keys() - reach.codes.keys() - reach.static.keys():
+                self.listen(self.hot.pop(key))
 
     def end(self) -> None:
         bodies = self.running[get_ident()]
@@ -110,15 +115,13 @@ class _Tracer:
     def arm(self) -> bool:
         if trace_refused():
             return False
-        with self.lock:
-            if not self.tools:
-                self.tools = tuple(_free_tools()[: len(_EVENTS)])
-                for tool, heard in zip(self.tools, (self.discovered, self.started), strict=True):
-                    _monitoring.use_tool_id(tool, "valuestore")
-                    for event in _EVENTS:
-                        _monitoring.register_callback(tool, event, heard)
-                _monitoring.set_events(self.tools[0], sum(_EVENTS))
-                atexit.register(self.disarm)
+        self.tools = tuple(_free_tools()[: len(_EVENTS)])
+        for tool, heard in zip(self.tools, (self.discovered, self.started), strict=True):
+            _monitoring.use_tool_id(tool, "valuestore")
+            for event in _EVENTS:
+                _monitoring.register_callback(tool, event, heard)
+        _monitoring.set_events(self.tools[0], sum(_EVENTS))
+        atexit.register(self.disarm)
         return True
 
     def disarm(self) -> None:
