@@ -205,3 +205,18 @@ def test_records_are_escaped_on_a_terminal_too(cli: Cli, here: Path, monkeypatch
     assert "\x1b]0" not in out
     assert "\x07" not in out
     assert "[red]" in out
+
+
+def test_task_lists_what_a_task_depends_on(cli: Cli, here: Path) -> None:
+    (here / "config.txt").write_text("x")
+    (here / "reads.py").write_text(
+        "from valuestore import task\nLIMIT = 2\n@task\ndef load(n: int) -> str:\n"
+        "    with open('config.txt') as file:\n        return file.read() * LIMIT * n\n"
+    )
+    cli("run", "reads.py", "load", "--n", "3")
+    out = cli("task", "load").out.splitlines()
+    assert out[0].startswith("reads.load  ")
+    assert [line.split()[-1] for line in out[3:5]] == ["reads.load", "reads.load:LIMIT"]
+    assert out[-1].split() == ["file", "config.txt"]
+    assert json.loads(cli("task", "reads.load", "--json").out)["undeclared"] == [["file", "config.txt"]]
+    assert "stands for no task" in cli("task", "nothing").err

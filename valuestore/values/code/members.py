@@ -22,6 +22,7 @@ import types
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from importlib.machinery import PathFinder
+from threading import RLock
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
@@ -115,10 +116,11 @@ class Body:
 class _Trace(Reach):
     """What the bodies of a task version reached, with what that makes: taken anew when it grows."""
 
-    __slots__ = ("known", "looked_at", "members", "run", "said", "surroundings")
+    __slots__ = ("known", "lock", "looked_at", "members", "run", "said", "surroundings")
 
     def __init__(self, static: dict[int, CodeType]) -> None:
         super().__init__(static)
+        self.lock = RLock()  # a finalizer that runs while it is held may be a body's
         self.run = ""
         self.known: dict[str, Dependency] = {}
         self.said: set[Read] = set()
@@ -135,12 +137,14 @@ class _Trace(Reach):
                 self.codes.pop(key, None)
 
     def look(self, registry: TypeRegistry, *, traced: bool) -> None:
-        """Take stock of what was reached."""
-        self.looked_at = len(self.codes)
-        members = tuple(sorted(self._found(registry)))
-        self.members = self.members if members == self.members else members
-        lost = [("code", one.name) for one in members if not one.digest]
-        self.surroundings = (*surroundings({**self.static, **self.codes}, traced=traced), *lost)
+        """Take stock of what was reached. What it has seen is said last: nobody takes a stock half made."""
+        with self.lock:
+            count = len(self.codes)
+            members = tuple(sorted(self._found(registry)))
+            self.members = self.members if members == self.members else members
+            lost = [("code", one.name) for one in members if not one.digest]
+            self.surroundings = (*surroundings({**self.static, **self.codes}, traced=traced), *lost)
+            self.looked_at = count
 
     def _found(self, registry: TypeRegistry) -> set[Dependency]:
         found = {}
