@@ -353,25 +353,32 @@ def _imported(definition: ast.AST, namespace: Mapping[str, Any]) -> dict[str, An
 # --- code objects -------------------------------------------------------------------------------
 
 
-def static_codes(function: Any, registry: TypeRegistry) -> dict[int, types.CodeType]:
-    """The code objects of all that ``code_identity`` visits, nested ones included, by their ``id``.
+class Walked(NamedTuple):
+    """What ``code_identity`` says, None if it refuses, and the code objects of all that it visits, by ``id``.
 
-    By ``id``, since equal code objects of two files are equal to Python. Of what cannot be walked to its
-    end, what was visited.
+    By ``id``, since equal code objects of two files are equal to Python. Nested ones are included.
     """
-    walk = _Walk(registry)
+
+    parts: dict[str, Digest] | None
+    codes: dict[int, types.CodeType]
+
+
+def walked(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> Walked:
+    """One walk, as ``code_identity`` takes it."""
+    walk, parts = _Walk(registry, defaults), None
     with suppress(NotHashableError):
         walk.visit(function, "")
+        parts = walk.parts
     codes: dict[int, types.CodeType] = {}
     for obj, _ in walk.seen.values():
         if isinstance(obj, type):  # what a library generated is not visited: the class says it all
-            parts = [unwrap(part) for _, part in attributes_of(obj, generated=True)]
+            found = [unwrap(part) for _, part in attributes_of(obj, generated=True)]
         else:
-            parts = [obj]
-        for part in parts:
+            found = [obj]
+        for part in found:
             if isinstance(part, types.FunctionType):
                 codes.update((id(code), code) for code in nested_codes(part.__code__))
-    return codes
+    return Walked(parts, codes)
 
 
 def nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -27,9 +27,8 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
-from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
-from valuestore.values.code.function import Dependency, code_identity, nested_codes, static_codes
+from valuestore.values.code.function import Dependency, nested_codes, walked
 from valuestore.values.code.ownership import _is_own_file, is_own
 from valuestore.values.code.reads import Read, Reads, listen, surroundings, warn_of
 from valuestore.values.code.source import (
@@ -122,7 +121,7 @@ class _Trace(Reach):
         super().__init__(static)
         self.lock = RLock()  # a finalizer that runs while it is held may be a body's
         self.run = ""
-        self.known: dict[str, Dependency] = {}
+        self.known: dict[str, _Known] = {}
         self.said: set[Read] = set()
         self.looked_at = -1
         self.members: tuple[Dependency, ...] = ()
@@ -146,20 +145,23 @@ class _Trace(Reach):
             self.surroundings = (*surroundings({**self.static, **self.codes}, traced=traced), *lost)
             self.looked_at = count
 
-    def _found(self, registry: TypeRegistry) -> set[Dependency]:
-        found = {}
-        codes = [code for key, code in list(self.codes.items()) if key not in self.static]
-        inner = {id(nested) for code in codes for nested in nested_codes(code) if nested is not code}
-        for code in codes:
+    def _found(self, registry: TypeRegistry) -> Iterator[Dependency]:
+        """In the order in which they were reached, so that who calls covers what it names."""
+        reached = list(self.codes.values())
+        covered = set(self.static)
+        covered.update(id(inner) for code in reached for inner in nested_codes(code) if inner is not code)
+        names = set()
+        for code in reached:
             place = place_of(code)
-            if id(code) in inner or place is None:
-                continue  # what is made as other code runs is in that
+            if id(code) in covered or place is None:
+                continue
             name, parts = _named(code, place)
-            if name and name not in found:
+            if name and name not in names:
+                names.add(name)
                 if name not in self.known:
                     self.known[name] = _dependency(name, parts, registry)
-                found[name] = self.known[name]
-        return set(found.values())
+                covered.update(self.known[name].codes)
+                yield self.known[name].dependency
 
 
 _traces: dict[str, _Trace] = {}
@@ -177,7 +179,7 @@ def _trace_of(code: str, function: Any, registry: TypeRegistry) -> _Trace:
         trace = _Trace({})
     if id(getattr(function, "__code__", None)) not in trace.static:  # the first one, or a reloaded one
         listen()
-        trace.static = {**trace.static, **static_codes(function, registry)}
+        trace.static = {**trace.static, **walked(function, registry).codes}
     return trace  # type: ignore[no-any-return]
 
 
@@ -191,7 +193,7 @@ def verify(
     memo = {} if memo is None else memo
     for name, digest, _ in members:
         if name not in memo:
-            memo[name] = _dependency(name, _at(name), registry).digest
+            memo[name] = _dependency(name, _at(name), registry).dependency.digest
         if memo[name] != digest or not digest:
             return False
     return True
@@ -366,15 +368,20 @@ def _imported_files(tree: ast.Module, file: str) -> Iterator[str]:
 # --- digests --------------------------------------------------------------------------------------
 
 
-def _dependency(name: str, parts: list[Any], registry: TypeRegistry) -> Dependency:
+class _Known(NamedTuple):
+    dependency: Dependency
+    codes: frozenset[int]
+    """All code that counts in it, by ``id``."""
+
+
+def _dependency(name: str, parts: list[Any], registry: TypeRegistry) -> _Known:
     """A member with its digest; one that is never the same if there is nothing, or it has no identity."""
-    if not parts:
-        return Dependency(name, _NEVER, None)
-    if isinstance(parts[0], str):
-        return Dependency(name, registry.hash(_source_form(parts[0], set())), _text_of(parts[0]))
-    try:
-        identities = [code_identity(part, registry, defaults=True) for part in parts]
-    except NotHashableError:
-        return Dependency(name, _NEVER, None)
-    digest = registry.hash([list(identity.items()) for identity in identities])
-    return Dependency(name, digest, source_of(parts[0]) or None)
+    if parts and isinstance(parts[0], str):
+        digest = registry.hash(_source_form(parts[0], set()))
+        return _Known(Dependency(name, digest, _text_of(parts[0])), frozenset())
+    walks = [walked(part, registry, defaults=True) for part in parts]
+    codes = frozenset(key for walk in walks for key in walk.codes)
+    identities = [list(walk.parts.items()) for walk in walks if walk.parts is not None]
+    if not walks or len(identities) < len(walks):
+        return _Known(Dependency(name, _NEVER, None), codes)
+    return _Known(Dependency(name, registry.hash(identities), source_of(parts[0]) or None), codes)

@@ -66,7 +66,7 @@ _SENTENCES = {
         "their code changes",
         "import them by statement, or use Python 3.12, which can tell what ran",
     ),
-    "code": ("ran {name}, which no file holds", "the program does", "define it in a module"),
+    "code": ("ran {name}, which cannot be known again", "the program does", "define it in a module"),
 }
 """By kind: what a task did, what is not noticed, what to do about it."""
 
