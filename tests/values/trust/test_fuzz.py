@@ -25,8 +25,8 @@ from valuestore.values import get_type_registry
 from valuestore.values.codecs.plain import TAGGED, decode_tagged
 from valuestore.values.identity.canonical import NODE, lower
 from valuestore.values.registry import Payload
-from valuestore.values.trust.gate import decode_plain
-from valuestore.values.trust.kinds import BY_NAME, LIBRARIES, STANDARD, needs_key
+from valuestore.values.trust.gate import decode_plain, needs_key
+from valuestore.values.trust.kinds import BY_NAME, LIBRARIES, STANDARD
 
 registry = get_type_registry()
 forms = list(attacks.ATTACKS.values()) + list(attacks.LET_PASS.values())
@@ -97,10 +97,8 @@ def hook(event, arguments):
         return
     if event == "open" and "zoneinfo" in str(arguments[0]):
         return
-    if event == "import" and str(arguments[0]).partition(".")[0] in ("tzdata", "pandas"):
-        return  # a library's own parts, which it loads to put its refusal into words
-    if event in ("open", "compile", "exec") and "/site-packages/pandas/" in str(arguments):
-        return
+    if event == "import" and str(arguments[0]).partition(".")[0] == "tzdata":
+        return  # data too
     if event == "compile" and arguments[1] == "<unknown>":  # a header's literal, parsed and not run
         return
     armed = False  # what tells of it opens files
