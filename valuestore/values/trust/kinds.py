@@ -84,6 +84,10 @@ def _each(check: Check) -> Check:
     return lambda state: type(state) is list and all(map(check, state))
 
 
+def _one_of(words: str) -> Check:
+    return lambda state: type(state) is str and state in words.split()
+
+
 def _named(check: Check) -> Check:
     return lambda state: _names(state) and all(map(check, state.values()))
 
@@ -248,6 +252,7 @@ _bits = _fields(
     state=_named(_either(_int, _array)),
 )
 
+_unit, _closed = _one_of("s ms us ns"), _one_of("left right both neither")
 _offset = _node("pandas.offsets")
 _freq = {"freq": _either(_none, _offset)}
 _index = _node(
@@ -257,13 +262,13 @@ _index = _node(
 )
 _ARRAYS = {
     "ArrowExtensionArray": _node("pyarrow.Array pyarrow.ChunkedArray"),
-    "DatetimeArray": _fields(unit=_word, zone=_zone_name, ticks=_array),
-    "IntervalArray": _fields(left=_index, right=_index, closed=_word),
+    "DatetimeArray": _fields(unit=_unit, zone=_zone_name, ticks=_array),
+    "IntervalArray": _fields(left=_index, right=_index, closed=_closed),
     "NumpyExtensionArray": _array,
     "PeriodArray": _fields(freq=_offset, ordinals=_array),
     "SparseArray": _fields(length=_int, fill_value=_label, values=_array, indices=_array),
-    "StringArray": _fields(na=_word, items=_each(_a(str, type(None)))),
-    "TimedeltaArray": _fields(unit=_word, ticks=_array),
+    "StringArray": _fields(na=_one_of("NA nan"), items=_each(_a(str, type(None)))),
+    "TimedeltaArray": _fields(unit=_unit, ticks=_array),
     **_those("BooleanArray FloatingArray IntegerArray", _fields(values=_array, mask=_maybe_array)),
 }
 _column = _either(_array, _node("pandas.Categorical"), _node(" ".join(_ARRAYS), "pandas.arrays."))
@@ -296,7 +301,7 @@ LIBRARIES: dict[str, Check] = {
     "pandas.DataFrame": _fields(_extras, columns=_index, index=_index, data=_each(_column)),
     "pandas.DatetimeIndex": _fields(_freq, name=_label, data=_node("pandas.arrays.DatetimeArray")),
     "pandas.Index": _fields(name=_label, data=_column),
-    "pandas.Interval": _row(_end, _end, _word),
+    "pandas.Interval": _row(_end, _end, _closed),
     "pandas.IntervalIndex": _fields(name=_label, data=_node("pandas.arrays.IntervalArray")),
     "pandas.MultiIndex": _fields(names=_each(_label), levels=_each(_index), codes=_each(_array)),
     "pandas.NA": _none,
