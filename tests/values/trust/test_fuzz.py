@@ -112,7 +112,8 @@ def hook(event, arguments):
     global armed
     if not armed or event not in FORBIDDEN:
         return
-    if event == "open" and "zoneinfo" in str(arguments[0]):
+    path = str(arguments[0])
+    if event == "open" and (path.startswith(zoneinfo.TZPATH) or "/tzdata/zoneinfo/" in path):
         return
     if event == "import" and str(arguments[0]).partition(".")[0] == "tzdata":
         return  # data too
@@ -170,5 +171,5 @@ def test_nothing_that_is_put_together_at_random_executes_anything():
 @pytest.mark.timeout(900)
 def test_nothing_executes_anything_in_ten_minutes():
     tried, loaded = fuzz(seed=int.from_bytes(os.urandom(4), "little"), seconds=600)
-    assert tried > 30_000
-    assert loaded > 2_000
+    assert tried > 300_000
+    assert loaded > 100_000

@@ -146,6 +146,11 @@ OF_LIBRARIES = {
     "objects in a structure": numpy.array([(1, {"a": 2})], [("a", "<i8"), ("b", "O")]),
     "told of a dtype": numpy.array([1], numpy.dtype("<i8", metadata={"unit": "m"})),
     "a mask that says why": numpy.ma.array([{1}, None], mask=[True, False], dtype=object),
+    "a series by state": pandas.Series([{1}], name=("a", None), dtype=object),
+    "a record": numpy.rec.array([(1, 2.0)], dtype=[("a", "<i8"), ("b", "<f8")])[0],
+    "a long number": numpy.longdouble(1),
+    "seeded by several": numpy.random.default_rng((1, 2)),
+    "seeded by a number of numpy": numpy.random.default_rng(numpy.int64(5)),
     "a drawn number": numpy.random.Generator(numpy.random.MT19937([1, 2]).jumped()),
 }
 OF_ANYTHING = {"attrs", "info", "items", "metadata"}
@@ -214,6 +219,10 @@ MISSHAPEN = {
             "fields": {"a": told("|O", items=[{"x": 1}]), "b": told("|O", items=[1])},
         },
     ),
+    "texts of any size made of objects": (
+        "numpy.ndarray",
+        {"dtype": {"of": {"string": True}, "metadata": {}}, "shape": [1], "items": [{"x": 1}]},
+    ),
     "an object for numbers": (
         "numpy.ma.MaskedArray",
         {"data": npy([1]), "mask": None, "fill_value": told("|O", items=[{"x": 1}]), "hard": False},
@@ -227,7 +236,9 @@ def test_arrays_of_other_shapes_or_dtypes_are_refused(registry, name):
     if type_name == "pandas.DataFrame":
         state = {**state, **dict.fromkeys(("columns", "index"), lower(pandas.Index([1]), registry).stored)}
     data = encode_plain((NODE, type_name, state))
-    with pytest.raises(DecodeError, match="other shapes? or dtype|another shape|is an object"):
+    with pytest.raises(
+        DecodeError, match="other shapes? or dtype|another shape|is an object|none of that type"
+    ):
         registry.load(Payload(type_name, "tagged", data))
 
 

@@ -133,6 +133,14 @@ def _zone_name(state: Any) -> bool:
     return state is None or _zone_key(state) or (_word(state) and _SHIFT.fullmatch(state) is not None)
 
 
+def _ints(state: Any) -> bool:
+    return type(state) in (list, tuple) and {int}.issuperset(map(type, state))
+
+
+def _perhaps_texts(state: Any) -> bool:
+    return type(state) is list and {str, type(None)}.issuperset(map(type, state))
+
+
 def _flags(state: Any) -> bool:
     return type(state) is int and state & ~_FLAGS == 0
 
@@ -218,11 +226,9 @@ _NUMBERS = """bool complex64 complex128 float16 float32 float64 int8 int16 int32
     uint64"""
 _GENERATORS = "MT19937 PCG64 PCG64DXSM Philox SFC64"
 
-_bool, _bytes, _shape, _array = _a(bool), _a(bytes), _each(_int), _node("numpy.ndarray")
+_bool, _bytes, _array, _numeral = _a(bool), _a(bytes), _node("numpy.ndarray"), _node(_NUMBERS, "numpy.")
 _maybe_array = _either(_none, _array)
-_end = _either(
-    _a(bool, float), _moderate, _node(_NUMBERS, "numpy."), _node("pandas.Timestamp pandas.Timedelta")
-)
+_end = _either(_a(bool, float), _moderate, _numeral, _node("pandas.Timestamp pandas.Timedelta"))
 _scalar = _either(
     _end,
     _node("str_ bytes_ datetime64 timedelta64", "numpy."),
@@ -235,16 +241,20 @@ _missing = _either(_a(str, float, type(None)), _node("pandas.NA"))
 _texts = _fields({"na": _missing}, string=_bool)
 _field = _either(_row(_text, _dtype, _int), _row(_text, _dtype, _int, _text))
 _structure = _fields({"record": _bool}, fields=_each(_field), itemsize=_int)
-_told = _fields(of=_dtype, metadata=_names)
-_described = _either(_text, _texts, _structure, _told, _fields(base=_dtype, shape=_shape))
+_fixed = _either(_text, _structure, _fields(base=_dtype, shape=_ints))
+_told = _fields(of=_fixed, metadata=_names)
+_described = _either(_fixed, _texts, _told)
 _elements = _either(
-    _fields(dtype=_dtype, shape=_shape, bytes=_bytes),
-    _fields(dtype=_either(_text, _told), shape=_shape, items=_a(list)),
-    _fields(dtype=_texts, shape=_shape, items=_each(_missing)),
-    _fields(dtype=_structure, shape=_shape, fields=_named(_array)),
+    _fields(dtype=_dtype, shape=_ints, bytes=_bytes),
+    _fields(dtype=_either(_text, _told), shape=_ints, items=_a(list)),
+    _fields(dtype=_texts, shape=_ints, items=_each(_missing)),
+    _fields(dtype=_structure, shape=_ints, fields=_named(_array)),
 )
 _seed = _fields(
-    entropy=_either(_none, _int, _shape), spawn_key=_label, pool_size=_pool, n_children_spawned=_int
+    entropy=_either(_none, _int, _ints, _numeral, _array),
+    spawn_key=_ints,
+    pool_size=_pool,
+    n_children_spawned=_int,
 )
 _bits = _fields(
     _those("buffer buffer_pos gauss has_gauss has_uint32 uinteger", _either(_int, _float, _array)),
@@ -267,19 +277,19 @@ _ARRAYS = {
     "NumpyExtensionArray": _array,
     "PeriodArray": _fields(freq=_offset, ordinals=_array),
     "SparseArray": _fields(length=_int, fill_value=_label, values=_array, indices=_array),
-    "StringArray": _fields(na=_one_of("NA nan"), items=_each(_a(str, type(None)))),
+    "StringArray": _fields(na=_one_of("NA nan"), items=_perhaps_texts),
     "TimedeltaArray": _fields(unit=_unit, ticks=_array),
     **_those("BooleanArray FloatingArray IntegerArray", _fields(values=_array, mask=_maybe_array)),
 }
 _column = _either(_array, _node("pandas.Categorical"), _node(" ".join(_ARRAYS), "pandas.arrays."))
 _extras = {"attrs": _mapping, "unique_labels": _bool}
 
-_compressed = _fields(shape=_shape, data=_array, indices=_array, indptr=_array)
-_coordinates = _fields(shape=_shape, data=_array, coords=_each(_array))
+_compressed = _fields(shape=_ints, data=_array, indices=_array, indptr=_array)
+_coordinates = _fields(shape=_ints, data=_array, coords=_each(_array))
 _SPARSE = {
     **_those("bsr csc csr lil", _compressed),
     **_those("coo dok", _coordinates),
-    "dia": _fields(shape=_shape, data=_array, offsets=_array),
+    "dia": _fields(shape=_ints, data=_array, offsets=_array),
 }
 
 LIBRARIES: dict[str, Check] = {
@@ -324,7 +334,7 @@ LIBRARIES: dict[str, Check] = {
     ),
     **{f"scipy.sparse.{of}_{kind}": check for of, check in _SPARSE.items() for kind in ("array", "matrix")},
     **_those(
-        "Tensor nn.Parameter", _fields(dtype=_word, shape=_shape, requires_grad=_bool, bytes=_array), "torch."
+        "Tensor nn.Parameter", _fields(dtype=_word, shape=_ints, requires_grad=_bool, bytes=_array), "torch."
     ),
     # read from Arrow files alone; their rules refuse whatever state there is
     **_those("DataFrame LazyFrame Series", _anything, "polars."),
