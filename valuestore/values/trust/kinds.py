@@ -129,7 +129,8 @@ def _zone_key(state: Any) -> bool:
     return _word(state) and _ZONE.fullmatch(state) is not None
 
 
-def _zone_name(state: Any) -> bool:
+def is_zone_name(state: Any) -> bool:
+    """Whether pandas looks that name up among the system's time zones alone; None is one."""
     return state is None or _zone_key(state) or (_word(state) and _SHIFT.fullmatch(state) is not None)
 
 
@@ -272,7 +273,7 @@ _index = _node(
 )
 _ARRAYS = {
     "ArrowExtensionArray": _node("pyarrow.Array pyarrow.ChunkedArray"),
-    "DatetimeArray": _fields(unit=_unit, zone=_zone_name, ticks=_array),
+    "DatetimeArray": _fields(unit=_unit, zone=is_zone_name, ticks=_array),
     "IntervalArray": _fields(left=_index, right=_index, closed=_closed),
     "NumpyExtensionArray": _array,
     "PeriodArray": _fields(freq=_offset, ordinals=_array),
@@ -322,7 +323,7 @@ LIBRARIES: dict[str, Check] = {
     "pandas.Series": _fields(_extras, name=_label, index=_index, data=_column),
     "pandas.Timedelta": _node("numpy.timedelta64"),
     "pandas.TimedeltaIndex": _fields(_freq, name=_label, data=_node("pandas.arrays.TimedeltaArray")),
-    "pandas.Timestamp": _row(_node("numpy.datetime64"), _zone_name),
+    "pandas.Timestamp": _row(_node("numpy.datetime64"), is_zone_name),
     **{f"pandas.arrays.{name}": check for name, check in _ARRAYS.items()},
     "pandas.offsets": _row(_word, _moderate, _bool, _named(_label)),
     "PIL.Image.Image": _fields(
