@@ -40,7 +40,7 @@ BECAME_VOUCHED = {
     **dict.fromkeys(["own class", "own list"], "an object of any class, by its state"),
     **dict.fromkeys(["opaque inside", "stores inside"], "a signed pickle that was not bound to its place"),
 }
-"""Values that load with a signature alone by now (docs/decisions/0016), and why."""
+"""Values that load with a signature alone by now (docs/decisions/0017), and why."""
 TASKS_BECAME_VOUCHED = {
     "apply": "is given a function",
     "countdown": "returns a call",

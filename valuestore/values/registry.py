@@ -42,7 +42,8 @@ from valuestore.values.identity.nested import Insides
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, needs_key, opening_of
+from valuestore.values.trust.gate import needs_key
+from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, opening_of
 from valuestore.values.value import Value, type_name_of
 
 _COPY_MAX_BYTES = 1 << 16

@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli
+from valuestore.errors import ValuestoreWarning
+from valuestore.hashing import hash_bytes
+from valuestore.values.codecs.pickled import signature_of
 
 SECRET = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+SHOP = """
+from dataclasses import dataclass
+
+from valuestore import task
+
+
+class Cart:
+    def __init__(self, n):
+        self.n = n
+
+
+@dataclass
+class Row:
+    n: int
+
+
+@task
+def cart(n: int):
+    print("computed")
+    return Cart(n)
+
+
+@task
+def row(n: int):
+    return [Row(n)]
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +107,61 @@ def test_no_secret_is_printed(cli: Cli, home: Path, team: Path) -> None:
     for arguments in (["add", str(team)], ["list"], ["list", "--json"], ["rotate"], ["show-path"], []):
         outcome = cli("keys", *arguments)
         assert not any(secret[:16] in outcome.out + outcome.err for secret in secrets)
+
+
+# --- adopt
+
+
+@pytest.fixture
+def unsigned(cli: Cli, here: Path) -> Path:
+    """A repository with a Row, and a Cart without a signature, as they were before there were any."""
+    (here / "shop.py").write_text(SHOP)
+    assert "computed" in cli("run", "shop.py", "cart", "--n", "1").out
+    cli("run", "shop.py", "row", "--n", "2")
+    database = here / ".valuestore" / "valuestore.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        [(value_hash, data)] = connection.execute(
+            "SELECT value_hash, inline FROM value WHERE codec = 'signed'"
+        )
+        bare = bytes(signature_of(data)[1].data)
+        columns = "codec = 'tagged', inline = ?, size = ?, payload_digest = ?"
+        values = (bare, len(bare), hash_bytes(bare), value_hash)
+        connection.execute(f"UPDATE value SET {columns} WHERE value_hash = ?", values)
+    return database
+
+
+def codecs(database: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(database)) as connection:
+        return dict(connection.execute("SELECT type_name, codec FROM value"))
+
+
+def test_adopt_shows_what_needs_a_signature_and_has_none(cli: Cli, unsigned: Path) -> None:
+    [found] = json.loads(cli("keys", "adopt", "--json").out)
+    assert found == {"types": "shop.Cart", "values": 1, "signed": False}
+    assert cli("keys", "adopt").out.split("\n")[1].split() == ["shop.Cart", "1", "not", "signed"]
+    assert codecs(unsigned)["shop.Cart"] == "tagged"
+
+
+def test_adopt_signs_it_when_told_to_and_leaves_data_classes_alone(cli: Cli, unsigned: Path) -> None:
+    assert json.loads(cli("keys", "adopt", "--yes", "--json").out)[0]["signed"] is True
+    assert codecs(unsigned)["shop.Cart"] == "signed"
+    assert codecs(unsigned)["builtins.list"] == "tagged"
+    assert json.loads(cli("keys", "adopt", "--json").out) == []
+    again = cli("run", "shop.py", "cart", "--n", "1")
+    assert (again.code, "computed" in again.out) == (0, False)
+
+
+def test_without_adopting_it_is_computed_once_more(cli: Cli, unsigned: Path) -> None:
+    with pytest.warns(ValuestoreWarning, match="keys adopt"):
+        assert "computed" in cli("run", "shop.py", "cart", "--n", "1").out
+    assert codecs(unsigned)["shop.Cart"] == "signed"
+    assert "computed" not in cli("run", "shop.py", "cart", "--n", "1").out
+
+
+def test_adopt_knows_the_data_classes_of_what_it_is_told_to_import(program: Cli, unsigned: Path) -> None:
+    def types(*arguments: str) -> set[str]:
+        return {found["types"] for found in json.loads(program("keys", "adopt", "--json", *arguments).out)}
+
+    assert types() == {"shop.Cart", "shop.Row"}
+    assert types("--import", "shop") == {"shop.Cart"}
+    assert program("keys", "adopt", "--import", "no_such_module").code == 2

@@ -35,6 +35,14 @@ def test_init_makes_one_at_a_path_with_a_digest(cli: Cli, here: Path) -> None:
     assert len(value["h"]) == 64
 
 
+def test_init_shared_makes_one_for_the_group_with_a_digest_that_nobody_can_forge(
+    cli: Cli, here: Path
+) -> None:
+    assert "digest blake3-256" in cli("init", "--shared").out
+    assert (here / ".valuestore").stat().st_mode & 0o7777 == 0o2770
+    assert (here / ".valuestore" / "valuestore.db").stat().st_mode & 0o777 == 0o660
+
+
 def test_init_twice_says_what_is_there(cli: Cli) -> None:
     assert cli("init").out == cli("init").out
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.resources
 import io
+import json
 import random
+import tarfile
 import threading
 
 import numpy as np
@@ -340,6 +343,33 @@ def test_arrow_file_that_is_no_frame_is_a_decode_error(registry, told):
     for type_name in ("pandas.DataFrame", "pandas.Series", "polars.DataFrame"):
         with pytest.raises(DecodeError):
             registry.load(Payload(type_name, "arrow", data))
+
+
+def series_told_as(spec, column):
+    told = {"name": None, "data": [spec], "index": {"range": [0, 1, 1], "name": None}}
+    table = pa.table({"values": column}).replace_schema_metadata({"valuestore.pandas": json.dumps(told)})
+    return Payload("pandas.Series", "arrow", b"".join(ipc.encode(table)))
+
+
+def test_arrow_file_names_no_file_as_its_time_zone(registry, tmp_path):
+    moments = pa.array([1], pa.timestamp("us", "UTC"))
+    file = tmp_path / "zone"
+    zones = importlib.resources.files("dateutil.zoneinfo").joinpath("dateutil-zoneinfo.tar.gz")
+    with tarfile.open(fileobj=io.BytesIO(zones.read_bytes())) as tar:
+        file.write_bytes(tar.extractfile("Europe/Paris").read())
+    assert pd.Timestamp(0, tz=f"dateutil/{file}").utcoffset()  # pandas opens it
+    assert registry.load(series_told_as(["datetime", "us", "Europe/Paris"], moments)).dt.tz is not None
+    for name in (f"dateutil/{file}", "dateutil/Europe/Paris", str(file), "tzlocal()", ""):
+        with pytest.raises(DecodeError, match="no time zone"):
+            registry.load(series_told_as(["datetime", "us", name], moments))
+
+
+def test_arrow_file_makes_objects_of_texts_alone(registry):
+    texts = pa.array(["a"], pa.large_string())
+    assert registry.load(series_told_as(["objects"], texts)).tolist() == ["a"]
+    for column in (pa.array([1], pa.timestamp("us", "no/zone")), pa.array([{"a": 1}])):
+        with pytest.raises(DecodeError, match="no column is"):
+            registry.load(series_told_as(["objects"], column))
 
 
 # --- polars --------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from valuestore.values.identity.canonical import NODE
 from valuestore.values.trust.gate import Claim, encode_envelope, sign
 from valuestore.values.trust.keys import KeyRing
 
+SECRET = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
 SHOP = """
 from valuestore import Repository, Scheduler, task
 
@@ -153,3 +154,67 @@ def test_lost_key_costs_one_run_alone(run, shop):
     shutil.rmtree(shop / "config")
     run(shop)
     assert run(shop) == ["3"]
+
+
+# --- teams: several machines, each with a home of its own, on one store
+
+
+@pytest.fixture
+def on(run, shop, monkeypatch):
+    """What a run on the machine of that name printed."""
+
+    def on(machine: str) -> list[str]:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(shop / machine))
+        return run(shop)
+
+    return on
+
+
+def keys_of(shop: Path, machine: str) -> KeyRing:
+    return KeyRing.open(shop / machine / "valuestore" / "keys")
+
+
+def test_with_a_key_that_all_share_nothing_is_computed_twice(on, shop, monkeypatch):
+    team = shop / "team.key"
+    team.write_text(SECRET + "\n")
+    team.chmod(0o600)
+    monkeypatch.setenv("VALUESTORE_KEY_FILE", str(team))
+    assert on("one") == ["computed", "3"]
+    assert on("other") == ["3"]
+    assert not (shop / "one").exists()
+    assert not (shop / "other").exists()
+
+
+def test_a_machine_without_the_teams_key_computes_its_own(on, shop, monkeypatch):
+    assert on("one") == ["computed", "3"]
+    assert on("other") == ["computed", "3"]
+    assert on("other") == ["3"]
+
+
+def test_machines_that_accept_each_others_keys_compute_nothing_twice(on, shop):
+    for machine, accepted in (("one", "other"), ("other", "one")):
+        key = keys_of(shop, accepted).signing
+        keys_of(shop, machine).add(shop / accepted / "valuestore" / "keys" / f"{key.key_id}.key")
+    assert on("one") == ["computed", "3"]
+    assert on("other") == ["3"]
+
+
+def test_what_a_rotated_key_signed_is_accepted_until_the_key_is_deleted(on, shop):
+    on("one")
+    old = keys_of(shop, "one").signing
+    keys_of(shop, "one").rotate()
+    assert on("one") == ["3"]
+    (shop / "one" / "valuestore" / "keys" / f"{old.key_id}.key").unlink()
+    assert on("one") == ["computed", "3"]
+    assert on("one") == ["3"]
+
+
+def test_where_the_teams_key_is_missing_a_run_goes_on_and_says_so(on, scripts, shop, monkeypatch):
+    on("one")
+    monkeypatch.setenv("VALUESTORE_KEY_FILE", str(shop / "gone"))
+    for _ in range(2):
+        ran = scripts.run(shop / "shop.py")
+        assert (ran.code, ran.out.split()) == (0, ["computed", "3"])
+        assert f"{shop / 'gone'}: there is no such file" in ran.err
+    monkeypatch.delenv("VALUESTORE_KEY_FILE")
+    assert on("one") == ["3"]  # what was signed is there still

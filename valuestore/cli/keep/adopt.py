@@ -1,7 +1,8 @@
 """Adopt: sign the values of a repository that load with a signature alone, and have none.
 
-They were stored before such values were signed, or by somebody whose key is not here. ``valuestore keys
-adopt`` shows of which types they are, and signs them if it is told to. Nothing is loaded.
+They were stored before such values were signed, say. ``valuestore keys adopt`` shows of which types they
+are, and signs them if it is told to. Data classes that this process has imported need no signature, and are
+left alone. Nothing is loaded.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from valuestore.db.history.things import find_by_codec
-from valuestore.errors import PayloadError, StoreError
+from valuestore.errors import DecodeError, PayloadError, StoreError
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import SIGNED, TAGGED, decode_lowered
 from valuestore.values.codecs.signed import seal
 from valuestore.values.payload import Encoded
+from valuestore.values.trust.gate import needs_key
 from valuestore.values.trust.leaves import find_class_names
 
 if TYPE_CHECKING:
@@ -33,15 +35,21 @@ class Unsigned:
 
 
 def find_unsigned(repository: Repository) -> Iterator[Unsigned]:
-    """Those that may need a signature: a program that has the classes loads some of them without."""
+    """Those that need one, as far as is known here: a class that is not imported may be a data class."""
+    registry = repository.archive.registry
     for page in find_by_codec(repository.database, TAGGED):
         for ref in repository.lookup.values(page).values():
             try:
                 data = repository.archive.read(ref)
-                names = find_class_names(decode_lowered(TAGGED, data))
+                form = decode_lowered(TAGGED, data)
             except (PayloadError, StoreError):  # damaged or gone: a rerun sees to it
                 continue
-            if names:
+            names = find_class_names(form)
+            try:
+                is_open = needs_key(form, registry, len(data)) is None
+            except DecodeError:  # of a class that is not there
+                is_open = False
+            if names and not is_open:
                 yield Unsigned(ref, data, names)
 
 

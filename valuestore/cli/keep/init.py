@@ -21,6 +21,8 @@ def init(
         str | None,
         typer.Option(metavar="URL", help="Where large values go: redis://..., s3://..., a folder."),
     ] = None,
+    *,
+    shared: Annotated[bool, typer.Option("--shared", help="Your group may read and write it, too.")] = False,
 ) -> None:
     """Make a repository, or say what the one there is."""
     from valuestore.repository import Repository, find_folder
@@ -32,7 +34,7 @@ def init(
         raise ConfigError("payloads", f"{folder} exists; `valuestore payloads move URL` moves what it has")
     if setting:
         check_writable(folder, "payloads", setting)
-    with Repository.open(location, digest=digest, payloads=setting) as repository:
+    with Repository.open(location, digest=digest, payloads=setting, shared=shared or None) as repository:
         if setting:
             write_setting(repository.folder, "payloads", setting)
         print(f"{repository.folder}  digest {repository.algorithm}  id {repository.repository_id}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from valuestore.cli.failure import Usage
 from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_json, print_table
 from valuestore.values.trust.keys import Key, KeyRing
 
@@ -59,6 +62,10 @@ def rotate(*, as_json: JsonOption = False) -> None:
 def adopt(
     repository: RepositoryOption = None,
     *,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--import", metavar="MODULE", help="Of yours: its data classes need no signature."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign them; without it they are only shown.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,9 +74,17 @@ def adopt(
     Those stored before such values were signed, say. Whoever could write to the repository until now may
     have put anything among them, which your pipelines then execute: look at the types first, and adopt
     only what nobody else could write to. Others compute such values anew.
+
+    Whether a class is a data class, whose values load for everybody, is known once it is imported.
     """
     from valuestore.cli.keep.adopt import find_unsigned, sign_value
 
+    for name in modules or ():
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise Usage(str(error)) from error
     counts: Counter[str] = Counter()
     with open_existing(repository) as opened:
         for found in list(find_unsigned(opened)):

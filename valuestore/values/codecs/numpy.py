@@ -89,10 +89,11 @@ def array_from_state(state: Plain) -> Any:
 
 
 def _from_fields(dtype: Any, shape: tuple[int, ...], fields: dict[str, Any]) -> Any:
-    if any(field.shape[: len(shape)] != shape for field in fields.values()) or set(fields) != set(
-        dtype.names
+    if set(fields) != set(dtype.names or ()) or any(
+        field.shape[: len(shape)] != shape or field.dtype != dtype[name].base
+        for name, field in fields.items()
     ):
-        raise DecodeError("numpy.ndarray", "its fields have other shapes")
+        raise DecodeError("numpy.ndarray", "its fields have other shapes or dtypes")
     array = np.zeros(shape, dtype)
     for name, field in fields.items():
         array[name] = field
@@ -204,6 +205,8 @@ def _masked_identity(array: Any) -> Plain:
 
 def _masked(state: Plain) -> Any:
     mask = np.ma.nomask if state["mask"] is None else state["mask"]
+    if state["fill_value"].dtype.hasobject and not state["data"].dtype.hasobject:
+        raise DecodeError("numpy.ma.MaskedArray", "its fill value is an object")
     array: Any = np.ma.MaskedArray(
         state["data"], mask, fill_value=state["fill_value"][()], hard_mask=state["hard"], copy=False
     )

@@ -7,6 +7,7 @@ elements. The payload is an Arrow file where that holds the frame exactly (panda
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -239,6 +240,24 @@ def _interval(state: Plain) -> Any:
     return pd.Interval(*state)
 
 
+_KINDS = {"ticks": "i", "ordinals": "i", "codes": "i", "indices": "i", "mask": "b"}
+
+
+def _checked(rule: TypeRule) -> TypeRule:
+    """The rule, but of arrays in one dimension and of kinds that it writes: pandas crashes on some others."""
+
+    def from_state(state: Plain) -> Any:
+        parts = state.items() if type(state) is dict else [("", state)]
+        for name, part in parts:
+            arrays = part if name in ("codes", "data") and type(part) is list else [part]
+            for array in [array for array in arrays if type(array) is np.ndarray]:
+                if array.ndim != 1 or array.dtype.kind not in _KINDS.get(name, array.dtype.kind):
+                    raise DecodeError(rule.type_name, "its arrays are of another shape or dtype")
+        return rule.from_state(state)
+
+    return replace(rule, from_state=from_state)
+
+
 def _array_rules() -> list[TypeRule]:
     arrays = pd.arrays
     rules = [
@@ -288,7 +307,7 @@ _SERIES_CODEC = Codec(
     pandas_arrow.CODEC, pandas_arrow.encode_series, pandas_arrow.decode_series, pandas_arrow.fits_series
 )
 
-RULES = [
+_ALL = [
     TypeRule(
         pd.DataFrame,
         "pandas.DataFrame",
@@ -341,6 +360,7 @@ RULES = [
     TypeRule(type(pd.NA), "pandas.NA", lambda _: None, lambda _: pd.NA),
     TypeRule(pd.offsets.BaseOffset, "pandas.offsets", _offset_identity, _offset, subclasses=True),
 ]
+RULES = [_checked(rule) for rule in _ALL]
 
 
 # --- The content of pandas strings, in the words of arrow_content.py, whether Python or Arrow keeps them.

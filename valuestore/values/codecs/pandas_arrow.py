@@ -18,6 +18,7 @@ import pandas as pd
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
 from valuestore.values.identity.canonical import Refused
+from valuestore.values.trust.kinds import is_zone_name
 
 try:
     import pyarrow as pa
@@ -278,7 +279,7 @@ def _back(column: Any, spec: Any, memory: _Memory) -> Any:
             return _booleans(column)
         case ["numpy", str(dtype)] if dtype in _NUMBERS:
             return memory.values(column, dtype)
-        case ["objects"]:
+        case ["objects"] if pa.types.is_large_string(column.type):
             items = column.to_pylist()
             array = np.empty(len(items), object)
             array[:] = items
@@ -347,6 +348,8 @@ def zone_name(zone: Any) -> str | None:
 
 def datetimes(ticks: Any, unit: str, zone: str | None) -> Any:
     """A datetime array over these ticks since 1970, UTC."""
+    if not is_zone_name(zone):
+        raise DecodeError("pandas", f"no time zone has the name {zone!r:.60}")
     values = ticks.view(f"M8[{unit}]")
     if zone is None:
         return pd.array(values, copy=False)

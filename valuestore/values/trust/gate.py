@@ -1,5 +1,8 @@
 """The one gate through which stored bytes become objects: every unpickler of the project is here.
 
+``needs_key`` looks at tagged data before anything of it is built, when it is stored (so that it gets its
+signature) and when it is read, by the table of kinds.py.
+
 The plain unpickler resolves nothing: it can build None, bool, int, float, str, bytes, list, tuple, dict
 and no other thing, whoever wrote the bytes. The signed one builds anything, and is asked only after the
 bytes proved to come from a key of this user's ring, for the very value they are given for. A test greps
@@ -13,16 +16,19 @@ import io
 import pickle
 import struct
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import blake3
 
 from valuestore.errors import DecodeError, KeyUnusable, UntrustedPayload
-from valuestore.hashing import Bytes
+from valuestore.hashing import ATOMS, Bytes
+from valuestore.values.identity.canonical import NODE, TypeRule
 from valuestore.values.moved import present_name
 from valuestore.values.trust.keys import Key, KeyRing, is_key_id
+from valuestore.values.trust.kinds import CONTAINERS, Kind, Opening
 from valuestore.values.trust.opcodes import check_plain
 from valuestore.values.trust.pickling import dump_signed
+from valuestore.values.value import Plain
 
 __all__ = [
     "Claim",
@@ -32,6 +38,7 @@ __all__ = [
     "dump_signed",
     "encode_envelope",
     "load_signed",
+    "needs_key",
     "sign",
     "sign_tagged",
     "verify",
@@ -45,6 +52,7 @@ _KEY_ID_BYTES = 8
 _MAC_BYTES = 32
 _HEADER_BYTES = len(_MAGIC) + _KEY_ID_BYTES + _MAC_BYTES
 _HEX = frozenset(b"0123456789abcdef")
+_AMPLIFIED = 64
 _RECOMPUTE = "run the pipeline again to compute it anew"
 
 
@@ -209,3 +217,105 @@ def decode_plain(data: Bytes) -> Any:
         raise
     except Exception as error:  # the unpickler raises a dozen types on damaged input
         raise DecodeError("plain", f"damaged ({type(error).__name__})") from error
+
+
+# --- unsigned data, looked at before anything of it is built ------------------------------------------
+
+
+class Known(Protocol):
+    """Where the gate looks types up: the registry."""
+
+    def opening_named(self, type_name: str, /) -> tuple[Opening, TypeRule | None]:
+        """Of which kind values of that type name are, and the rule. Raises: DecodeError."""
+
+
+class _Vouched(Exception):
+    """A part was met that needs a signature."""
+
+
+def needs_key(form: Plain, rules: Known, size: int) -> str | None:
+    """The type of the first part that loads with a signature alone; None if there is none.
+
+    ``size`` is that of the payload, in bytes. Raises: DecodeError for what nobody has stored.
+    """
+    try:
+        _Look(rules, size).at(form, inert=False, key=False)
+    except _Vouched as found:
+        return str(found)
+    return None
+
+
+class _Look:
+    """One look at a form."""
+
+    def __init__(self, rules: Known, size: int) -> None:
+        self.rules = rules
+        self.most_made = _AMPLIFIED * size
+
+    def at(self, form: Plain, *, inert: bool, key: bool) -> None:
+        """Look at all of it. ``inert``: data classes are not allowed; ``key``: it is going to be hashed."""
+        stack = [form]
+        while stack:
+            part = stack.pop()
+            kind = type(part)
+            if kind is tuple and part and part[0] == NODE:
+                self.node(part, stack, inert, key)
+            elif kind in CONTAINERS:
+                parts = part.values() if kind is dict else part
+                if not ATOMS.issuperset(map(type, parts)):
+                    stack.extend([one for one in parts if type(one) in CONTAINERS])
+
+    def node(self, node: tuple[Any, ...], stack: list[Plain], inert: bool, key: bool) -> None:
+        type_name = node[1] if len(node) in (3, 4) else None
+        if type(type_name) is not str:
+            raise DecodeError("tagged", "a node without type name and state")
+        state = node[2]
+        if type_name == "builtins.tuple":
+            stack.extend(_items(type_name, state))
+        elif type_name == "builtins.dict":
+            for pair in _items(type_name, state):
+                name, value = _items(type_name, pair)
+                stack.append(value)
+                if type(name) in CONTAINERS:
+                    self.at(name, inert=inert, key=True)
+        elif len(node) == 4:
+            opening, rule = self.rules.opening_named(type_name)
+            codec = rule.codec.name if rule is not None and rule.codec is not None else None
+            if opening.kind is not Kind.INERT or codec != state or type(node[3]) is not bytes:
+                raise _Vouched(type_name)
+        else:
+            self.state(type_name, state, stack, inert, key)
+
+    def state(self, type_name: str, state: Plain, stack: list[Plain], inert: bool, key: bool) -> None:
+        opening, _ = self.rules.opening_named(type_name)
+        if opening.kind is Kind.VOUCHED or (inert and opening.kind is Kind.DATA):
+            raise _Vouched(type_name)
+        if key and not opening.is_key:
+            raise _Vouched(type_name)
+        if not opening.check(state):
+            self.at(state, inert=inert or opening.parts_are_inert, key=False)  # something in it may say why
+            if opening.kind is Kind.INERT or type(state) is not dict:
+                raise DecodeError(type_name, "its stored state is none of that type")
+            raise _Vouched(type_name)
+        if inert and type_name in ("builtins.range", "pandas.RangeIndex") and self._is_long(state):
+            raise _Vouched(type_name)
+        if opening.parts_are_keys:
+            self.at(state, inert=inert, key=True)
+        elif opening.parts_are_inert and not inert:
+            self.at(state, inert=True, key=key)
+        elif type(state) in CONTAINERS:
+            stack.append(state)
+
+    def _is_long(self, state: Plain) -> bool:
+        """Whether a library that takes a range for its items would make more of it than there are bytes."""
+        ends = state if type(state) is list else [state.get(name) for name in ("start", "stop", "step")]
+        if [type(end) for end in ends] != [int, int, int]:
+            return True
+        start, stop, step = ends
+        return step == 0 or bool(abs(stop - start) // abs(step) > self.most_made)
+
+
+def _items(type_name: str, state: Plain) -> list[Any] | tuple[Any, ...]:
+    if type(state) not in (list, tuple):
+        raise DecodeError(type_name, "its items are no list")
+    return state  # type: ignore[no-any-return]

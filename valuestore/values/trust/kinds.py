@@ -1,9 +1,8 @@
 """Kinds: which stored values load for everybody, and which with the signature of a trusted key alone.
 
-The one table of that (docs/decisions/0016), and the one gate: ``needs_key`` looks at a canonical form before
-anything of it is built, when it is stored (so that it gets its signature) and when it is read. *Inert* values
-are those of the table, their states checked for exact types; *data classes* (data_classes.py) are their
-fields; everything else is *vouched*. Called by the registry; builds, imports and executes nothing.
+The one table of that (docs/decisions/0017), by which gate.py looks at what is stored. *Inert* values are
+those of the table, their states checked for exact types and names; *data classes* (data_classes.py) are their
+fields; everything else is *vouched*. Called by the registry and the gate; builds and imports nothing.
 """
 
 from __future__ import annotations
@@ -12,24 +11,23 @@ import array
 import re
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from valuestore.errors import DecodeError
 from valuestore.hashing import ATOMS
 from valuestore.values.identity.canonical import NODE, TypeRule
 from valuestore.values.trust.data_classes import fields_check, is_key_safe, why_not_data
-from valuestore.values.value import Plain, type_name_of
+from valuestore.values.value import type_name_of
 
 Check = Callable[[Any], bool]
 """Whether a state, nothing in it built yet, has the exact types that it is stored with."""
 
-_CONTAINERS = frozenset({list, tuple, dict})
+CONTAINERS = frozenset({list, tuple, dict})
 _LONGEST_WORD = 200
 _MOST_BITS = 1 << 16
 _MOST_POOL = 1 << 10
-_AMPLIFIED = 64
 _FLAGS = int(re.A | re.I | re.L | re.M | re.S | re.U | re.X)
-_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*){0,3}")
+_SHIFT = re.compile(r"[+-]\d\d:\d\d")
+_ZONE = re.compile(r"(?!dateutil/)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*){0,3}")
 
 
 class Kind(Enum):
@@ -70,13 +68,44 @@ def _row(*checks: Check) -> Check:
     return fits
 
 
+def _fields(may: dict[str, Check] | None = None, /, **must: Check) -> Check:
+    """By names: all of ``must``, and what there is of ``may``."""
+    checks = must | (may or {})
+
+    def fits(state: Any) -> bool:
+        if type(state) is not dict or not must.keys() <= state.keys() <= checks.keys():
+            return False
+        return all(checks[name](part) for name, part in state.items())
+
+    return fits
+
+
+def _each(check: Check) -> Check:
+    return lambda state: type(state) is list and all(map(check, state))
+
+
+def _one_of(words: str) -> Check:
+    return lambda state: type(state) is str and state in words.split()
+
+
+def _named(check: Check) -> Check:
+    return lambda state: _names(state) and all(map(check, state.values()))
+
+
 def _either(*checks: Check) -> Check:
     return lambda state: any(check(state) for check in checks)
 
 
-def _node(*type_names: str) -> Check:
+def _those(names: str, check: Check, of: str = "") -> dict[str, Check]:
+    """A check for several types; ``of`` is what all of their names begin with."""
+    return {of + name: check for name in names.split()}
+
+
+def _node(names: str, of: str = "") -> Check:
+    """An object of one of these types, by its state or in its format."""
+    known = _those(names, _anything, of)
     return lambda state: (
-        type(state) is tuple and len(state) == 3 and state[0] == NODE and state[1] in type_names
+        type(state) is tuple and len(state) in (3, 4) and state[0] == NODE and state[1] in known
     )
 
 
@@ -100,6 +129,19 @@ def _zone_key(state: Any) -> bool:
     return _word(state) and _ZONE.fullmatch(state) is not None
 
 
+def is_zone_name(state: Any) -> bool:
+    """Whether pandas looks that name up among the system's time zones alone; None is one."""
+    return state is None or _zone_key(state) or (_word(state) and _SHIFT.fullmatch(state) is not None)
+
+
+def _ints(state: Any) -> bool:
+    return type(state) in (list, tuple) and {int}.issuperset(map(type, state))
+
+
+def _perhaps_texts(state: Any) -> bool:
+    return type(state) is list and {str, type(None)}.issuperset(map(type, state))
+
+
 def _flags(state: Any) -> bool:
     return type(state) is int and state & ~_FLAGS == 0
 
@@ -108,12 +150,20 @@ def _typecode(state: Any) -> bool:
     return type(state) is str and len(state) == 1 and state in array.typecodes
 
 
-def _seeded(state: Any) -> bool:
-    """Of a random generator, whose seed says how large a pool to make."""
-    if type(state) is not dict or type(state.get("seed", {})) not in (dict, type(None)):
-        return False
-    size = (state.get("seed") or {}).get("pool_size", 4)
-    return type(size) is int and 0 < size <= _MOST_POOL
+def _pool(state: Any) -> bool:
+    """Of a random generator's seed: how large a pool to make."""
+    return type(state) is int and 0 < state <= _MOST_POOL
+
+
+def _label(state: Any) -> bool:
+    """A name of rows or columns, or what stands for a missing value."""
+    if type(state) is tuple and state[:1] != (NODE,):
+        return all(map(_label, state))
+    return type(state) in ATOMS or _scalar(state)
+
+
+def _dtype(state: Any) -> bool:
+    return _described(state)
 
 
 def _external(state: Any) -> bool:
@@ -123,17 +173,17 @@ def _external(state: Any) -> bool:
     files = state.get("files", [])
     marks = [part for name, part in state.items() if name != "files"]
     fits = type(files) is list and all(_names(file) and "files" not in file for file in files)
-    return fits and _CONTAINERS.isdisjoint(map(type, [*marks, *[p for file in files for p in file.values()]]))
+    return fits and CONTAINERS.isdisjoint(map(type, [*marks, *[p for file in files for p in file.values()]]))
 
 
 _none, _int, _float, _text = _a(type(None)), _a(int), _a(float), _a(str)
 _mapping = _either(_a(dict), _node("builtins.dict"))
 _maps = _either(
     _mapping,
-    _node(*[f"collections.{name}" for name in ("OrderedDict", "Counter", "defaultdict", "ChainMap")]),
+    _node("OrderedDict Counter defaultdict ChainMap", "collections."),
     _node("types.MappingProxyType"),
 )
-_zone = _either(_none, _node("datetime.timezone", "zoneinfo.ZoneInfo"))
+_zone = _either(_none, _node("datetime.timezone zoneinfo.ZoneInfo"))
 _moment = _row(_word, lambda fold: type(fold) is int and fold in (0, 1), _zone)
 _number = _either(_a(bool, int, float), _node("builtins.complex"))
 
@@ -164,55 +214,132 @@ STANDARD: dict[str, Check] = {
     "types.SimpleNamespace": _names,
     "uuid.UUID": _word,
     "zoneinfo.ZoneInfo": _zone_key,
-    **{
-        f"ipaddress.IPv{version}{what}": _word
-        for version in (4, 6)
-        for what in ("Address", "Interface", "Network")
-    },
-    **{f"pathlib.{name}": _text for name in ("Path", "PosixPath", "WindowsPath")},
-    **{f"pathlib.Pure{name}": _text for name in ("Path", "PosixPath", "WindowsPath")},
-    **{f"valuestore.{name}": _external for name in ("File", "FileSet", "Dir", "StagingFile", "StagingDir")},
+    **_those("Address Interface Network", _word, "ipaddress.IPv4"),
+    **_those("Address Interface Network", _word, "ipaddress.IPv6"),
+    **_those("Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath", _text, "pathlib."),
+    **_those("File FileSet Dir StagingFile StagingDir", _external, "valuestore."),
 }
 """Python's own types, and what stands for files. Containers may hold data classes."""
 
-_OF_LIBRARIES = {
-    "numpy": """clongdouble datetime64 dtype generic longdouble ma.MaskedArray ma.masked matrix ndarray
-        recarray record timedelta64 void""",
-    "pandas": """Categorical CategoricalIndex DataFrame DatetimeIndex Index Interval IntervalIndex MultiIndex
-        NA NaT Period PeriodIndex RangeIndex Series Timedelta TimedeltaIndex Timestamp offsets""",
-    "pandas.arrays": """ArrowExtensionArray BooleanArray DatetimeArray FloatingArray IntegerArray
-        IntervalArray NumpyExtensionArray PeriodArray SparseArray StringArray TimedeltaArray""",
-    "PIL": "Image.Image",
-    "polars": "DataFrame LazyFrame Series",
-    "pyarrow": "Array ChunkedArray DataType Field RecordBatch Scalar Schema Table",
-    "scipy.sparse": """bsr_array bsr_matrix coo_array coo_matrix csc_array csc_matrix csr_array csr_matrix
-        dia_array dia_matrix dok_array dok_matrix lil_array lil_matrix""",
-    "torch": "Tensor nn.Parameter",
-}
-_NUMPY_NUMBERS = """bool complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16
-    uint32 uint64"""
-_BIT_GENERATORS = [f"numpy.random.{name}" for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")]
+# --- of libraries, whose code shall meet no part of a type that it does not expect
 
-_end = _either(
-    _a(bool, float),
-    _moderate,
-    _node("pandas.Timestamp", "pandas.Timedelta", *[f"numpy.{name}" for name in _NUMPY_NUMBERS.split()]),
+_NUMBERS = """bool complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32
+    uint64"""
+_GENERATORS = "MT19937 PCG64 PCG64DXSM Philox SFC64"
+
+_bool, _bytes, _array, _numeral = _a(bool), _a(bytes), _node("numpy.ndarray"), _node(_NUMBERS, "numpy.")
+_maybe_array = _either(_none, _array)
+_end = _either(_a(bool, float), _moderate, _numeral, _node("pandas.Timestamp pandas.Timedelta"))
+_scalar = _either(
+    _end,
+    _node("str_ bytes_ datetime64 timedelta64", "numpy."),
+    _node("Interval NA NaT Period offsets", "pandas."),
+    _node("date datetime time timedelta", "datetime."),
+    _node("builtins.complex decimal.Decimal fractions.Fraction uuid.UUID"),
 )
 
+_missing = _either(_a(str, float, type(None)), _node("pandas.NA"))
+_texts = _fields({"na": _missing}, string=_bool)
+_field = _either(_row(_text, _dtype, _int), _row(_text, _dtype, _int, _text))
+_structure = _fields({"record": _bool}, fields=_each(_field), itemsize=_int)
+_fixed = _either(_text, _structure, _fields(base=_dtype, shape=_ints))
+_told = _fields(of=_fixed, metadata=_names)
+_described = _either(_fixed, _texts, _told)
+_elements = _either(
+    _fields(dtype=_dtype, shape=_ints, bytes=_bytes),
+    _fields(dtype=_either(_text, _told), shape=_ints, items=_a(list)),
+    _fields(dtype=_texts, shape=_ints, items=_each(_missing)),
+    _fields(dtype=_structure, shape=_ints, fields=_named(_array)),
+)
+_seed = _fields(
+    entropy=_either(_none, _int, _ints, _numeral, _array),
+    spawn_key=_ints,
+    pool_size=_pool,
+    n_children_spawned=_int,
+)
+_bits = _fields(
+    _those("buffer buffer_pos gauss has_gauss has_uint32 uinteger", _either(_int, _float, _array)),
+    bit_generator=_word,
+    state=_named(_either(_int, _array)),
+)
+
+_unit, _closed = _one_of("s ms us ns"), _one_of("left right both neither")
+_offset = _node("pandas.offsets")
+_freq = {"freq": _either(_none, _offset)}
+_index = _node(
+    """Index CategoricalIndex DatetimeIndex IntervalIndex MultiIndex PeriodIndex RangeIndex
+    TimedeltaIndex""",
+    "pandas.",
+)
+_ARRAYS = {
+    "ArrowExtensionArray": _node("pyarrow.Array pyarrow.ChunkedArray"),
+    "DatetimeArray": _fields(unit=_unit, zone=is_zone_name, ticks=_array),
+    "IntervalArray": _fields(left=_index, right=_index, closed=_closed),
+    "NumpyExtensionArray": _array,
+    "PeriodArray": _fields(freq=_offset, ordinals=_array),
+    "SparseArray": _fields(length=_int, fill_value=_label, values=_array, indices=_array),
+    "StringArray": _fields(na=_one_of("NA nan"), items=_perhaps_texts),
+    "TimedeltaArray": _fields(unit=_unit, ticks=_array),
+    **_those("BooleanArray FloatingArray IntegerArray", _fields(values=_array, mask=_maybe_array)),
+}
+_column = _either(_array, _node("pandas.Categorical"), _node(" ".join(_ARRAYS), "pandas.arrays."))
+_extras = {"attrs": _mapping, "unique_labels": _bool}
+
+_compressed = _fields(shape=_ints, data=_array, indices=_array, indptr=_array)
+_coordinates = _fields(shape=_ints, data=_array, coords=_each(_array))
+_SPARSE = {
+    **_those("bsr csc csr lil", _compressed),
+    **_those("coo dok", _coordinates),
+    "dia": _fields(shape=_ints, data=_array, offsets=_array),
+}
+
 LIBRARIES: dict[str, Check] = {
-    **{f"{library}.{name}": _anything for library, names in _OF_LIBRARIES.items() for name in names.split()},
-    **{f"numpy.{name}": _number for name in _NUMPY_NUMBERS.split()},
-    **dict.fromkeys([*_BIT_GENERATORS, "numpy.random.RandomState"], _seeded),
-    "numpy.bytes_": _a(bytes),
-    "numpy.random.Generator": _node(*_BIT_GENERATORS),
+    **_those(_NUMBERS, _number, "numpy."),
+    **_those("datetime64 timedelta64", _fields(dtype=_text, ticks=_int), "numpy."),
+    **_those("clongdouble generic longdouble matrix ndarray recarray record void", _elements, "numpy."),
+    "numpy.bytes_": _bytes,
+    "numpy.dtype": _dtype,
+    "numpy.ma.MaskedArray": _fields(
+        {"info": _mapping}, data=_array, mask=_maybe_array, fill_value=_array, hard=_bool
+    ),
+    "numpy.ma.masked": _none,
+    "numpy.random.Generator": _node(_GENERATORS, "numpy.random."),
+    "numpy.random.RandomState": _bits,
+    **_those(_GENERATORS, _fields(state=_bits, seed=_either(_none, _seed)), "numpy.random."),
     "numpy.str_": _text,
-    "pandas.Interval": _row(_end, _end, _word),
+    "pandas.Categorical": _fields(codes=_array, categories=_index, ordered=_bool),
+    "pandas.CategoricalIndex": _fields(name=_label, data=_node("pandas.Categorical")),
+    "pandas.DataFrame": _fields(_extras, columns=_index, index=_index, data=_each(_column)),
+    "pandas.DatetimeIndex": _fields(_freq, name=_label, data=_node("pandas.arrays.DatetimeArray")),
+    "pandas.Index": _fields(name=_label, data=_column),
+    "pandas.Interval": _row(_end, _end, _closed),
+    "pandas.IntervalIndex": _fields(name=_label, data=_node("pandas.arrays.IntervalArray")),
+    "pandas.MultiIndex": _fields(names=_each(_label), levels=_each(_index), codes=_each(_array)),
     "pandas.NA": _none,
     "pandas.NaT": _none,
-    "pandas.Period": _row(_moderate, _node("pandas.offsets")),
+    "pandas.Period": _row(_moderate, _offset),
+    "pandas.PeriodIndex": _fields(name=_label, data=_node("pandas.arrays.PeriodArray")),
+    "pandas.RangeIndex": _fields(name=_label, start=_int, stop=_int, step=_int),
+    "pandas.Series": _fields(_extras, name=_label, index=_index, data=_column),
     "pandas.Timedelta": _node("numpy.timedelta64"),
-    "pandas.Timestamp": _row(_node("numpy.datetime64"), _either(_none, _word)),
-    "pandas.offsets": _row(_word, _moderate, _a(bool), _names),
+    "pandas.TimedeltaIndex": _fields(_freq, name=_label, data=_node("pandas.arrays.TimedeltaArray")),
+    "pandas.Timestamp": _row(_node("numpy.datetime64"), is_zone_name),
+    **{f"pandas.arrays.{name}": check for name, check in _ARRAYS.items()},
+    "pandas.offsets": _row(_word, _moderate, _bool, _named(_label)),
+    "PIL.Image.Image": _fields(
+        {"format": _text, "palette": _row(_word, _bytes)},
+        mode=_word,
+        size=_row(_int, _int),
+        info=_mapping,
+        pixels=_bytes,
+    ),
+    **{f"scipy.sparse.{of}_{kind}": check for of, check in _SPARSE.items() for kind in ("array", "matrix")},
+    **_those(
+        "Tensor nn.Parameter", _fields(dtype=_word, shape=_ints, requires_grad=_bool, bytes=_array), "torch."
+    ),
+    # read from Arrow files alone; their rules refuse whatever state there is
+    **_those("DataFrame LazyFrame Series", _anything, "polars."),
+    **_those("Array ChunkedArray DataType Field RecordBatch Scalar Schema Table", _anything, "pyarrow."),
 }
 """Types of the libraries that valuestore has rules for; what they hold must be inert."""
 
@@ -259,105 +386,3 @@ def _listed(type_name: str) -> Opening:
         return Opening(Kind.INERT, check, parts_are_keys=hashed)
     check = LIBRARIES.get(type_name)
     return VOUCHED if check is None else Opening(Kind.INERT, check, parts_are_inert=True)
-
-
-# --- the gate -----------------------------------------------------------------------------------
-
-
-class Known(Protocol):
-    """Where the gate looks types up: the registry."""
-
-    def opening_named(self, type_name: str, /) -> tuple[Opening, TypeRule | None]:
-        """Of which kind values of that type name are, and the rule. Raises: DecodeError."""
-
-
-class _Vouched(Exception):
-    """A part was met that needs a signature."""
-
-
-def needs_key(form: Plain, rules: Known, size: int) -> str | None:
-    """The type of the first part that loads with a signature alone; None if there is none.
-
-    ``size`` is that of the payload, in bytes. Raises: DecodeError for what nobody has stored.
-    """
-    try:
-        _Look(rules, size).at(form, inert=False, key=False)
-    except _Vouched as found:
-        return str(found)
-    return None
-
-
-class _Look:
-    """One look at a form."""
-
-    def __init__(self, rules: Known, size: int) -> None:
-        self.rules = rules
-        self.most_made = _AMPLIFIED * size
-
-    def at(self, form: Plain, *, inert: bool, key: bool) -> None:
-        """Look at all of it. ``inert``: data classes are not allowed; ``key``: it is going to be hashed."""
-        stack = [form]
-        while stack:
-            part = stack.pop()
-            kind = type(part)
-            if kind is tuple and part and part[0] == NODE:
-                self.node(part, stack, inert, key)
-            elif kind in _CONTAINERS:
-                parts = part.values() if kind is dict else part
-                if not ATOMS.issuperset(map(type, parts)):
-                    stack.extend([one for one in parts if type(one) in _CONTAINERS])
-
-    def node(self, node: tuple[Any, ...], stack: list[Plain], inert: bool, key: bool) -> None:
-        type_name = node[1] if len(node) in (3, 4) else None
-        if type(type_name) is not str:
-            raise DecodeError("tagged", "a node without type name and state")
-        state = node[2]
-        if type_name == "builtins.tuple":
-            stack.extend(_items(type_name, state))
-        elif type_name == "builtins.dict":
-            for pair in _items(type_name, state):
-                name, value = _items(type_name, pair)
-                stack.append(value)
-                if type(name) in _CONTAINERS:
-                    self.at(name, inert=inert, key=True)
-        elif len(node) == 4:
-            opening, rule = self.rules.opening_named(type_name)
-            codec = rule.codec.name if rule is not None and rule.codec is not None else None
-            if opening.kind is not Kind.INERT or codec != state or type(node[3]) is not bytes:
-                raise _Vouched(type_name)
-        else:
-            self.state(type_name, state, stack, inert, key)
-
-    def state(self, type_name: str, state: Plain, stack: list[Plain], inert: bool, key: bool) -> None:
-        opening, _ = self.rules.opening_named(type_name)
-        if opening.kind is Kind.VOUCHED or (inert and opening.kind is Kind.DATA):
-            raise _Vouched(type_name)
-        if key and not opening.is_key:
-            raise _Vouched(type_name)
-        if not opening.check(state):
-            self.at(state, inert=inert or opening.parts_are_inert, key=False)  # something in it may say why
-            if opening.kind is Kind.INERT or type(state) is not dict:
-                raise DecodeError(type_name, "its stored state is none of that type")
-            raise _Vouched(type_name)
-        if inert and type_name in ("builtins.range", "pandas.RangeIndex") and self._is_long(state):
-            raise _Vouched(type_name)
-        if opening.parts_are_keys:
-            self.at(state, inert=inert, key=True)
-        elif opening.parts_are_inert and not inert:
-            self.at(state, inert=True, key=key)
-        elif type(state) in _CONTAINERS:
-            stack.append(state)
-
-    def _is_long(self, state: Plain) -> bool:
-        """Whether a library that takes a range for its items would make more of it than there are bytes."""
-        ends = state if type(state) is list else [state.get(name) for name in ("start", "stop", "step")]
-        if [type(end) for end in ends] != [int, int, int]:
-            return True
-        start, stop, step = ends
-        return step == 0 or bool(abs(stop - start) // abs(step) > self.most_made)
-
-
-def _items(type_name: str, state: Plain) -> list[Any] | tuple[Any, ...]:
-    if type(state) not in (list, tuple):
-        raise DecodeError(type_name, "its items are no list")
-    return state  # type: ignore[no-any-return]
