@@ -212,9 +212,8 @@ class TypeRegistry(Insides):
         type_name = PLAIN_TYPE_NAMES.get(type(obj)) or self.rule_of(obj).type_name
         token = active_algorithm.set(self.algorithm.name)
         try:
-            return self._digest(
-                type_name, TAGGED, encode_plain(lower(obj, self, stored=False, as_value=True).hashed)
-            )
+            form = lower(obj, self, stored=False, as_value=True).hashed
+            return self._digest(type_name, TAGGED, encode_plain(form))
         finally:
             active_algorithm.reset(token)
 
