@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from valuestore.repository import Repository as Repository
     from valuestore.scheduler.scheduler import Scheduler as Scheduler
     from valuestore.stores.base import open_store as open_store
-    from valuestore.tasks.control import merge_handles as merge_handles
     from valuestore.tasks.script import script as script
+    from valuestore.tasks.tag import merge_handles as merge_handles
     from valuestore.tasks.tag import tag as tag
     from valuestore.tasks.task import task as task
     from valuestore.values.files.dir import Dir as Dir
@@ -36,9 +36,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "repository": "Repository",
         "scheduler.scheduler": "Scheduler",
         "stores.base": "open_store",
-        "tasks.control": "merge_handles",
         "tasks.script": "script",
-        "tasks.tag": "tag",
+        "tasks.tag": "merge_handles tag",
         "tasks.task": "task",
         "values.files.dir": "Dir",
         "values.files.file": "File",

@@ -20,9 +20,8 @@ from valuestore.values.value import Plain
 
 
 def _call_state(call: Call) -> Plain:
-    task = call._task
-    if "<" in getattr(task.func, "__qualname__", "<"):
-        raise Refused(f"{task.name} is defined inside a function, so its name does not say which it is")
+    task: Any = call._task
+    _check_name(task)
     return {"task": task.name, "arguments": call._given}
 
 
@@ -45,10 +44,21 @@ def _operation(state: Plain) -> Operation:
 
 def _task_state(task: Task[..., Any]) -> Plain:
     """Name and hash, so that who is given a task runs again when its code has changed."""
-    registry = get_type_registry().with_algorithm(active_algorithm.get())
-    if "<" in getattr(task.func, "__qualname__", "<"):
+    _check_name(task)
+    return [task.name, _hash(task)]
+
+
+def _check_name(task: Task[..., Any]) -> None:
+    """Raises: Refused if the name does not lead to the task."""
+    if "<" in task.__qualname__:
         raise Refused(f"{task.name} is defined inside a function, so its name does not say which it is")
-    return [task.name, task.hash(registry)]
+    found = find_task(task.name)
+    if found is not task and (found is None or _hash(found) != _hash(task)):
+        raise Refused(f"another task is called {task.name} by now; give each a name of its own")
+
+
+def _hash(task: Task[..., Any]) -> str:
+    return task.hash(get_type_registry().with_algorithm(active_algorithm.get()))
 
 
 def _stored_task(state: Plain) -> Any:

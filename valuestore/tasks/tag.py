@@ -1,4 +1,4 @@
-"""``tag``: labels on values, jobs and executions, set from inside a pipeline.
+"""What a pipeline says beside its calls: ``tag`` labels values, ``merge_handles`` brings branches together.
 
 ``tag(value, ...)`` stands for its value, like any other expression. When the scheduler brings it to that
 value, the labels go to whoever keeps them; each time, and no label is set twice.
@@ -12,8 +12,11 @@ from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 from valuestore.tasks.call import OPERATIONS, Operation
+from valuestore.tasks.task import task
+from valuestore.values.handles.handle import Handle, merged
 
 R = TypeVar("R")
+H = TypeVar("H", bound=Handle)
 
 Tags = Mapping[str, Any]
 Keeper = Callable[[Any, Tags, Tags, Tags], None]
@@ -57,3 +60,17 @@ def _apply(value: Any, tags: Tags, job_tags: Tags, execution_tags: Tags) -> Any:
 
 
 OPERATIONS["tag"] = _apply
+
+
+@task(name="merge_handles", namespace="valuestore", version="1")
+def _merge(handles: list[Any]) -> Any:
+    return merged(handles)
+
+
+def merge_handles(handles: list[H]) -> H:
+    """The state after all of these states of one handle, whatever their order; a call, as of a task.
+
+    Raises, when it runs: ArgumentError if there are none, or if they are of different handles.
+    """
+    merging: H = _merge(handles)
+    return merging

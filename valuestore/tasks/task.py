@@ -8,20 +8,30 @@ and its code, or its name and its ``version``.
 from __future__ import annotations
 
 import functools
-import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from valuestore.errors import ArgumentError, TaskError
+from valuestore.errors import TaskError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.tasks.call import Call
-from valuestore.values.code.function import Dependency, code_dependencies, code_identity, walked
+from valuestore.tasks.definition import (
+    ARGS,
+    OPTIONS,
+    Binding,
+    bound_to,
+    check_version,
+    checked_function,
+    checked_options,
+    place_of,
+    root_of,
+)
+from valuestore.values.code.function import Dependency, code_and_classes, code_dependencies, code_identity
 from valuestore.values.code.source import source_of
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import module_name_of
 
 Capture = bool | Literal["overwrite"]
+Tags = Mapping[str, Any] | Iterable[tuple[str, Any]]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -44,43 +54,41 @@ class Task(Generic[P, R]):
     def __init__(
         self,
         func: Callable[P, R],
+        /,
         *,
         name: str | None = None,
         namespace: str | None = None,
-        version: str | None = None,
+        version: str | int | None = None,
         cache: bool = True,
-        tags: Mapping[str, Any] | None = None,
+        tags: Tags | None = None,
         executor: str | None = None,
         capture: Capture = False,
     ) -> None:
-        if not callable(func):
-            raise TaskError(f"@task decorates a function, not a {type(func).__name__}")
-        if inspect.iscoroutinefunction(func):
-            raise TaskError(f"@task does not run coroutines yet; make {func.__qualname__} a plain function")
+        func = checked_function(func)
+        self.tags = checked_options(name, namespace, version, cache, tags, executor, capture)
         functools.update_wrapper(self, func, updated=())
         self.func = func
-        self.namespace = module_name_of(func.__module__) if namespace is None else namespace
-        short = name or func.__qualname__.replace("<locals>.", "")
+        module, self.__qualname__, _ = place_of(func)
+        self.namespace = module if namespace is None else namespace
+        short = name or getattr(func, "__qualname__", "").replace("<locals>.", "")
+        if not short:
+            raise TaskError(f"a {type(func).__name__} has no name of its own; say it: task(name=...)")
         self.name = f"{self.namespace}.{short}" if self.namespace else short
+        if isinstance(func, Task) and func.name == self.name:
+            raise TaskError(f"{self.name} is a task already")
         self.version = None if version is None else str(version)
-        self.cache = cache
-        self.tags = dict(tags or {})
+        self.cache = bool(cache)
         self.executor = executor
-        if capture not in (False, True, "overwrite"):
-            raise TaskError(f"capture={capture!r}: it is False, True or 'overwrite'")
         self.capture = capture
-        self.signature = inspect.signature(func)
-        self.parameters = tuple(self.signature.parameters)
-        self._simple = not any(
-            p.kind is not p.POSITIONAL_OR_KEYWORD for p in self.signature.parameters.values()
-        )
-        self._defaults = {
-            p.name: p.default for p in self.signature.parameters.values() if p.default is not p.empty
-        }
+        self.binding = Binding(self.name, func)
+        self.signature, self.parameters = self.binding.signature, tuple(self.binding.signature.parameters)
+        self._simple = self.binding.is_simple
         self.__valuestore_task__ = self.name
+        if self.version is not None:
+            check_version(self, _tasks.get(self.name, self), is_at_home=namespace is None)
         _tasks[self.name] = self
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """A lazy call. Raises: ArgumentError if the arguments do not fit the signature."""
         given = self.bind(args, kwargs)
         return cast(R, Call(self, given, self.apply_defaults(given)))
@@ -89,10 +97,7 @@ class Task(Generic[P, R]):
         """The arguments given, by parameter name; variadic ones in a tuple or dict. Raises: ArgumentError."""
         if self._simple and not kwargs and len(args) == len(self.parameters):
             return dict(zip(self.parameters, args, strict=True))
-        try:
-            return dict(self.signature.bind(*args, **kwargs).arguments)
-        except TypeError as error:
-            raise ArgumentError(self.name, str(error)) from None
+        return self.binding.bind(self.signature, args, kwargs)
 
     def apply_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         """All arguments in the signature's order, those not given at their defaults of today.
@@ -100,24 +105,17 @@ class Task(Generic[P, R]):
         Variadic ones hold a tuple or a dict, empty ones included. Raises: ArgumentError if a parameter is
         unknown or has neither argument nor default.
         """
-        if len(given) == len(self.parameters) and tuple(given) == self.parameters:
+        if self._simple and len(given) == len(self.parameters) and tuple(given) == self.parameters:
             return given
-        unknown = [name for name in given if name not in self.signature.parameters]
-        if unknown:
-            raise ArgumentError(self.name, f"no parameter {unknown[0]!r}")
-        bound = inspect.BoundArguments(self.signature, dict(given))
-        bound.apply_defaults()
-        missing = [name for name in self.parameters if name not in bound.arguments]
-        if missing:
-            raise ArgumentError(self.name, f"no argument for {missing[0]!r}")
-        return dict(bound.arguments)
+        return self.binding.complete(self.signature, given)
 
-    def call_arguments(self, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The positional and keyword arguments that ``bind`` was given, in one canonical spelling."""
-        if self._simple:
+    def call_arguments(
+        self, arguments: Mapping[str, Any], given: Iterable[str] = ()
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments; a wrapper that takes anything gets what was ``given``."""
+        if self._simple and ARGS not in arguments:
             return tuple(arguments.values()), {}
-        bound = inspect.BoundArguments(self.signature, dict(arguments))
-        return bound.args, bound.kwargs
+        return self.binding.spelling(self.signature, arguments, given)
 
     def code(self, registry: TypeRegistry) -> dict[str, Digest]:
         """What its results depend on: name -> digest. Raises: NotHashableError (see values/function.py)."""
@@ -143,14 +141,15 @@ class Task(Generic[P, R]):
         if self.version is not None:
             of_version = ["task", self.name, "version", self.version, *self._closure(registry)]
             return registry.hash(of_version), frozenset()
-        code = walked(self.func, registry)
-        return registry.hash(["task", self.name, "code", code.parts]), code.classes
+        code, classes = code_and_classes(self.func, registry)
+        return registry.hash(["task", self.name, "code", code]), classes
 
     def _closure(self, registry: TypeRegistry) -> list[Digest]:
-        """What tells the products of one factory apart: the scalars that the function closes over."""
-        cells = getattr(self.func, "__closure__", None) or ()
+        """What tells the products of one factory apart: the scalars it closes over, what it is bound to."""
+        cells = getattr(root_of(self.func), "__closure__", None) or ()
         contents = [cell.cell_contents for cell in cells if cell != _EMPTY_CELL]
-        return [registry.hash(content) for content in contents if isinstance(content, _SCALARS)]
+        scalars = [content for content in contents if isinstance(content, _SCALARS)]
+        return [registry.hash(content) for content in (*scalars, *bound_to(self.func))]
 
     def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:
         if instance is not None:
@@ -162,15 +161,15 @@ class Task(Generic[P, R]):
 
 
 @overload
-def task(func: Callable[P, R], /) -> Task[P, R]: ...
+def task(func: Callable[P, R], /, **options: Any) -> Task[P, R]: ...
 @overload
 def task(
     *,
     name: str | None = None,
     namespace: str | None = None,
-    version: str | None = None,
+    version: str | int | None = None,
     cache: bool = True,
-    tags: Mapping[str, Any] | None = None,
+    tags: Tags | None = None,
     executor: str | None = None,
     capture: Capture = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
@@ -181,11 +180,13 @@ def task(func: Callable[P, R] | None = None, /, **options: Any) -> Any:
     ``namespace``  first part; default: the module's name, "" for none
     ``version``    identifies the code instead of the code itself
     ``cache``      false: the body runs in every execution
-    ``tags``       labels of this version of the task; values are JSON
+    ``tags``       labels of this version of the task, as a dict or pairs; values are JSON
     ``executor``   name of the scheduler's executor that runs it
     ``capture``    true: the content of local Files in the result is kept in the payload store, and put back
                    if a file is missing; "overwrite": also if it has other content by now
     """
+    if unknown := [option for option in options if option not in OPTIONS]:
+        raise TaskError(f"@task has no option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
     if func is not None:
-        return Task(func)
+        return Task(func, **options)
     return lambda function: Task(function, **options)

@@ -213,7 +213,8 @@ class TypeRegistry(Insides):
         type_name = PLAIN_TYPE_NAMES.get(type(obj)) or self.rule_of(obj).type_name
         token = active_algorithm.set(self.algorithm.name)
         try:
-            return self._digest(type_name, TAGGED, encode_plain(lower(obj, self, stored=False).hashed))
+            form = lower(obj, self, stored=False, as_value=True).hashed
+            return self._digest(type_name, TAGGED, encode_plain(form))
         finally:
             active_algorithm.reset(token)
 
@@ -225,7 +226,7 @@ class TypeRegistry(Insides):
             codec = None  # inside tagged data, which can be signed
         token = active_algorithm.set(self.algorithm.name)
         try:
-            lowered = lower(obj, self, stored=codec is None)
+            lowered = lower(obj, self, stored=codec is None, as_value=True)
             parts = tuple([self._part(part, lowered.differs) for part in lowered.parts])
         finally:
             active_algorithm.reset(token)
@@ -256,7 +257,7 @@ class TypeRegistry(Insides):
     def _part(self, part: Part, differs: bool) -> Encoded:
         """A Value met inside an object, as ``encode`` would give it, from the form it has already."""
         hashed = encode_plain(part.hashed)
-        form = lower(part.value, self).stored if differs else part.hashed
+        form = lower(part.value, self, as_value=True).stored if differs else part.hashed
         stored = encode_plain(form) if differs else hashed
         parts = tuple([self._part(inner, differs) for inner in part.parts])
         type_name = self.rule_of(part.value).type_name

@@ -137,7 +137,7 @@ def module_name_of(module_name: str) -> str:
     return Path(file).stem if file else "__main__"
 
 
-def _members(owner: Any) -> Mapping[str, Any]:
+def members(owner: Any) -> Mapping[str, Any]:
     """What a module or class holds by itself; a lazy module, or a proxy, is not asked."""
     if issubclass(type(owner), ModuleType):
         return _of_module(owner)  # type: ignore[no-any-return]
@@ -159,7 +159,7 @@ def find_object(name: str) -> Any:
         if module is not None:
             found: Any = module
             for part in qualname.split("."):
-                found = _members(found).get(part)
+                found = members(found).get(part)
             return found
         module_name, _, head = module_name.rpartition(".")
         qualname = f"{head}.{qualname}"

@@ -52,21 +52,16 @@ def code_identity(function: Any, registry: TypeRegistry, *, defaults: bool = Fal
     Raises: NotHashableError for a closure over, or a global of, one of the user's own classes that has no
     identity; naming a ``version`` for the task avoids the question.
     """
-    return walked(function, registry, defaults=defaults).parts
+    return code_and_classes(function, registry, defaults=defaults)[0]
 
 
-class Walked(NamedTuple):
-    """What ``code_identity`` is made of, and the classes among it."""
-
-    parts: dict[str, Digest]
-    classes: frozenset[type]
-
-
-def walked(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> Walked:
-    """The code of a function and the classes that it leads to. Raises: NotHashableError."""
+def code_and_classes(
+    function: Any, registry: TypeRegistry, *, defaults: bool = False
+) -> tuple[dict[str, Digest], frozenset[type]]:
+    """``code_identity``, and the classes whose code is in it. Raises: as that."""
     walk = _Walk(registry, defaults)
     walk.visit(function, "")
-    return Walked(walk.parts, frozenset(obj for obj, _ in walk.seen.values() if isinstance(obj, type)))
+    return walk.parts, frozenset(obj for obj, _ in walk.seen.values() if isinstance(obj, type))
 
 
 def own_form(function: Any) -> Plain:

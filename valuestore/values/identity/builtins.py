@@ -1,4 +1,4 @@
-"""Rules for the types of Python and its standard library; families of classes are in families.py.
+"""Rules for the types of Python and its standard library, exceptions among them; families are in families.py.
 
 The type names are a fixed table, not ``__module__``: the standard library moves classes between minor
 versions (``pathlib`` in 3.13), and an identity must not. States are chosen to read well in a preview.
@@ -23,8 +23,10 @@ from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError
+from valuestore.values.identity.attributes import HEAP_TYPE, set_attributes, sorted_attributes
 from valuestore.values.identity.canonical import Refused, TypeRule
-from valuestore.values.value import Plain
+from valuestore.values.identity.singletons import OBJECT_RULE
+from valuestore.values.value import Plain, type_name_of
 
 PLAIN_TYPE_NAMES: dict[type, str] = {
     type(None): "builtins.NoneType",
@@ -132,6 +134,7 @@ def _text_rule(cls: Callable[[str], Any], type_name: str) -> TypeRule:
 
 
 BUILTIN_RULES = [
+    OBJECT_RULE,
     TypeRule(complex, "builtins.complex", lambda z: [z.real, z.imag], lambda parts: complex(*parts)),
     TypeRule(bytearray, "builtins.bytearray", bytes, bytearray),
     TypeRule(set, "builtins.set", list, set, unordered=True),
@@ -223,3 +226,64 @@ BUILTIN_RULES = [
         )
     ],
 ]
+
+
+# --- exceptions: their arguments, and what they keep beside these; called by families.py ------------
+
+_TOLD = frozenset({int, str, bytes, tuple})
+
+_ALSO: dict[type, tuple[str, ...]] = {
+    ImportError: ("name", "path", "msg"),
+    AttributeError: ("name",),
+    NameError: ("name",),
+    OSError: ("errno", "strerror", "filename", "filename2"),
+    StopIteration: ("value",),
+    SystemExit: ("code",),
+    SyntaxError: ("msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset"),
+    UnicodeDecodeError: ("encoding", "object", "start", "end", "reason"),
+    UnicodeEncodeError: ("encoding", "object", "start", "end", "reason"),
+    UnicodeTranslateError: ("object", "start", "end", "reason"),
+}
+"""What some exceptions keep beside their arguments, and can be changed to say something else than these."""
+
+
+def exception_rule(cls: Any) -> TypeRule:
+    """Arguments and attributes; not traceback, cause and context, which are no part of its pickle either."""
+    builtin = next(base for base in cls.__mro__ if not base.__flags__ & HEAP_TYPE)
+    extra = {
+        name: vars(base)[name] for base, names in _ALSO.items() if issubclass(cls, base) for name in names
+    }
+
+    def state(error: Any) -> Plain:
+        given = (
+            BaseException.__reduce__(error)[1]
+            if not isinstance(error, OSError)
+            else OSError.__reduce__(error)[1]
+        )
+        attributes = _changed(builtin, given, error, extra) if extra else {}
+        attributes |= sorted_attributes(error)
+        return {"args": list(given), "attributes": attributes} if attributes else {"args": list(given)}
+
+    def instance(state: Plain) -> Any:
+        error = builtin.__new__(cls, *state["args"])
+        if cls is builtin or builtin not in (BaseException, Exception):
+            builtin.__init__(error, *state["args"])
+        attributes = dict(state.get("attributes", {}))
+        for name in extra.keys() & attributes.keys():
+            extra[name].__set__(error, attributes.pop(name))
+        set_attributes(error, attributes)
+        return error
+
+    return TypeRule(cls, type_name_of(cls), state, instance, family="exception")
+
+
+def _changed(builtin: Any, given: Any, error: Any, extra: dict[str, Any]) -> dict[str, Any]:
+    """Those of the extra attributes that are not what the arguments make them."""
+    fresh = builtin.__new__(builtin, *given)
+    fresh.__init__(*given)
+    changed = {}
+    for name, member in extra.items():
+        value, made = member.__get__(error), member.__get__(fresh)
+        if value is not made and not (type(value) is type(made) and type(value) in _TOLD and value == made):
+            changed[name] = value
+    return changed

@@ -57,7 +57,8 @@ class TypeRule:
     ``locate`` makes the path to a refused part, which names places in the identity, name them in the
     object: it is given the object and the path's steps, innermost first, and changes these. ``summary`` is
     what a preview shows of an object, instead of its identity. ``family`` names the family of classes that
-    say themselves what their objects are, if the class is of one (families.py).
+    say themselves what their objects are, if the class is of one (families.py). ``as_value`` takes the place
+    of both for values, not for constants in code: it may tell an object in another way, or refuse it.
     """
 
     type: type
@@ -72,6 +73,7 @@ class TypeRule:
     locate: Callable[[Any, list[str]], None] | None = None
     summary: Callable[[Any], Plain] | None = None
     family: str = ""
+    as_value: Callable[[Any], Plain] | None = None
 
     def codec_of(self, obj: object) -> Codec | None:
         """The format that this object is stored in, or None if it is stored by its state."""
@@ -147,16 +149,18 @@ def encode(obj: object) -> bytes | None:
     return None if _MAY_BE_NAN(data) else data
 
 
-def lower(obj: Any, rules: Rules, *, stored: bool = True) -> Lowered:
+def lower(obj: Any, rules: Rules, *, stored: bool = True, as_value: bool = False) -> Lowered:
     """The canonical form of ``obj``; without ``stored``, the form that is stored is not asked for.
+
+    ``as_value`` says that it is a value, and no constant that code refers to.
 
     Raises: NotHashableError with the path to the first part that has no identity.
     """
     try:
-        hashing = _Lowering(rules, stored=False)
+        hashing = _Lowering(rules, stored=False, as_value=as_value)
         form = hashing.lower(obj)
         differs = hashing.stored_differs
-        storing = _Lowering(rules, stored=True)
+        storing = _Lowering(rules, stored=True, as_value=as_value)
         if hashing.shares:
             check_growth(form)
         form_stored = storing.lower(obj) if stored and differs else form
@@ -175,9 +179,10 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True) -> Lowered:
 class _Lowering:
     """One pass over an object."""
 
-    def __init__(self, rules: Rules, stored: bool) -> None:
+    def __init__(self, rules: Rules, stored: bool, as_value: bool) -> None:
         self.rules = rules
         self.stored = stored
+        self.as_value = as_value
         self.stored_differs = False
         self.met_codec = False
         self.parts: list[Part] = []  # those met in what is being lowered, some more than once
@@ -258,7 +263,8 @@ class _Lowering:
             self.met_codec = True
             pieces = _asked(rule, lambda whole: list(self.rules.encode_as(codec, whole)), obj)
             return (NODE, rule.type_name, codec.name, b"".join(pieces))
-        state = _asked(rule, rule.state if self.stored and rule.state else rule.identity, obj)
+        told = rule.as_value if self.as_value else None
+        state = _asked(rule, told or (rule.state if self.stored and rule.state else rule.identity), obj)
         try:
             lowered = self.attributes(state) if type(state) is dict else self.lower(state)
         except Refused as refusal:

@@ -26,8 +26,9 @@ from valuestore.values.identity.attributes import (
     slot_names,
     sorted_attributes,
 )
+from valuestore.values.identity.builtins import exception_rule
 from valuestore.values.identity.canonical import Refused, TypeRule
-from valuestore.values.identity.exceptions import exception_rule
+from valuestore.values.identity.singletons import named_one, telling_ones
 from valuestore.values.value import Plain, Value, find_class, type_name_of
 
 _WORD_BYTES = struct.calcsize("P")
@@ -184,10 +185,14 @@ def _dataclass_rule(cls: Any) -> TypeRule:
     required = {field.name for field in fields if field.init}
 
     def instance(state: Plain) -> Any:
+        if type(state) is list:
+            return named_one(cls, state, content)
         _required(cls, state, required)
         return with_attributes(cls, state)
 
-    return TypeRule(cls, type_name_of(cls), lambda obj: _fields_first(obj, names), instance)
+    content = functools.partial(_fields_first, names=names)
+    one = telling_ones(cls, content, holds_nothing=not names)
+    return TypeRule(cls, type_name_of(cls), content, instance, as_value=one)
 
 
 def _attrs_rule(cls: Any) -> TypeRule:
@@ -204,14 +209,17 @@ def _attrs_rule(cls: Any) -> TypeRule:
         if "__attrs_attrs__" in vars(base):
             saved.update(set(slot_names(base)) - own_fields)
 
-    def state(obj: Any) -> Plain:
+    def content(obj: Any) -> dict[str, Any]:
         return {name: value for name, value in _fields_first(obj, names).items() if name not in saved}
 
     def instance(state: Plain) -> Any:
+        if type(state) is list:
+            return named_one(cls, state, content)
         _required(cls, state, required)
         return with_attributes(cls, state)
 
-    return TypeRule(cls, type_name_of(cls), state, instance)
+    one = telling_ones(cls, content, holds_nothing=not names)
+    return TypeRule(cls, type_name_of(cls), content, instance, as_value=one)
 
 
 def _is_pydantic(cls: type) -> bool:
@@ -315,9 +323,13 @@ def _namedtuple_rule(cls: Any) -> TypeRule:
 
 
 def _attributes_rule(cls: Any) -> TypeRule:
-    return TypeRule(
-        cls, type_name_of(cls), sorted_attributes, lambda attributes: with_attributes(cls, attributes)
-    )
+    def instance(state: Plain) -> Any:
+        return (
+            named_one(cls, state, sorted_attributes) if type(state) is list else with_attributes(cls, state)
+        )
+
+    one = telling_ones(cls, sorted_attributes)
+    return TypeRule(cls, type_name_of(cls), sorted_attributes, instance, as_value=one)
 
 
 _CONTENT: dict[type, Callable[[Any], Any]] = {

@@ -26,11 +26,6 @@ def why_not_reducible(cls: type) -> str | None:
     """Why objects of this class cannot have an identity, or None if they may."""
     if cls.__name__ in _NO_CONTENT and cls.__module__ in ("builtins", "_thread"):
         return f"a {cls.__name__} has no content to identify it by"
-    if cls is object:
-        return (
-            "nothing tells one object() from another; make it a dataclass or a valuestore.Value, "
-            "or register a TypeRule for it"
-        )
     if "<locals>" in cls.__qualname__:
         return f"{cls.__qualname__} is defined inside a function; move it to the top of its module"
     return None

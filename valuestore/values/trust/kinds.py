@@ -344,8 +344,8 @@ LIBRARIES: dict[str, Check] = {
 """Types of the libraries that valuestore has rules for; what they hold must be inert."""
 
 _BY_NAME = {
-    "builtins": """builtin_function classmethod_descriptor function method method_descriptor module type
-        wrapper_descriptor""",
+    "builtins": """builtin_function classmethod_descriptor function method method_descriptor module object
+        type wrapper_descriptor""",
     "functools": "lru_cache partial",
     "operator": "attrgetter itemgetter methodcaller",
     "valuestore": "Call Operation Task",
