@@ -247,7 +247,7 @@ SETTINGS = {
     "if True:\n    decimal.setcontext(decimal.Context())": ["decimal.setcontext(decimal.Context())"],
     "from decimal import setcontext, Context\nsetcontext(Context())": ["setcontext(Context())"],
     "decimal.Decimal('1')": [],
-    "import json\njson.JSONEncoder.item_separator = ';'": [],
+    "import colorsys\ncolorsys.unused_by_the_task = 1": [],
     "def late():\n    decimal.getcontext().prec = 2": [],
     "sys.dont_write_bytecode = True": [],
     "def to_text(self):\n    return 'x'\nclass decimals: pass\ndecimals.x = 1": [],

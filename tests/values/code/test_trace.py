@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import linecache
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from valuestore.errors import UndeclaredRead
+from valuestore.executors.worker import run_body
+from valuestore.repository import Repository
 from valuestore.values.code import trace
 from valuestore.values.code.function import Dependency, code_identity, walked
 from valuestore.values.code.members import Body, Version, verify
@@ -342,6 +345,17 @@ def test_a_fork_inside_a_body(program):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from the fork itself
         assert names(reached(module.f)) == ["traced.hidden"]
+
+
+@needs_monitoring
+def test_an_outcome_carries_it_home(program, tmp_path):
+    module = program("def hidden(): return os.environ['HOME']\nimport os\ndef f(): return eval('hidden')()")
+    with Repository.open(tmp_path / "repository") as repository, pytest.warns(UndeclaredRead, match="a task"):
+        outcome = run_body(module.f, (), {}, repository.archive, version=Version("a task", uuid.uuid4().hex))
+    again = pickle.loads(pickle.dumps(outcome))
+    assert names(again.reached) == ["traced.hidden"]
+    assert again.reads == (("variable", "HOME"),)
+    assert verify(again.reached, REGISTRY)
 
 
 # --- verified -----------------------------------------------------------------------------------

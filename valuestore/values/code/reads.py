@@ -307,7 +307,7 @@ def surroundings(codes: Mapping[int, CodeType], *, traced: bool) -> list[Read]:
         names = global_names(code)
         used |= names
         if not _ENVIRONMENT.isdisjoint(names):
-            found += [("variable", name) for name in _variables(_definition(code))]
+            found += [("variable", name) for name in _variables(code)]
         if "import_module" in names and not traced:
             found.append(("import", "importlib.import_module"))
     for file in {code.co_filename for code in list(codes.values())}:
@@ -315,17 +315,12 @@ def surroundings(codes: Mapping[int, CodeType], *, traced: bool) -> list[Read]:
     return sorted(set(found))
 
 
-def _definition(code: CodeType) -> ast.AST:
-    nothing = ast.Module([], [])
+def _variables(code: CodeType) -> Iterator[str]:
+    definition: ast.AST | None = None
     with suppress(SyntaxError, ValueError, RecursionError):
-        return _definitions(_text_of(code.co_filename))[0].get(
-            (code.co_qualname, code.co_firstlineno), nothing
-        )
-    return nothing
-
-
-def _variables(definition: ast.AST) -> Iterator[str]:
-    for node in ast.walk(definition):
+        nodes, _ = _definitions(_text_of(code.co_filename))
+        definition = nodes.get((code.co_qualname, code.co_firstlineno))
+    for node in ast.walk(definition) if definition else ():
         name: ast.expr | None = None
         if (
             isinstance(node, ast.Subscript)
@@ -354,14 +349,16 @@ def _settings(text: str) -> list[tuple[str, set[str]]]:
         tree = _parsed(text)
     except (SyntaxError, ValueError, RecursionError):
         return []
-    libraries: dict[str, str] = {}
-    for name, module, _ in imports(ast.Module(list(_statements(tree.body)), [])):
-        top = module.partition(".")[0]
-        if name and top and top not in _NO_LIBRARY and not is_own(top):
-            libraries[name] = top
+    statements = list(_statements(tree.body))
+    imported = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
+    libraries = {
+        name: top
+        for name, module, _ in imports(ast.Module(imported, []))  # type: ignore[arg-type]  # a list of some
+        if name and (top := module.partition(".")[0]) and top not in _NO_LIBRARY and not is_own(top)
+    }
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     found = []
-    for node in _statements(tree.body):
+    for node in statements:
         for part in _set_by(node, functions):
             if root := libraries.get(_root(part)):
                 names = {name for name, library in libraries.items() if library == root}
