@@ -142,7 +142,6 @@ OF_LIBRARIES = {
     "names of many kinds": pandas.MultiIndex.from_product(
         [[1], [2], [3]], names=[("a", 1), datetime.date(2026, 1, 1), numpy.int8(3)]
     ),
-    "texts of numpy": numpy.array(["a", None], numpy.dtypes.StringDType(na_object=None)),
     "objects in a structure": numpy.array([(1, {"a": 2})], [("a", "<i8"), ("b", "O")]),
     "told of a dtype": numpy.array([1], numpy.dtype("<i8", metadata={"unit": "m"})),
     "a mask that says why": numpy.ma.array([{1}, None], mask=[True, False], dtype=object),
@@ -153,6 +152,8 @@ OF_LIBRARIES = {
     "seeded by a number of numpy": numpy.random.default_rng(numpy.int64(5)),
     "a drawn number": numpy.random.Generator(numpy.random.MT19937([1, 2]).jumped()),
 }
+if hasattr(numpy.dtypes, "StringDType"):  # numpy 2 has it
+    OF_LIBRARIES["texts of numpy"] = numpy.array(["a", None], numpy.dtypes.StringDType(na_object=None))
 OF_ANYTHING = {"attrs", "info", "items", "metadata"}
 FRAME = pandas.DataFrame({"a": [{1}]}, dtype=object)
 
