@@ -174,7 +174,7 @@ def test_pairs_of_one_key_are_both_kept(tmp_path):
     both_kept = task(scaled, name="both_kept", tags=(pair for pair in [("a", 1), ("a", 2)]))
     with Scheduler(str(tmp_path)) as scheduler:
         scheduler.run(both_kept(1, 2))
-    with sqlite3.connect(tmp_path / ".valuestore/valuestore.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / ".valuestore/valuestore.db")) as connection:
         rows = connection.execute("SELECT value FROM tag WHERE key = 'a' ORDER BY value").fetchall()
     assert rows == [("1",), ("2",)]
 

@@ -54,8 +54,8 @@ def run_body(
     """
     registry = archive.registry
     with nobodys():
-        externals = (value for value in registry.iter_values(watched) if isinstance(value, External))
-        as_hashed = all(external.is_as_recorded() for external in externals)
+        externals = [value for value in registry.iter_values(watched) if isinstance(value, External)]
+        other = next((external for external in externals if not external.is_as_recorded()), None)
         with handles_taken_as_valid():
             watched = [value for value in watched if registry.is_valid(value)]
         started = time.time_ns() // 1000
@@ -68,12 +68,15 @@ def run_body(
         try:
             with handles_taken_as_valid():
                 still_valid = registry.is_valid(watched)
-            if as_hashed and still_valid:
+            if other is None and still_valid:
                 ref = archive.pack(value)
                 ref = captured(ref, value, archive) if capture else ref
             else:
-                when = "while it ran" if as_hashed else "before it ran"
-                refused = f"a file among its arguments changed {when}"
+                when = "before it ran" if other else "while it ran"
+                other = other or next((one for one in externals if not one.is_as_recorded()), None)
+                refused = (
+                    f"{other.changed_place() if other else 'something'} among its arguments changed {when}"
+                )
         except (NotHashableError, StoreError) as error:
             ref, refused = None, str(error)
     return Outcome(value, ref, refused, started, ended, reached, reads)

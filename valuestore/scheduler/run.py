@@ -224,7 +224,7 @@ class Run:
         watched = [values[one.name] for one in job.arguments if self.cache.may_go_stale(one)]
         self.recording.started(job)
         self._record_arguments(job)
-        args, kwargs = job.task.call_arguments(values)
+        args, kwargs = job.task.call_arguments(values, job.call._given)
         job.status = "running"
         self.counts.waiting -= 1
         self.counts.running += 1

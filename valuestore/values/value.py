@@ -145,9 +145,18 @@ def members(owner: Any) -> Mapping[str, Any]:
 
 
 def find_class(type_name: str) -> type | None:
-    """The class of that type name if this program has imported it already; nothing is imported here."""
+    """The class of that type name if this program has imported it already; nothing is imported here.
+
+    One that goes by another name (``Point = namedtuple("Pt", "x y")``) is the only one of its module.
+    """
     found = find_object(type_name)
-    return found if isinstance(found, type) else None
+    if isinstance(found, type):
+        return found
+    module_name = type_name.rpartition(".")[0]
+    module = sys.modules.get("__main__" if module_name == module_name_of("__main__") else module_name)
+    classes = {value for value in list(members(module).values()) if issubclass(type(value), type)}
+    named_so = [cls for cls in classes if type_name_of(cls) == type_name]
+    return named_so[0] if len(named_so) == 1 else None
 
 
 def find_object(name: str) -> Any:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from valuestore import Dir, File
+from valuestore import Dir, File, FileSet
 from valuestore.errors import BadReference, DecodeError, NotHashableError, StoreUnavailable
 from valuestore.hashing import encode_plain
 from valuestore.values.files import local_folder
@@ -566,3 +566,31 @@ def test_forged_manifest_is_compared_and_leads_nowhere(here, registry):
     assert not forged.is_valid()
     assert [file.path for file in forged] == ["d/a"]
     assert sorted(os.listdir()) == ["d"]
+
+
+def test_the_folder_of_a_repository_is_no_part_of_it(here, recwarn):
+    (here / "a" / ".valuestore").mkdir(parents=True)
+    (here / "a" / "data").write_text("x")
+    before = Dir(".").manifest()
+    (here / "a" / ".valuestore" / "valuestore.db").write_text("1")
+    folder = Dir(".")
+    assert folder.manifest() == before
+    assert [file.path for file in folder] == ["a/data"]
+    assert not (folder.copy_to("copy").dir("a/.valuestore")).exists()
+    told = [str(each.message) for each in recwarn if "left out" in str(each.message)]
+    assert told == ["the repository ./a/.valuestore is left out of the Dir around it"]
+    assert FileSet("a/.*/*").paths() == []
+    assert [file.path for file in FileSet("a/.valuestore/*")] == ["a/.valuestore/valuestore.db"]
+    assert [file.path for file in Dir("a/.valuestore")] == ["a/.valuestore/valuestore.db"]
+
+
+def test_what_changed_is_named(here, registry):
+    for name in ("a.csv", "b.csv"):
+        (here / name).write_text("1")
+    kept = [registry.load(registry.dump(value)) for value in (Dir("."), FileSet("*.csv"), File("b.csv"))]
+    (here / "b.csv").write_text("22")
+    assert [value.changed_place() for value in kept] == ["b.csv"] * 3
+    (here / "b.csv").write_text("1")
+    (here / "c.csv").write_text("1")
+    assert [value.changed_place() for value in kept[:2]] == ["c.csv"] * 2
+    assert Dir(".", "path").changed_place() == "."

@@ -62,6 +62,14 @@ class Dir(External):
         finally:
             active_algorithm.reset(token)
 
+    def changed_place(self) -> str:
+        """As every External."""
+        if self.identity_kind == "path":
+            return self.path
+        changes = self.changes_since(self)
+        names = (*changes.changed, *changes.added, *changes.removed)
+        return joined(self.path, names[0]) if names else self.path
+
     def _mark(self) -> dict[str, Plain]:
         if self.identity_kind == "path":
             return {"exists": self.exists()}

@@ -152,6 +152,10 @@ class External(Value, register=False):
         except NotHashableError:
             return False
 
+    def changed_place(self) -> str:
+        """Of one that is not as it was recorded: the first place that is not, itself or in it."""
+        return self.path
+
     def external(self) -> str | None:
         """The place, without credentials."""
         return self.path

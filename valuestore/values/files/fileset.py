@@ -79,6 +79,13 @@ class FileSet(External):
         """Whether there is at least one."""
         return bool(self.paths())
 
+    def changed_place(self) -> str:
+        """As every External."""
+        recorded = _files(self.state_recorded())
+        new = {*self.paths()} - {file.path for file in recorded}
+        changed = [file.path for file in recorded if not file.is_as_recorded()]
+        return next(iter([*changed, *sorted(new)]), self.path)
+
     def _mark(self) -> dict[str, Plain]:
         files = [file.state() for file in self.files()]
         algorithm = active_algorithm.get()

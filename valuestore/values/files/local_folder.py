@@ -9,22 +9,24 @@ from __future__ import annotations
 import os
 import stat
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 
-from valuestore.errors import NotHashableError, StoreUnavailable
+from valuestore.errors import NotHashableError, StoreUnavailable, ValuestoreWarning
 from valuestore.hashing import Digest, active_algorithm
-from valuestore.values.files.manifest import Entry, folder_listing, join_listings
+from valuestore.values.files.manifest import REPOSITORY, Entry, folder_listing, join_listings
 from valuestore.values.files.stat_memory import RACY_NS, Changing, stat_memory
 
 _status_of = attrgetter("st_mode", "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 Status = tuple[int, int, int, int, int, int]
 
 _SPECIAL = {stat.S_IFIFO: "p", stat.S_IFSOCK: "s", stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
+_REPOSITORY = os.fsencode(REPOSITORY)
 _LOOKS_TRIED = 3
 _REMEMBERED_ENTRIES = 200_000
 _LARGE_BYTES = 1 << 17
@@ -126,6 +128,8 @@ class _Walk:
         self.started = time.time_ns()
         with os.scandir(folder) as entries:
             statuses = {entry.name: _status_of(entry.stat(follow_symlinks=False)) for entry in entries}
+        if statuses.pop(_REPOSITORY, None) is not None:
+            _say_left_out(os.fsdecode(folder))
         key = (self.algorithm, os.path.abspath(folder))
         if self.kind == "content":
             known = _memory.folders.get(key)
@@ -206,6 +210,15 @@ class _Walk:
         if fingerprint[:2] != status[1:3]:  # another file now, or a link to one
             raise FileNotFoundError(2, "replaced while it was read", prefix + name)
         return name, digest, is_settled and fingerprint == status[1:]
+
+
+@cache
+def _say_left_out(folder: str) -> None:
+    warnings.warn(
+        f"the repository {os.path.join(folder, REPOSITORY)} is left out of the Dir around it",
+        ValuestoreWarning,
+        stacklevel=2,
+    )
 
 
 def _inode_of(file: tuple[bytes, Status]) -> int:

@@ -9,7 +9,7 @@ in byte order of the name. NUL cannot be in a name, so nothing can be taken for 
 Kinds and marks: ``f`` file: digest of the content (or what the identity asked for instead); ``l`` symbolic
 link: its target, as it is written, never followed; ``p s c b`` pipe, socket, character and block device: no
 mark, never opened. A folder inside is a ``D`` of its own, so an empty one counts. Permissions, owners and
-times do not count.
+times do not count. Nor does the folder of a repository.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from valuestore.errors import DecodeError
 
 Entry = tuple[str, bytes, bytes]
 """Kind, name, mark."""
+
+REPOSITORY = ".valuestore"
+"""The folder of a repository, which is left out wherever it lies below: it changes with every run."""
 
 _KINDS = frozenset(b"flpscb")
 

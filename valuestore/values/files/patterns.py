@@ -1,8 +1,9 @@
 """Patterns: which files a glob pattern names. Called by fileset.py.
 
 ``*`` and ``?`` stand for letters within a name, ``[ab]`` for one of them, ``**`` as a whole name for any
-number of folders, none included. Names that begin with a dot are matched only where the pattern has the dot.
-Case counts. Links to files are files; ``**`` does not go through links to folders, so loops end.
+number of folders, none included. Names that begin with a dot are matched only where the pattern has the dot,
+and the folder of a repository by its name alone. Case counts. Links to files are files; ``**`` does not go
+through links to folders, so loops end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import lru_cache
 from valuestore.values.files.external import filesystem_of
 from valuestore.values.files.filesystem import Filesystem
 from valuestore.values.files.location import joined, scheme_of
+from valuestore.values.files.manifest import REPOSITORY
 
 MOST_NAMES = 200
 """In one pattern, each of which may look at every folder."""
@@ -68,7 +70,7 @@ def _below(filesystem: Filesystem, folder: str, names: list[str]) -> Iterator[st
         yield from _literal(filesystem, _joined(folder, name), rest)
     else:
         for entry, kind in filesystem.list_folder(folder or "."):
-            if _name_fits(name, entry):
+            if entry != REPOSITORY and _name_fits(name, entry):
                 if rest and kind in ("folder", "link to folder"):
                     yield from _below(filesystem, _joined(folder, entry), rest)
                 elif not rest and kind == "file":

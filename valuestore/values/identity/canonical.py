@@ -58,7 +58,8 @@ class TypeRule:
     object: it is given the object and the path's steps, innermost first, and changes these. ``summary`` is
     what a preview shows of an object, instead of its identity. ``family`` names the family of classes that
     say themselves what their objects are, if the class is of one (families.py). ``as_value`` takes the place
-    of both for values, not for constants in code: it may tell an object in another way, or refuse it.
+    of both for values, not for constants in code: it may tell an object in another way, or refuse it,
+    as ``check`` may all objects of its class.
     """
 
     type: type
@@ -74,6 +75,7 @@ class TypeRule:
     summary: Callable[[Any], Plain] | None = None
     family: str = ""
     as_value: Callable[[Any], Plain] | None = None
+    check: Callable[[Any], None] | None = None
 
     def codec_of(self, obj: object) -> Codec | None:
         """The format that this object is stored in, or None if it is stored by its state."""
@@ -166,7 +168,7 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True, as_value: bool = False
         form_stored = storing.lower(obj) if stored and differs else form
         if storing.shares:
             check_growth(form_stored)
-        own = frozenset([cls for cls in hashing.classes if is_own(cls.__module__)])
+        own = frozenset([cls for cls in hashing.by_class if is_own(cls.__module__)])
         return Lowered(form, form_stored, hashing.found(obj), differs, storing.met_codec, own)
     except Refused as refusal:
         raise NotHashableError(_path(refusal.parts), str(refusal)) from None
@@ -190,7 +192,7 @@ class _Lowering:
         self.kept: list[Any] = []  # the objects whose ids are known, or others could get them
         self.known_parts: dict[int, list[Part]] = {}
         self.shares = False
-        self.classes: set[type] = set()
+        self.by_class: dict[type, TypeRule] = {}
 
     def found(self, obj: Any) -> tuple[Part, ...]:
         """The Values met inside ``obj`` once it is lowered."""
@@ -219,8 +221,12 @@ class _Lowering:
         elif kind is dict:
             lowered = self.mapping(obj)
         else:
-            self.classes.add(kind)
-            lowered = self.node(obj, self.rules.rule_for(kind))
+            rule = self.by_class.get(kind)
+            if rule is None:
+                rule = self.by_class[kind] = self.rules.rule_for(kind)
+                if self.as_value and rule.check is not None:
+                    rule.check(kind)
+            lowered = self.node(obj, rule)
         self.known[number] = lowered
         self.kept.append(obj)
         if len(self.parts) > parts_before:

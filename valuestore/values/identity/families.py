@@ -15,6 +15,7 @@ import functools
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from valuestore.errors import DecodeError
@@ -29,7 +30,7 @@ from valuestore.values.identity.attributes import (
 from valuestore.values.identity.builtins import exception_rule
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.singletons import named_one, telling_ones
-from valuestore.values.value import Plain, Value, find_class, type_name_of
+from valuestore.values.value import Plain, Value, find_class, type_name_of, value_types
 
 _WORD_BYTES = struct.calcsize("P")
 
@@ -66,7 +67,7 @@ def family_rule(cls: type) -> TypeRule | None:
     else:
         return None
     _check_name(cls)
-    return dataclasses.replace(make(cls), family=family)
+    return replace(make(cls), family=family, check=_check_home)
 
 
 def content_rule(cls: type) -> TypeRule | None:
@@ -86,7 +87,7 @@ def content_rule(cls: type) -> TypeRule | None:
     else:
         return None
     _check_name(cls)
-    return family(cls)
+    return replace(family(cls), check=_check_home)
 
 
 def has_fields_alone(cls: type) -> bool:
@@ -115,8 +116,21 @@ def _check_name(cls: type) -> None:
     if "<locals>" in cls.__qualname__:
         raise Refused(f"{cls.__qualname__} is defined inside a function; move it to the top of its module")
     if find_class(type_name_of(cls)) not in (None, cls):
-        raise Refused(f"the name {type_name_of(cls)} leads to another class; give each a name of its own")
+        _check_home(cls)
     _check_layout(cls)
+
+
+def _check_home(cls: Any) -> None:
+    """Raises: Refused if an object of the class could not come back as one of it."""
+    if _is_pydantic(cls):
+        cls = cls.__pydantic_generic_metadata__["origin"] or cls
+    name = type_name_of(cls)
+    found = value_types.get(cls.type_name, cls) if issubclass(cls, Value) else find_class(name)
+    if found is None:
+        raise Refused(f"the name {name} leads to no class; name the class as the variable it is in")
+    if found is not cls and type_name_of(found) == name and "<locals>" not in name:
+        reason = "made before its class was defined anew? then make it again; else give each its own name"
+        raise Refused(f"the name {name} leads to another class: {reason}")
 
 
 def _check_layout(cls: type) -> None:
@@ -149,7 +163,9 @@ def _value_rule(cls: type[Value]) -> TypeRule:
     if cls.identity is Value.identity:
         _check_layout(cls)
     state = None if cls.state is Value.state else cls.state
-    return TypeRule(cls, cls.type_name, cls.identity, cls.from_state, state, family="value")
+    return TypeRule(
+        cls, cls.type_name, cls.identity, cls.from_state, state, family="value", check=_check_home
+    )
 
 
 def _enum_rule(cls: Any) -> TypeRule:

@@ -8,9 +8,11 @@ in it is lowered like any value.
 from __future__ import annotations
 
 import copyreg
+import os
 import sys
 import types
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.attributes import instance_dictionary
@@ -19,6 +21,27 @@ from valuestore.values.moved import first_name
 from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
 
 _PROTOCOL = 4
+_STANDS_FOR_FILES = {
+    "_io": "BufferedRandom BufferedReader BufferedWriter FileIO TextIOWrapper",
+    "_sqlite3": "Connection",
+    "_dbm": "dbm",
+    "_gdbm": "gdbm",
+    "dbm": "_Database",
+    "fsspec": "OpenFile OpenFiles",
+    "h5py": "Dataset File Group",
+    "jinja2": "FileSystemLoader",
+    "mmap": "mmap",
+    "netCDF4": "Dataset Variable",
+    "pandas": "ExcelFile HDFStore",
+    "pyarrow": "Dataset Fragment MemoryMappedFile ParquetDataset ParquetFile Scanner",
+    "sqlite3": "Connection",
+    "tarfile": "TarFile",
+    "tempfile": "TemporaryDirectory _TemporaryFileWrapper",
+    "zarr": "FsspecStore LocalStore ObjectStore ZipStore",
+    "zipfile": "Path ZipFile",
+}
+"""Classes of libraries whose objects say where their content is, and not what it is."""
+_INSTEAD = "pass a File or Dir, or what is read from it"
 _NO_CONTENT = frozenset({"generator", "async_generator", "lock", "RLock", "coroutine", "frame", "memoryview"})
 
 
@@ -29,6 +52,38 @@ def why_not_reducible(cls: type) -> str | None:
     if "<locals>" in cls.__qualname__:
         return f"{cls.__qualname__} is defined inside a function; move it to the top of its module"
     return None
+
+
+def check_no_file(cls: type) -> None:
+    """Raises: Refused for a class whose objects stand for files: nobody would see these change."""
+    for base in cls.__mro__:
+        root = base.__module__.partition(".")[0]
+        if base.__name__ in _STANDS_FOR_FILES.get(root, "").split():
+            raise Refused(f"a {root.lstrip('_')} {base.__name__} stands for files; {_INSTEAD}")
+
+
+def reduction_of_value(obj: Any) -> Plain:
+    """As ``reduction``. Raises: Refused for what holds the path of a file, but for paths themselves."""
+    tree = reduction(obj)
+    stack = [] if isinstance(obj, os.PathLike) else [tree]
+    while stack:
+        part = stack.pop()
+        if type(part) in (list, tuple):
+            stack.extend(part)
+        elif type(part) is dict:
+            stack.extend(part.values())
+        elif type(part) is str and part.startswith(("/", "file://")) and _is_file(part):
+            raise Refused(
+                f"a {type(obj).__qualname__} that holds the path {part} stands for a file; {_INSTEAD}"
+            )
+    return tree
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return os.path.isfile(unquote(urlsplit(text).path) if text.startswith("file://") else text)
+    except ValueError:  # no path at all
+        return False
 
 
 def reduction(obj: Any) -> Plain:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from threading import RLock
 from types import ModuleType
 
@@ -18,7 +19,12 @@ from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.identity.builtins import BUILTIN_RULES
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.families import content_rule, family_rule
-from valuestore.values.identity.reduction import reduction, why_not_reducible
+from valuestore.values.identity.reduction import (
+    check_no_file,
+    reduction,
+    reduction_of_value,
+    why_not_reducible,
+)
 from valuestore.values.trust.kinds import is_listed
 from valuestore.values.value import find_class, type_name_of, value_types
 
@@ -89,7 +95,8 @@ class Rulebook:
         """
         rule = self._rules.get(cls)
         if rule is None:
-            rule = family_rule(cls) or self._foreign_rule(cls) or content_rule(cls) or self._reduced_rule(cls)
+            rule = family_rule(cls) or self._foreign_rule(cls) or _unless_file(content_rule(cls))
+            rule = rule or self._reduced_rule(cls)
             rule = self._rules.setdefault(cls, rule)
         return rule
 
@@ -186,7 +193,15 @@ class Rulebook:
         reason = why_not_reducible(cls)
         if reason:
             raise Refused(reason)
-        return TypeRule(cls, type_name_of(cls), reduction, PICKLED.decode, codec=PICKLED)
+        return TypeRule(
+            cls,
+            type_name_of(cls),
+            reduction,
+            PICKLED.decode,
+            codec=PICKLED,
+            as_value=reduction_of_value,
+            check=check_no_file,
+        )
 
     def known_rule(self, cls: type, /) -> TypeRule | None:
         """The rule of this class, or None if it has none."""
@@ -194,3 +209,13 @@ class Rulebook:
             return self.rule_for(cls)
         except Refused:
             return None
+
+
+def _unless_file(rule: TypeRule | None) -> TypeRule | None:
+    if rule is None:
+        return None
+    try:
+        check_no_file(rule.type)
+    except Refused:
+        return replace(rule, check=check_no_file)
+    return rule
