@@ -17,6 +17,7 @@ from valuestore.errors import ArgumentError, TaskError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.tasks.call import Call
 from valuestore.values.code.function import Dependency, code_dependencies, code_identity
+from valuestore.values.code.ownership import adopt
 from valuestore.values.code.source import source_of
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import module_name_of
@@ -57,6 +58,7 @@ class Task(Generic[P, R]):
             raise TaskError(f"@task decorates a function, not a {type(func).__name__}")
         if inspect.iscoroutinefunction(func):
             raise TaskError(f"@task does not run coroutines yet; make {func.__qualname__} a plain function")
+        adopt(func)
         functools.update_wrapper(self, func, updated=())
         self.func = func
         self.namespace = module_name_of(func.__module__) if namespace is None else namespace
