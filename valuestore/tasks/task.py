@@ -27,6 +27,7 @@ from valuestore.tasks.definition import (
     root_of,
 )
 from valuestore.values.code.function import Dependency, code_and_classes, code_dependencies, code_identity
+from valuestore.values.code.ownership import adopt
 from valuestore.values.code.source import source_of
 from valuestore.values.registry import TypeRegistry
 
@@ -65,6 +66,7 @@ class Task(Generic[P, R]):
         capture: Capture = False,
     ) -> None:
         func = checked_function(func)
+        adopt(func)
         self.tags = checked_options(name, namespace, version, cache, tags, executor, capture)
         functools.update_wrapper(self, func, updated=())
         self.func = func

@@ -12,8 +12,8 @@ imported, or a function without a file, is identified by its byte code (one Pyth
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
-import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,8 +22,32 @@ from typing import Any, NamedTuple
 
 from valuestore.errors import NotHashableError
 from valuestore.hashing import ATOMS, Digest
-from valuestore.values.code.constants import Reducing, contents
-from valuestore.values.code.ownership import is_own, is_own_class, own_module
+from valuestore.values.code.constants import (
+    TRANSPARENT,
+    Reducing,
+    attribute_of_wrapper,
+    classes_of_defaults,
+    contents,
+    held,
+    in_annotation,
+    in_annotations,
+    in_pieces,
+    own_code_in,
+    reached,
+)
+from valuestore.values.code.ownership import (
+    follow,
+    imported_by,
+    is_of_module,
+    is_own,
+    is_own_class,
+    is_own_code,
+    library_chain,
+    library_name,
+    making,
+    own_subclasses,
+    virtual_subclasses,
+)
 from valuestore.values.code.source import (
     annotation_chains,
     assignment_of,
@@ -34,7 +58,6 @@ from valuestore.values.code.source import (
     definition_of_function,
     form,
     global_names,
-    imports,
     source_of,
     tree_of,
     unwrap,
@@ -60,7 +83,7 @@ def code_and_classes(
 ) -> tuple[dict[str, Digest], frozenset[type]]:
     """``code_identity``, and the classes whose code is in it. Raises: as that."""
     walk = _Walk(registry, defaults)
-    walk.visit(function, "")
+    walk.root(function)
     return walk.parts, frozenset(obj for obj, _ in walk.seen.values() if isinstance(obj, type))
 
 
@@ -85,7 +108,7 @@ def code_dependencies(*roots: Any, registry: TypeRegistry) -> list[Dependency]:
     """The parts of ``code_identity`` of all these, with their source texts, for people. Raises: as that."""
     walk = _Walk(registry)
     for root in roots:
-        walk.visit(root, "")
+        walk.root(root)
     texts = {
         part: source_of(obj) for obj, part in walk.seen.values() if isinstance(obj, types.FunctionType | type)
     }
@@ -93,6 +116,7 @@ def code_dependencies(*roots: Any, registry: TypeRegistry) -> list[Dependency]:
 
 
 _SETTINGS = (*ATOMS, tuple)
+_OF_NO_MODULE = "made as the program runs"
 
 
 class _Walk:
@@ -104,6 +128,20 @@ class _Walk:
         self.parts: dict[str, Digest] = {}
         self.seen: dict[int, tuple[Any, str]] = {}  # by id: the object, kept alive, and its part
         self.named: set[str] = set()
+        self.touched: set[int] = set()
+        self.scanned: dict[int, Any] = {}  # modules and classes of libraries
+        self.on_path: set[int] = set()  # constants that are being looked at
+        self.looks_for_subclasses = False
+        self.place: tuple[Mapping[str, Any], str] | None = None  # the name that leads to what is visited
+
+    def root(self, function: Any) -> None:
+        """Add what identity is asked for, and what can be told only when the rest is known."""
+        self.visit(function, "")
+        if isinstance(function, types.FunctionType) and not self.root_defaults:
+            for cls in classes_of_defaults(function):
+                if id(cls) not in self.seen:
+                    self.visit(cls, "default")
+        self.subclasses()
 
     def visit(self, obj: Any, name: str, assigned: Callable[[], Plain] = list) -> None:
         """Add ``obj``, known as ``name`` to whoever refers to it, and all that it refers to.
@@ -113,8 +151,11 @@ class _Walk:
         if isinstance(task_name := getattr(obj, "__valuestore_task__", None), str):
             self.add(name, ["task", task_name])  # its own code decides when it is called
             return
+        self.touched.add(id(obj))
+        outer = obj
         if not is_own_class(obj):
             obj = unwrap(obj)
+            self.touched.add(id(obj))
         if id(obj) in self.seen:
             key = self.seen[id(obj)][1]
             if "<" in key or "#" in key:  # not the only one of that name
@@ -125,6 +166,16 @@ class _Walk:
             self.klass(obj)
         else:
             self.instance(obj, name, assigned)
+        if isinstance(obj, types.FunctionType) and type(outer) not in TRANSPARENT:  # a library's wrapper
+            inner = getattr(obj, "__wrapped__", None) if outer is obj else obj
+            self.seen.setdefault(id(inner), (inner, name))
+            self.inside(held(outer), name)
+
+    def inside(self, items: Iterable[Any], name: str) -> None:
+        """Visit own code that an object holds, but for what has been met on the way."""
+        for item in items:
+            if id(item) not in self.touched:
+                self.visit(item, f"{name} item")
 
     def instance(self, obj: Any, name: str, assigned: Callable[[], Plain]) -> None:
         if isinstance(obj, functools.partial | functools.partialmethod):
@@ -137,7 +188,10 @@ class _Walk:
             self.visit(obj.__self__, f"{name}.self")
         elif isinstance(obj, types.ModuleType):
             self.module(obj)
-        elif not isinstance(obj, types.BuiltinFunctionType):
+        elif isinstance(obj, types.BuiltinFunctionType):
+            if not is_of_module(obj):
+                self.visit(obj.__self__, f"{name}.self")
+        else:
             self.constant(obj, name or type_name_of(type(obj)), assigned)
 
     def add(self, name: str, form: Plain) -> str:
@@ -151,47 +205,57 @@ class _Walk:
         return free
 
     def function(self, function: types.FunctionType, name: str) -> None:
-        if not is_own(function.__globals__.get("__name__")):
+        if not is_own(function.__globals__.get("__name__", _OF_NO_MODULE)):
             wraps = hasattr(function, "__wrapped__") or hasattr(function, "registry")
             if wraps:
                 self.wrapper(function, name)
             if wraps or name:
+                if function.__closure__:
+                    self.inside(held(function), name)
                 return
         definition = definition_of_function(function)
         code = function.__code__
         key = f"{module_name_of(function.__globals__.get('__name__', ''))}.{code.co_qualname}"
         key = self.add(key, form(definition) if definition else byte_code(code))
         self.seen[id(function)] = function, key
+        self.looks_for_subclasses |= "__subclasses__" in global_names(code)
         for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 content = cell.cell_contents
             except ValueError:  # not bound yet
                 continue
             self.visit(content, f"{key}.{variable}")
+        for attribute, value in sorted(vars(function).items()):
+            if not attribute.startswith("__"):
+                self.visit(value, f"{key}.{attribute}")
         if name or definition is None or self.root_defaults:
             self.defaults(function, key)
         if definition is not None:
             self.named_by(definition, function, key)
-            return
-        for name in sorted(global_names(code)):
+        else:
+            self.compiled(function, key)
+
+    def compiled(self, function: types.FunctionType, key: str) -> None:
+        """Visit what the names in a function's byte code stand for."""
+        for name in sorted(global_names(function.__code__)):
             self.references([(name,)], function.__globals__, key)
             if name not in function.__globals__ and name in sys.modules:  # perhaps imported by the code
                 self.visit(sys.modules[name], name)
-        self.classes(function.__annotations__.values(), key)
+        self.annotated(in_annotation(function.__annotations__.values(), function.__globals__), key)
 
     def named_by(self, definition: ast.AST, function: types.FunctionType, key: str) -> None:
         """Visit what the names in a function's syntax stand for."""
         roots = global_names(function.__code__)
         referred = list(dict.fromkeys(chains(definition)))
         self.references((c for c in referred if c[0] in roots), function.__globals__, key)
-        self.references(referred, _imported(definition, function.__globals__), key)
-        annotated = (follow(function.__globals__, chain) for chain in annotation_chains(definition))
-        self.classes((found.obj for found in annotated if found), key)
+        for position, imported in enumerate(imported_by(definition, function.__globals__)):
+            self.references(referred, imported, f"{key} or" if position else key)
+        self.annotated(in_annotations(annotation_chains(definition), function.__globals__), key)
 
-    def classes(self, objects: Iterable[Any], key: str) -> None:
-        """Visit annotations that are classes: the code may call methods of the arguments."""
-        for obj in objects:
-            if isinstance(obj, type):
+    def annotated(self, found: Iterable[tuple[Any, bool]], key: str) -> None:
+        """Visit the classes in annotations: the code may call methods of the arguments."""
+        for obj, by_name in found:
+            if by_name or id(obj) not in self.seen:
                 self.visit(obj, f"{key}.annotation")
 
     def module(self, module: types.ModuleType) -> None:
@@ -230,49 +294,96 @@ class _Walk:
         key = f"{module_name_of(cls.__module__)}.{cls.__qualname__}"
         definition = definition_of_class(cls)
         attributes = list(attributes_of(cls, generated=definition is None))
-        names = sorted(name for name, _ in attributes)
-        key = self.add(key, form(definition) if definition else names)
+        key = self.add(key, form(definition) if definition else sorted(name for name, _ in attributes))
         self.seen[id(cls)] = cls, key
         if definition is not None:
-            self.references(chains(definition), vars(sys.modules[cls.__module__]), key)
+            names = vars(sys.modules[cls.__module__])
+            self.references(chains(definition), names, key)
         for name, value in attributes:
             self.visit(value, f"{key}.{name}")
         for base in (*cls.__bases__, type(cls)):
             self.visit(base, f"{key}.base")
+        self.registered(cls, key)
+        if isinstance(definition, ast.ClassDef):
+            fields = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
+            self.annotated(in_annotations(annotation_chains(ast.Module(list(fields), [])), names), key)
+
+    def registered(self, cls: type, key: str) -> None:
+        """Virtual subclasses of an abstract class; of a library's, one's own."""
+        known = virtual_subclasses(cls)
+        if known and is_own(cls.__module__):
+            self.add(f"{key} registered", [type_name_of(subclass) for subclass in known])
+        for subclass in known:
+            self.visit(subclass, f"{key} registered")
+
+    def subclasses(self) -> None:
+        """Subclasses of all classes that were met, if the code looks for them."""
+        while self.looks_for_subclasses:
+            known = [obj for obj, _ in self.seen.values() if isinstance(obj, type)]
+            new = [cls for base in known for cls in own_subclasses(base) if id(cls) not in self.seen]
+            for cls in dict.fromkeys(new):
+                self.visit(cls, "subclass")
+            if not new:
+                break
 
     def references(self, referred: Iterable[tuple[str, ...]], names: Mapping[str, Any], key: str) -> None:
         """Visit what names and attribute chains such as ``helpers.scale`` stand for."""
         for chain in dict.fromkeys(referred):
             found = follow(names, chain)
             if found is None:
+                if is_own_code(builtin := vars(builtins).get(chain[0])):
+                    self.visit(builtin, f"builtins.{chain[0]}")
                 continue
             obj, name = found.obj, f"{key}:{'.'.join(chain[: found.length])}"
             if hasattr(obj, "__valuestore_task__") and chain[found.length : found.length + 1] == ("func",):
                 obj, name = obj.func, f"{name}.func"  # called at once, so its code counts here
             if name not in self.named:
                 self.named.add(name)
-                if library := _library_name(obj):
+                if library := library_name(obj):
                     self.add(name, library)
-                self.visit(
-                    obj, name, functools.partial(assignment_of, found.namespace, chain[found.length - 1])
-                )
+                outer, self.place = self.place, (found.namespace, chain[found.length - 1])
+                self.visit(obj, name, functools.partial(assignment_of, *self.place))
+                self.place = outer
+                self.patched(obj, chain[found.length :])
+            for attribute, value in attribute_of_wrapper(obj, chain[found.length :]):
+                if f"{name}.{attribute}" not in self.named:
+                    self.named.add(f"{name}.{attribute}")
+                    self.visit(value, f"{name}.{attribute}")
+
+    def patched(self, obj: Any, chain: tuple[str, ...]) -> None:
+        """Visit what of one's own somebody put into a library's modules and classes, along a chain."""
+        for owner in library_chain(obj, chain):
+            if isinstance(owner, type) and "__subclasses__" in chain:
+                self.seen.setdefault(id(owner), (owner, owner.__qualname__))
+            if id(owner) not in self.scanned:
+                self.scanned[id(owner)] = owner
+                self.inside(own_code_in(owner), owner.__name__)
+                if isinstance(owner, type):
+                    self.registered(owner, owner.__qualname__)
 
     def constant(self, obj: Any, name: str, assigned: Callable[[], Plain] = list) -> None:
         """An object by its content; one of a library that has none (a lock) by the code that made it.
 
         Functions and classes in it count by their code, objects of one's own by that of their class too.
         """
+        if id(obj) in self.on_path:
+            return
+        self.on_path.add(id(obj))
         readable = True
+        rules = Reducing(self.registry)
+        before, self.touched = self.touched, set()
         try:
-            form = lower(obj, Reducing(self.registry), stored=False).hashed
+            self.add(name, lower(obj, rules, stored=False).hashed)
         except NotHashableError as error:
-            if is_own_class(obj):
+            lines, readable = in_pieces(obj, rules)
+            if is_own_class(obj) and not readable:
                 raise NotHashableError(
                     name, f"the code refers to it, and {error}; or give the task a version=..."
                 ) from error
-            form = ["made by", type_name_of(type(obj)), assigned()]
-            readable = False
-        self.add(name, form)
+            if not is_own_class(obj):
+                self.add(name, ["made by", type_name_of(type(obj)), assigned()])
+            if len(lines) > 1 or readable:
+                self.add(f"{name} parts", lines)
         for item in contents(obj):
             if isinstance(item, type) or not is_own_class(item):
                 self.visit(item, f"{name} item")
@@ -280,69 +391,29 @@ class _Walk:
             self.visit(type(item), f"{name} item")
             if not readable:
                 self.constant(item, f"{name} item")
+        if not readable:
+            self.inside(held(obj), name)
+        elif items := [item for item in rules.code() if id(item) not in self.touched]:
+            found, is_all = reached(obj)  # what only a module's namespace leads to is no part of the object
+            self.inside([item for item in items if not is_all or item in found], name)
+        self.touched |= before
+        self.on_path.discard(id(obj))
+        if not readable:
+            self.made()
 
+    def made(self) -> None:
+        """For an object that does not tell what it is: the statements of the module that made it so.
 
-# --- names --------------------------------------------------------------------------------------
-
-
-class Found(NamedTuple):
-    """What a chain of names leads to, how many of them lead there, and the namespace it is in."""
-
-    obj: Any
-    length: int
-    namespace: Mapping[str, Any]
-
-
-def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None:
-    """Through modules of the user's own to the first thing that is none, or to the last one."""
-    for position, attribute in enumerate(chain):
-        if attribute in namespace:
-            obj = namespace[attribute]
-        elif position and "__getattr__" in namespace:  # of a module
-            try:
-                obj = namespace["__getattr__"](attribute)
-            except Exception:  # noqa: BLE001  # the code will meet it when it runs
-                return None
-        else:
-            return None
-        last = position + 1 == len(chain)
-        if last or not isinstance(obj, types.ModuleType):
-            return Found(obj, position + 1, namespace)
-        if not is_own(obj.__name__):
-            return Found(obj, position + 1, namespace)
-        namespace = vars(obj)
-    return None
-
-
-def _library_name(obj: Any) -> Plain:
-    """What an installed module, function or class is called, in any Python version; None for the rest."""
-    if isinstance(obj, types.ModuleType):
-        return None if is_own(obj.__name__) else ["library", obj.__name__]
-    if not isinstance(obj, type | types.FunctionType | types.BuiltinFunctionType) or is_own(obj.__module__):
-        return None
-    package = (obj.__module__ or "").partition(".")[0].lstrip("_")  # pathlib._local.Path, _operator.add
-    return ["library", package, obj.__qualname__]
-
-
-def _imported(definition: ast.AST, namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """What the import statements inside a function bind, as far as it is the user's."""
-    names: dict[str, Any] = {}
-    package = namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
-    for name, relative, attribute in imports(definition):
-        try:
-            module_name = importlib.util.resolve_name(relative, package)
-        except ImportError:
-            continue
-        module = own_module(module_name)
-        if module is None:
-            continue
-        if attribute is None:
-            names[name] = module
-        elif found := follow({"": module}, ("", attribute)):
-            names[name] = found.obj
-        elif submodule := own_module(f"{module_name}.{attribute}"):
-            names[name] = submodule
-    return names
+        Beside its assignment: what changes it later, and whatever of one's own these statements name.
+        """
+        if self.place is None:
+            return
+        made = making(*self.place)
+        if made.name not in self.named:
+            self.named.add(made.name)
+            if made.forms and made.forms != assignment_of(*self.place):
+                self.add(made.name, made.forms)
+            self.references(made.referred, made.namespace, made.name)
 
 
 # --- code objects -------------------------------------------------------------------------------
@@ -362,7 +433,7 @@ def walked(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> 
     """One walk, as ``code_identity`` takes it."""
     walk, parts = _Walk(registry, defaults), None
     with suppress(NotHashableError):
-        walk.visit(function, "")
+        walk.root(function)
         parts = walk.parts
     codes: dict[int, types.CodeType] = {}
     for obj, _ in walk.seen.values():

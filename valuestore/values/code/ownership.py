@@ -1,10 +1,13 @@
-"""Ownership: whose a module is. The user's own code counts for identity; what is installed does not.
+"""Ownership: whose a module is, and what a name leads to. What is installed does not count for identity.
 
-Called by function.py and reduced.py.
+An installed pipeline is the user's own all the same: the package that makes a task of its own function is
+``adopt``ed by task.py. Called by function.py, constants.py and whoever asks whose a class is.
 """
 
 from __future__ import annotations
 
+import abc
+import ast
 import functools
 import importlib
 import importlib.util
@@ -12,8 +15,13 @@ import os
 import sys
 import sysconfig
 import types
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
+from valuestore.values.code.source import DEFINITIONS, chains, form, imports, tree_of
+from valuestore.values.value import Plain, find_class, module_name_of, type_name_of
+
+_LONGEST_IMPORT = 10
 _THIS_PACKAGE = __name__.partition(".")[0]
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
@@ -27,6 +35,59 @@ _LIBRARIES = tuple(
     for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     if path
 )
+_PYTHON = tuple(_segments(path) for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
+
+_adopted: set[str] = set()
+"""Installed packages that are the user's: each by the name of its outermost package that has a file."""
+
+
+def adopt(function: Any) -> None:
+    """Count the installed package that makes a task of a function of its own as the user's, in all of it.
+
+    ``task(library.function)``, written somewhere else, adopts nothing, nor does anything of Python's own.
+    """
+    module_name = getattr(function, "__module__", None)
+    if not isinstance(module_name, str) or is_own(module_name) or _top(module_name) == _THIS_PACKAGE:
+        return
+    package, frame = _outermost(module_name), sys._getframe(1)
+    while _top(frame.f_globals.get("__name__", "")) == _THIS_PACKAGE and frame.f_back is not None:
+        frame = frame.f_back
+    if _outermost(frame.f_globals.get("__name__", "")) == package and not _is_pythons(package):
+        _adopted.add(package)
+
+
+def library_chain(obj: Any, chain: tuple[str, ...]) -> Iterator[Any]:
+    """The modules and classes of libraries that an object and a chain of its attributes lead through."""
+    while isinstance(obj, types.ModuleType | type):
+        if is_own(obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__):
+            return
+        yield obj
+        if not chain:
+            return
+        obj, chain = vars(obj).get(chain[0]), chain[1:]
+
+
+def _top(module_name: str) -> str:
+    return module_name.partition(".")[0]
+
+
+def _outermost(module_name: str) -> str:
+    """The outermost package or module that has a file: several distributions may share those without."""
+    names = module_name.split(".")
+    packages = (".".join(names[:count]) for count in range(1, len(names)))
+    has_file = (name for name in packages if getattr(sys.modules.get(name), "__file__", None))
+    return next(has_file, module_name)
+
+
+def _is_pythons(package: str) -> bool:
+    file = getattr(sys.modules.get(package), "__file__", None)
+    segments = _segments(file) if file else ()
+    installed = not _INSTALLED.isdisjoint(segments)
+    return not file or (not installed and any(segments[: len(path)] == path for path in _PYTHON))
+
+
+def _is_adopted(module_name: str) -> bool:
+    return any(module_name == package or module_name.startswith(f"{package}.") for package in _adopted)
 
 
 def is_own(module_name: Any) -> bool:
@@ -35,12 +96,35 @@ def is_own(module_name: Any) -> bool:
         return False
     if module_name.partition(".")[0] == _THIS_PACKAGE:
         return False
+    if _adopted and _is_adopted(module_name):
+        return True
     module = sys.modules.get(module_name)
     if module is None or module_name == "__main__":
         return module_name not in sys.builtin_module_names
     if file := getattr(module, "__file__", None):
         return _is_own_file(file)
     return _is_own_without_file(module)
+
+
+def is_own_code(obj: Any) -> bool:
+    """Whether it is a function or class of the user's own, or a function that belongs to no module."""
+    kind = type(obj)
+    if kind is types.FunctionType:
+        module_name = obj.__globals__.get("__name__")
+        return module_name is None or is_own(module_name)
+    return issubclass(kind, type) and is_own(obj.__module__) and _is_of_python(obj)
+
+
+def _is_of_python(cls: type) -> bool:
+    """Whether a class is not one that C code made and named for a module that there is not."""
+    return cls.__module__ in sys.modules or any(type(v) is types.FunctionType for v in vars(cls).values())
+
+
+def is_namespace(obj: dict[Any, Any]) -> bool:
+    """Whether a dict is that of a module."""
+    name = obj.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return getattr(module, "__dict__", None) is obj
 
 
 def is_own_class(obj: object) -> bool:
@@ -53,7 +137,8 @@ def own_module(module_name: str) -> types.ModuleType | None:
     if (module := sys.modules.get(module_name)) is None:
         try:
             top = importlib.util.find_spec(module_name.partition(".")[0])
-            if top is None or (top.origin and not _is_own_file(top.origin)):
+            is_installed = top is None or (top.origin and not _is_own_file(top.origin))
+            if is_installed and not _is_adopted(module_name):
                 return None
             module = importlib.import_module(module_name)
         except Exception:  # noqa: BLE001  # the import statement itself will say so when it runs
@@ -79,3 +164,215 @@ def _is_own_file(file: str) -> bool:
     return _INSTALLED.isdisjoint(segments) and not any(
         segments[: len(library)] == library for library in _LIBRARIES
     )
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """What a chain of names leads to, how many of them lead there, and the namespace it is in."""
+
+    obj: Any
+    length: int
+    namespace: Mapping[str, Any]
+
+
+def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None:
+    """Through modules of the user's own to the first thing that is none, or to the last one."""
+    for position, attribute in enumerate(chain):
+        if attribute in namespace:
+            obj = namespace[attribute]
+        elif position and "__getattr__" in namespace:  # of a module
+            try:
+                obj = namespace["__getattr__"](attribute)
+            except Exception:  # noqa: BLE001  # the code will meet it when it runs
+                return None
+        else:
+            return None
+        last = position + 1 == len(chain)
+        if last or not isinstance(obj, types.ModuleType):
+            return Found(obj, position + 1, namespace)
+        if not is_own(obj.__name__):
+            return Found(obj, position + 1, namespace)
+        namespace = vars(obj)
+    return None
+
+
+def library_name(obj: Any) -> Plain:
+    """What an installed module, function or class is called, in any Python version; None for the rest."""
+    if isinstance(obj, types.ModuleType):
+        return None if is_own(obj.__name__) else ["library", obj.__name__]
+    if not isinstance(obj, type | types.FunctionType | types.BuiltinFunctionType) or is_own(obj.__module__):
+        return None
+    package = (obj.__module__ or "").partition(".")[0].lstrip("_")  # pathlib._local.Path, _operator.add
+    return ["library", package, obj.__qualname__]
+
+
+def _home(names: Mapping[str, Any], variable: str) -> tuple[Mapping[str, Any], str]:
+    """The module that a variable was imported from, if it was, and its name there."""
+    for _ in range(_LONGEST_IMPORT):
+        if any(_making(tree_of(names).body, variable)):
+            break
+        for name, module_name, attribute in _absolute(tree_of(names), names):
+            module = own_module(module_name) if attribute in (variable, "*") or name == variable else None
+            if (
+                module
+                and attribute
+                and vars(module).get(variable if attribute == "*" else attribute) is names[variable]
+            ):
+                names, variable = vars(module), variable if attribute == "*" else attribute
+                break
+        else:
+            break
+    return names, variable
+
+
+def is_of_module(function: Any) -> bool:
+    """Whether a function of C is no more than that, be it a method of an object that a library hides."""
+    owner = function.__self__
+    if owner is None or isinstance(owner, types.ModuleType | type):
+        return True
+    packages = type(owner).__module__.split(".")
+    modules = (sys.modules.get(".".join(packages[: n + 1])) for n in range(len(packages)))
+    return any(vars(module).get(function.__name__) is function for module in modules if module)
+
+
+def virtual_subclasses(cls: type) -> list[type]:
+    """What was registered with an abstract class, one's own alone if the class is not; in fixed order."""
+    dump = getattr(abc, "_get_dump", None)
+    if dump is None or "_abc_impl" not in vars(cls):
+        return []
+    everybody = is_own(cls.__module__)
+    known = [sub for sub in (reference() for reference in dump(cls)[0]) if sub is not None]
+    return sorted((sub for sub in known if _is_current(sub, everybody)), key=type_name_of)
+
+
+def own_subclasses(cls: type) -> list[type]:
+    """Those of one's own, in fixed order."""
+    known: list[type] = type.__subclasses__(cls)
+    return sorted(filter(_is_current, known), key=type_name_of)
+
+
+def _is_current(cls: type, everybody: bool = False) -> bool:
+    """Whether a class is one's own and was not defined anew since, which left its name to another."""
+    return find_class(type_name_of(cls)) in (None, cls) if is_own(cls.__module__) else everybody
+
+
+def _absolute(tree: ast.AST, namespace: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+    package = namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
+    for name, relative, attribute in imports(tree):
+        try:
+            yield name, importlib.util.resolve_name(relative, package), attribute
+        except ImportError:
+            continue
+
+
+def imported_by(definition: ast.AST, namespace: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the import statements inside a function bind, as far as it is the user's.
+
+    The last of each name; then what the name may stand for as well, as in ``except ImportError``.
+    """
+    names: dict[str, Any] = {}
+    others: list[dict[str, Any]] = []
+    for name, module_name, attribute in _absolute(definition, namespace):
+        module = own_module(module_name)
+        if module is None:
+            continue
+        if attribute is None:
+            found: Any = module
+        elif step := follow({"": module}, ("", attribute)):
+            found = step.obj
+        else:
+            found = own_module(f"{module_name}.{attribute}")
+        if found is None:
+            continue
+        if name and names.get(name, found) is not found:
+            others.append({name: names[name]})
+        names[name] = found
+    return [names, *others]
+
+
+# --- what a module does to its names --------------------------------------------------------------
+
+
+class Making(NamedTuple):
+    """The statements that bind a name of a module or change what it stands for, and what they refer to."""
+
+    name: str
+    namespace: Mapping[str, Any]
+    forms: list[Plain]
+    referred: list[tuple[str, ...]]
+    """Chains that lead to something of one's own."""
+
+
+def making(names: Mapping[str, Any], variable: str) -> Making:
+    """How a variable is made in its module, or in the one that it is imported from."""
+    names, variable = _home(names, variable)
+    statements = list(_making(tree_of(names).body, variable))
+    bound = {variable}.union(*map(_stored_names, statements))
+    referred = dict.fromkeys(c for node in statements for c in chains(node) if c[0] not in bound)
+    own = [c for c in referred if (found := follow(names, c)) and not library_name(found.obj)]
+    name = f"{module_name_of(str(names.get('__name__', '')))}.{variable} made"
+    return Making(name, names, list(map(form, statements)), own)
+
+
+def _making(body: list[ast.stmt], name: str) -> Iterator[ast.stmt | ast.expr]:
+    for statement in body:
+        if isinstance(statement, DEFINITIONS):
+            continue
+        if isinstance(statement, ast.If | ast.With | ast.Try | ast.TryStar):
+            blocks = [
+                *(getattr(statement, field, []) for field in ("body", "orelse", "finalbody")),
+                *(handler.body for handler in getattr(statement, "handlers", ())),
+            ]
+            found = [part for block in blocks for part in _making(block, name)]
+            items = getattr(statement, "items", ())
+            if found or any(name in map(_root, _flat(item.optional_vars)) for item in items):
+                yield from [item.context_expr for item in items]
+                yield from [statement.test] if isinstance(statement, ast.If) else ()
+            yield from found
+        elif any(name in map(_root, changed) for changed in map(_changed, ast.walk(statement))):
+            yield statement
+
+
+def _changed(node: ast.AST) -> list[ast.expr]:
+    """What a part of a statement binds, or changes as far as one can see: ``D[k] = v``, ``D.update()``."""
+    if isinstance(node, ast.Assign | ast.Delete):
+        return [part for target in node.targets for part in _flat(target)]
+    if isinstance(node, ast.AugAssign | ast.AnnAssign | ast.For | ast.NamedExpr):
+        return _flat(node.target)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        call = node.value
+        return [call.func, *call.args] if isinstance(call.func, ast.Attribute) else call.args
+    return []
+
+
+def _flat(target: ast.expr | None) -> list[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        return [part for element in target.elts for part in _flat(element)]
+    return [] if target is None else [target]
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _stored_names(node: ast.AST) -> set[str]:
+    """The names that a statement binds."""
+    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
+
+
+def seen_by_checkers(namespace: Mapping[str, Any]) -> ast.Module:
+    """What a module has under ``if TYPE_CHECKING``, which does not run."""
+    tests = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    found = (
+        node for node in tree_of(namespace).body if isinstance(node, ast.If) and _dotted(node.test) in tests
+    )
+    return ast.Module([statement for node in found for statement in node.body], [])
+
+
+def _dotted(node: ast.expr) -> str:
+    return ".".join(next(chains(node), ()))

@@ -20,7 +20,7 @@ from typing import Any
 from valuestore.values.value import Plain
 
 _IGNORED_FIELDS = frozenset({"ctx", "type_comment", "kind", "decorator_list"})
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 
 @functools.lru_cache(maxsize=256)
@@ -31,16 +31,16 @@ def _parsed(text: str) -> ast.Module:
 @functools.lru_cache(maxsize=256)
 def _definitions(
     text: str,
-) -> tuple[dict[tuple[str, int], _Definition], dict[tuple[str, int], types.CodeType]]:
+) -> tuple[dict[tuple[str, int], DEFINITIONS], dict[tuple[str, int], types.CodeType]]:
     """Syntax and compiled code of every definition in a file, by qualified name and first line."""
     tree = _parsed(text)
-    nodes: dict[tuple[str, int], _Definition] = {}
+    nodes: dict[tuple[str, int], DEFINITIONS] = {}
     lambdas: set[tuple[str, int]] = set()
     pending: list[tuple[ast.AST, str]] = [(tree, "")]
     while pending:
         node, scope = pending.pop()
         for child in ast.iter_child_nodes(node):
-            if not isinstance(child, _Definition):
+            if not isinstance(child, DEFINITIONS):
                 pending.append((child, scope))
                 continue
             is_lambda = isinstance(child, ast.Lambda)
@@ -73,7 +73,7 @@ def _text_of(filename: str) -> str:
     return "".join(linecache.getlines(filename))
 
 
-def definition_of_function(function: types.FunctionType) -> _Definition | None:
+def definition_of_function(function: types.FunctionType) -> DEFINITIONS | None:
     """The function's syntax, if the file still holds what is running."""
     code = function.__code__
     try:
@@ -85,7 +85,7 @@ def definition_of_function(function: types.FunctionType) -> _Definition | None:
     return nodes.get(key) if compiled is not None and _same_code(compiled, code) else None
 
 
-def definition_of_class(cls: type) -> _Definition | None:
+def definition_of_class(cls: type) -> DEFINITIONS | None:
     """The class statement, if the methods it compiles to are the ones that the class has."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     if not file:
@@ -293,17 +293,17 @@ def chains(definition: ast.AST) -> Iterator[tuple[str, ...]]:
 def annotation_chains(definition: ast.AST) -> Iterator[tuple[str, ...]]:
     """The chains in annotations, also in those written as strings."""
     for node in ast.walk(definition):
-        annotations = [getattr(node, "annotation", None)]
+        annotations = [getattr(node, "annotation", None), getattr(node, "bound", None)]  # of a type parameter
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             annotations.append(node.returns)
         for annotation in filter(None, annotations):
             yield from chains(annotation)
             for part in ast.walk(annotation):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield from _chains_in_text(part.value)
+                    yield from chains_in_text(part.value)
 
 
-def _chains_in_text(text: str) -> list[tuple[str, ...]]:
+def chains_in_text(text: str) -> list[tuple[str, ...]]:
     try:
         return list(chains(ast.parse(text.strip(), mode="eval")))
     except (SyntaxError, ValueError, RecursionError):

@@ -1,0 +1,341 @@
+"""What a walk follows beyond names: what objects hold, how they were made, who was put where."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from valuestore.values.code.function import code_identity
+from valuestore.values.code.ownership import is_own
+from valuestore.values.registry import TypeRegistry
+
+G = "def g(*a):\n    return {n}\n"
+M = "class M:\n    def score(self):\n        return {n}\n"
+LOCK = "import threading\n"
+USE = "def f(x):\n    return C\n"
+
+HELD = {
+    "numpy.vectorize": G + "import numpy\nC = numpy.vectorize(g)\n",
+    "cmp_to_key": G + "import functools\nC = functools.cmp_to_key(g)\n",
+    "defaultdict of a function": G + "import collections\nC = collections.defaultdict(g)\n",
+    "defaultdict of a class": M + "import collections\nC = collections.defaultdict(M)\n",
+    "chain map": G + "import collections\nC = collections.ChainMap({{}}, {{'g': g}})\n",
+    "queue": G + "import queue\nC = queue.Queue()\nC.put([g])\n",
+    "weak values": M + "import weakref\nm = M()\nC = weakref.WeakValueDictionary(m=m)\n",
+    "exit stack": G + "import contextlib\nC = contextlib.ExitStack()\nC.callback(g)\n",
+    "thread": G + LOCK + "C = threading.Thread(target=g)\n",
+    "map of C": G + "C = map(g, [1])\n",
+    "context variable": G + "import contextvars\nC = contextvars.ContextVar('C', default=g)\n",
+    "module-less closure": G + "import attrs\nC = attrs.converters.optional(g)\n",
+    "list of closures": G + "import attrs\nC = [attrs.converters.pipe(attrs.converters.optional(g))]\n",
+    "array of objects": M + "import numpy\nC = numpy.array([M()], dtype=object)\n",
+    "joblib.delayed": G + "import joblib\nC = joblib.delayed(g)\n",
+    "configparser": G + "import configparser\nC = configparser.ConfigParser(converters={{'g': g}})\n",
+    "annotated alias": G + "import typing\nC = typing.Annotated[int, g]\n",
+    "object of C that holds a partial": G + "import functools\nC = filter(functools.partial(g, 1), [])\n",
+    "template": "import jinja2\nC = jinja2.Template('{n}')\n",
+}
+
+MADE = {
+    "lock beside": LOCK + "C = {{'lock': threading.Lock(), 'k': {n}}}\n",
+    "set later": LOCK + "C = {{'lock': threading.Lock()}}\nC['k'] = {n}\n",
+    "updated": LOCK + "C = {{'lock': threading.Lock()}}\nC.update(k={n})\n",
+    "by a call": LOCK + "K = {n}\ndef make():\n    return [threading.Lock(), K]\nC = make()\n",
+    "named in a call": LOCK + "K = {n}\nC = threading.Semaphore(K)\n",
+    "statement that uses it": LOCK + "C = threading.Semaphore()\nC.release({n})\n",
+    "generator": "N = {n}\nC = (N for _ in range(3))\n",
+    "loop": LOCK + "C = [threading.Lock()]\nfor i in range({n}):\n    C.append(threading.Lock())\n",
+    "in a branch": LOCK + "K = {n}\nC = threading.Lock()\nif K > 2:\n    C = threading.RLock()\n",
+    "unpacked": LOCK + "K = {n}\nC, D = map(threading.Semaphore, [1, K])\n",
+    "handed to a function": LOCK + "def fill(c):\n    c.append({n})\nC = [threading.Lock()]\nfill(C)\n",
+    "own object beside a lock": LOCK + "class B:\n    k = 1\nC = [threading.Lock(), B()]\nC[1].k = {n}\n",
+    "configparser": "import configparser\nC = configparser.ConfigParser()\nC['a'] = {{'k': '{n}'}}\n",
+}
+
+ATTRIBUTES = {
+    "function": "def h():\n    return h.k\nh.k = {n}\ndef f(x):\n    return h()\n",
+    "dict": "def h():\n    return h.k\nh.k = {{'a': [{n}]}}\ndef f(x):\n    return h()\n",
+    "function itself": "def f(x):\n    return f.k\nf.k = {n}\n",
+    "method": "class A:\n    def m(self):\n        return 1\nA.m.k = {n}\ndef f(x):\n    return A().m.k\n",
+    "cached": "import functools\n@functools.cache\ndef h():\n    return 1\nh.k = {n}\ndef f(x):\n"
+    "    return h.k\n",
+    "context manager": "import contextlib\n@contextlib.contextmanager\ndef h():\n    yield\nh.k = {n}\n"
+    "def f(x):\n    return h.k\n",
+    "partial": "import functools\nh = functools.partial(print)\nh.k = {n}\ndef f(x):\n    return h.k\n",
+    "function as attribute": G + "def h():\n    return h.by()\nh.by = g\ndef f(x):\n    return h()\n",
+    "task": "from valuestore import task\n@task(namespace='', version='1')\ndef h(x):\n"
+    "    return 1\nh.k = {n}\n"
+    "def f(x):\n    return h.k\n",
+    "function of a task": "from valuestore import task\n@task(namespace='', version='1')\n"
+    "def h(x):\n    return 1\n"
+    "h.func.k = {n}\ndef f(x):\n    return h.func(x)\n",
+}
+
+ANNOTATED = {
+    "list": "A = list[M]\n",
+    "union": "A = M | None\n",
+    "optional text": "import typing\nA = typing.Optional['M']\n",
+    "list of text": "A = list['M']\n",
+    "text": "A = 'list[M]'\n",
+    "annotated": "import typing\nA = typing.Annotated[M, 'x']\n",
+    "type variable": "import typing\nA = typing.TypeVar('A', bound=M)\n",
+    "bound in text": "import typing\nA = typing.TypeVar('A', bound='M')\n",
+    "constraints": "import typing\nA = typing.TypeVar('A', int, M)\n",
+    "new type": "import typing\nA = typing.NewType('A', M)\n",
+    "callable": "import typing\nA = typing.Callable[[int], dict[str, M]]\n",
+    "generic": "import typing\nT = typing.TypeVar('T')\nclass Box(typing.Generic[T]):\n    pass\n"
+    "A = Box[M]\n",
+    "alias of an alias": "B = list[M]\nA = dict[str, B]\n",
+}
+
+LOOKED_UP = {
+    "subclasses": "class B:\n    pass\nclass S(B):\n    k = {n}\ndef f(x):\n    return B.__subclasses__()\n",
+    "subclasses of a subclass": "class B:\n    pass\nclass S(B):\n    pass\nclass T(S):\n    k = {n}\n"
+    "def all_of(c):\n    return c.__subclasses__()\ndef f(x):\n    return all_of(B)\n",
+    "subclasses in a class method": "class B:\n    @classmethod\n    def all(cls):\n"
+    "        return cls.__subclasses__()\n"
+    "class S(B):\n    k = {n}\ndef f(x):\n    return B.all()\n",
+    "registered": "import abc\nclass B(abc.ABC):\n    pass\nclass S:\n    k = {n}\nB.register(S)\n"
+    "def f(x):\n    return isinstance(x, B)\n",
+    "registered elsewhere": "import numbers\nclass S:\n    k = {n}\nnumbers.Number.register(S)\n"
+    "def f(x):\n    return isinstance(x, numbers.Number)\n",
+    "put into a class": "import fractions\ndef g(self):\n    return {n}\nfractions.Fraction.my_own = g\n"
+    "def f(x):\n    return fractions.Fraction(x).my_own()\n",
+    "property put into a class": "from fractions import Fraction\n"
+    "Fraction.my_own = property(lambda self: {n})\n"
+    "def f(x):\n    return Fraction(x).my_own\n",
+    "put into a module": "import colorsys\ndef g():\n    return {n}\ncolorsys.my_own = g\n"
+    "def f(x):\n    return colorsys.my_own()\n",
+    "put into builtins": "import builtins\ndef g():\n    return {n}\nbuiltins.my_own = g\n"
+    "def f(x):\n    return my_own()\n",
+    "class of a default": "class K:\n    def k(self):\n        return {n}\ndef f(x, k=K()):\n"
+    "    return k.k()\n",
+    "made by exec": "d = dict(K={n})\nexec('def C():\\n    return K', d)\nC = d['C']\n" + USE,
+    "compiled by eval": "C = eval('lambda: {n}', {{}})\n" + USE,
+    "method of a text": "C = 'a{n}'.format\n" + USE,
+    "method of a dict": "C = {{'a': {n}}}.get\n" + USE,
+    "method of a list": "C = [{n}].__getitem__\n" + USE,
+    "method of a pattern": "import re\nC = re.compile('{n}').findall\n" + USE,
+    "method in a partial": "import functools\nC = functools.partial('{n}'.join)\n" + USE,
+    "cycle": "class A:\n    pass\nC = A()\nC.self = [C]\nC.k = {n}\n" + USE,
+    "method bound by hand": "import types\nclass A:\n    pass\nC = A()\ndef g(self):\n    return {n}\n"
+    "C.go = types.MethodType(g, C)\n" + USE,
+    "wrapt": "import wrapt\n@wrapt.decorator\ndef deco(w, i, a, k):\n    return {n}\n@deco\n"
+    "def h():\n    return 1\n"
+    "def f(x):\n    return h()\n",
+    "class body": "import typing\ndef g(x):\n    return {n}\nN = typing.Annotated[int, g]\n"
+    "class B:\n    x: N\ndef f(x):\n    return B\n",
+}
+
+PROGRAMS = {
+    **{f"held: {name}": source + USE for name, source in HELD.items()},
+    **{f"made: {name}": source + USE for name, source in MADE.items()},
+    **{f"attribute: {name}": source for name, source in ATTRIBUTES.items()},
+    **{
+        f"annotation: {name}": M + source + "def f(m: A):\n    return 1\n"
+        for name, source in ANNOTATED.items()
+    },
+    **LOOKED_UP,
+}
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """Code identity of ``f`` in modules of the given sources, the last one's, written anew each time."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    made = set()
+
+    def parts(source, **others):
+        made.update({*others, "followedmod"})
+        for name, text in {**others, "followedmod": source}.items():
+            sys.modules.pop(name, None)
+            (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+        return code_identity(importlib.import_module("followedmod").f, TypeRegistry())
+
+    yield parts
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_edit_is_seen(parts, name):
+    one = parts(PROGRAMS[name].format(n=2))
+    assert one != parts(PROGRAMS[name].format(n=3))
+    assert one == parts(PROGRAMS[name].format(n=2))
+
+
+def test_code_is_the_same_in_every_process(tmp_path):
+    for number, source in enumerate(PROGRAMS.values()):
+        (tmp_path / f"followed{number}.py").write_text(source.format(n=2))
+    program = (
+        "import importlib, json; from valuestore.values.code.function import code_identity as c;"
+        "from valuestore.values.registry import TypeRegistry as R;"
+        f"mods = [importlib.import_module(f'followed{{n}}') for n in range({len(PROGRAMS)})];"
+        "print(json.dumps([list(c(m.f, R()).items()) for m in mods]))"
+    )
+
+    def run(seed):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        return dict(zip(PROGRAMS, json.loads(done.stdout), strict=True))
+
+    assert run("1") == run("2")
+
+
+def test_class_that_only_type_checkers_import_counts(parts):
+    source = (
+        "from typing import TYPE_CHECKING\nimport followedhelp\nif TYPE_CHECKING:\n"
+        "    from followedhelp import M\ndef f(m: 'list[M]'):\n    return 1\n"
+    )
+    one, two = (parts(source, followedhelp=M.format(n=n)) for n in (2, 3))
+    assert one != two
+
+
+def test_variable_that_was_imported_counts_as_it_was_made(parts):
+    helper = "import threading\nK = {n}\ndef make(k):\n    return threading.Semaphore(k)\nC = make(K)\n"
+    source = "from followedhelp import C\ndef f(x):\n    return C\n"
+    one, two = (parts(source, followedhelp=helper.format(n=n)) for n in (2, 3))
+    assert one != two
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "    try:\n        from followedone import k\n    except ImportError:\n"
+        "        from followedtwo import k\n",
+        "    if x:\n        import followedone as m\n    else:\n        import followedtwo as m\n"
+        "    k = m.k\n",
+    ],
+)
+@pytest.mark.parametrize("edited", [0, 1])
+def test_each_import_of_one_name_counts(parts, imports, edited):
+    def code(*numbers):
+        one, two = (f"def k():\n    return {n}\n" for n in numbers)
+        return parts(f"def f(x):\n{imports}    return k()\n", followedone=one, followedtwo=two)
+
+    assert code(1, 1) != (code(2, 1) if edited == 0 else code(1, 2))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is of Python 3.12")
+@pytest.mark.parametrize(
+    "use", ["type A = list[M]\ndef f(m: A):\n    return 1\n", "def f[T: M](m: T):\n    return 1\n"]
+)
+def test_class_in_a_type_statement_counts(parts, use):
+    assert parts(M.format(n=2) + use) != parts(M.format(n=3) + use)
+
+
+UNCHANGED = {
+    "function beside an object of pydantic": "import pydantic\n@pydantic.validate_call\ndef h(x: int):\n"
+    "    return x\ndef other():\n    return {n}\nL = [other]\ndef f(x):\n    return h(x)\n",
+    "method that a library hides": "from random import random as C\nimport random\nrandom.seed({n})\n" + USE,
+    "reading a variable": LOCK + "C = threading.Lock()\nother = [C, {n}]\n" + USE,
+    "another subclass": "class B:\n    pass\nclass S(B):\n    k = {n}\ndef f(x):\n    return B\n",
+    "attribute of another function": "def h():\n    pass\nh.k = {n}\ndef f(x):\n    return 1\n",
+    "what a lock is for": LOCK + "# {n}\nC = threading.Lock()\n" + USE,
+}
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_what_does_not_matter_does_not_count(parts, name):
+    one, two = (parts(UNCHANGED[name].format(n=n)) for n in (2, 3))
+    assert one == two
+
+
+def test_results_that_a_cached_function_keeps_do_not_count(parts):
+    source = "import functools\nclass R:\n    pass\n@functools.cache\ndef C():\n    return R()\n" + USE
+    fresh = parts(source)
+    module = sys.modules["followedmod"]
+    module.C()
+    assert code_identity(module.f, TypeRegistry()) == fresh
+
+
+INSTALLED = "from .util import helper\n{task}def f(x):\n    return helper(x)\n"
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package of that name in a folder site-packages, with a module that defines ``f``."""
+    folder = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+
+    def installed(package, source, n):
+        home = folder.joinpath(*package.split("."))
+        home.mkdir(parents=True)
+        (home / "__init__.py").write_text("")
+        (home / "flow.py").write_text(source)
+        (home / "util.py").write_text(f"def helper(x):\n    return {n}\n")
+        importlib.invalidate_caches()
+        return importlib.import_module(f"{package}.flow").f
+
+    folder.mkdir()
+    yield installed
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+TASK = "from valuestore import task\n@task(namespace='')\n"
+
+
+def test_package_that_makes_tasks_of_its_own_functions_is_own(installed):
+    one, two = (installed(f"adopted{n}", INSTALLED.format(task=TASK), n) for n in (1, 2))
+    names = [set(f.code(TypeRegistry())) for f in (one, two)]
+    assert names == [{f"adopted{n}.flow.f", f"adopted{n}.util.helper"} for n in (1, 2)]
+    assert (
+        one.code(TypeRegistry())["adopted1.util.helper"] != two.code(TypeRegistry())["adopted2.util.helper"]
+    )
+
+
+def test_library_whose_function_somebody_makes_a_task_is_not_own(installed):
+    from valuestore import task
+
+    function = installed("notadopted", INSTALLED.format(task=""), 1)
+    assert not any("util" in name for name in task(function, namespace="").code(TypeRegistry()))
+    assert not is_own("notadopted.util")
+    assert not is_own(task(json.dumps, namespace="").func.__module__)
+
+
+def test_package_beside_an_adopted_one_in_one_namespace_is_not_own(installed):
+    installed("sharedspace.ours", INSTALLED.format(task=TASK), 1)
+    installed("sharedspace.theirs", INSTALLED.format(task=""), 1)
+    assert is_own("sharedspace.ours.util")
+    assert not is_own("sharedspace.theirs.util")
+
+
+def test_nested_or_far_away_is_still_told(parts):
+    """Objects too deep for recursion, which were refused before."""
+    source = (
+        "class A:\n    pass\nC = A()\nn = C\nfor i in range(3000):\n    n.next = A()\n"
+        "    n = n.next\nn.k = {n}\n"
+    )
+    assert parts((source + USE).format(n=2)) != parts((source + USE).format(n=3))
+
+
+def test_sets_in_objects_that_contain_themselves_have_no_order(parts):
+    source = "class A:\n    pass\nC = A()\nC.self = C\nC.names = {names}\n" + USE
+    one, two = (parts(source.format(names=names)) for names in ("{'a', 'b', (1, 2)}", "{(1, 2), 'b', 'a'}"))
+    assert one["followedmod.f:C parts"] == two["followedmod.f:C parts"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import threading\nclass A:\n    def __init__(self):\n        self.l = threading.Lock()\nC = A()\n",
+        "import threading\nclass A:\n    pass\nC = A()\nC.self = C\nC.l = [threading.Lock()]\n",
+    ],
+)
+def test_own_object_with_a_part_that_has_no_identity_is_refused(parts, source):
+    from valuestore.errors import NotHashableError
+
+    with pytest.raises(NotHashableError, match="C.*version"):
+        parts(source + USE)
