@@ -88,7 +88,7 @@ def test_a_rerun_runs_no_body_but_of_what_became_vouched(frozen, bodies):
     with frozen() as repository:
         with pytest.warns(ValuestoreWarning, match="no key signed it") as warned:
             run_again(repository)
-        assert len(warned) == 1
+        assert [each.category for each in warned].count(ValuestoreWarning) == 1
         vouched = {f"{verb} {name}" for verb in ("keep", "make") for name in BECAME_VOUCHED}
         assert set(bodies) == vouched | {*TASKS_BECAME_VOUCHED} | OTHER_STORES
         bodies.clear()

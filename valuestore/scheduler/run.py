@@ -28,6 +28,7 @@ from valuestore.scheduler.record import Execution, Recording
 from valuestore.tasks.call import Call, evaluate, find_calls, find_expressions
 from valuestore.tasks.tag import tags_kept_by
 from valuestore.values.archive import ValueRef
+from valuestore.values.code.trace import nobodys
 from valuestore.values.codecs.plain import SIGNED, TAGGED
 from valuestore.values.handles.journal import journal_kept_by
 from valuestore.values.value import hooks_in_use
@@ -70,7 +71,7 @@ class Run:
         self.tagging.begin()
         self.recording.begin()
         try:
-            with journal_kept_by(self.handles), tags_kept_by(self.tagging.keep):
+            with nobodys(), journal_kept_by(self.handles), tags_kept_by(self.tagging.keep):
                 value = self._loop(expression)
         except KeyboardInterrupt:
             try:
