@@ -172,6 +172,16 @@ def test_cached_property_is_not_part_of_the_value(registry):
     assert registry.hash(used) == registry.hash(fresh)
 
 
+@pytest.mark.parametrize("by_hand", [10, [9], "9", 9.0, None])
+def test_cached_property_that_was_set_by_hand_is(registry, by_hand):
+    used, fresh = Counted(3), Counted(3)
+    used.__dict__["square"] = by_hand
+    assert registry.hash(used) != registry.hash(fresh)
+    assert registry.load(registry.dump(used)).square == by_hand
+    used.__dict__["square"] = 9  # what it would be
+    assert registry.hash(used) == registry.hash(fresh)
+
+
 def test_field_added_later_makes_the_old_payload_unreadable(registry, monkeypatch):
     payload = registry.dump(Counted(3))
     fields = [("n", int), ("log", list), ("unit", str)]

@@ -12,6 +12,8 @@ from functools import cached_property, lru_cache
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
+from valuestore.hashing import NotPlain, encode_plain
+
 HEAP_TYPE = 1 << 9
 """Py_TPFLAGS_HEAPTYPE: set on classes made by a class statement."""
 
@@ -68,7 +70,11 @@ def instance_attributes(obj: object) -> dict[str, Any]:
     if not layout.saved:
         return found | own if found else dict(own)
     found.update(own)
-    return {name: value for name, value in found.items() if name not in layout.saved}
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in layout.saved or _is_set_by_hand(obj, name, value)
+    }
 
 
 def sorted_attributes(obj: object) -> dict[str, Any]:
@@ -101,6 +107,18 @@ def instance_dictionary(obj: object) -> dict[str, Any]:
 
 def _found(cls: type, name: str) -> Any:
     return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), _MISSING)
+
+
+def _is_set_by_hand(obj: object, name: str, value: object) -> bool:
+    """Whether a cached property holds plain data that is not what it computes; it is asked again to tell."""
+    try:
+        held = encode_plain(value)
+    except (NotPlain, ValueError, RecursionError, OverflowError):
+        return False
+    try:
+        return held != encode_plain(_found(type(obj), name).func(obj))
+    except Exception:  # noqa: BLE001  # it cannot have come from there
+        return True
 
 
 def _is_saved(member: Any) -> bool:
