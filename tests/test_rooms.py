@@ -21,6 +21,7 @@ ADDED = {
     "values/code/reads.py",
     "values/code/surroundings.py",
     "values/code/trace.py",
+    "values/code/walk.py",
 }
 """Files of features that came after the rooms were laid out: truth of code."""
 SMALL_FILES = 20

@@ -166,13 +166,15 @@ def test_rows_of_before_have_no_checksum_and_are_found(tmp_path):
 # --- what a task depends on, for people -----------------------------------------------------------
 
 READS = """
-import os
+import os, threading
+GUARD = threading.Lock()
 from valuestore import task
 class Model:
     def score(self): return 2
 @task(namespace="r")
 def load(model):
-    os.environ.get("LIMIT")
+    with GUARD:
+        os.environ.get("LIMIT")
     with open("config.txt") as file:
         return file.read() + str(model.score())
 """
@@ -192,7 +194,8 @@ def test_the_code_of_a_task_can_be_asked(tmp_path, monkeypatch, scripts):
         for name in ("r.load", "load", repository.history.tasks().one().task_hash):
             code = repository.history.code(name)
             assert code.task == "r.load"
-            assert [part.name for part in code.follows] == ["reads.load", "reads.load:os"]
+            assert [part.name for part in code.follows] == ["reads.load", "reads.load:GUARD", "reads.load:os"]
+            assert [part.name for part in code.not_followed] == ["reads.load:GUARD"]
             assert [part.name for part in code.classes] == ["reads.Model", "reads.Model.score"]
             assert code.undeclared == (("file", "config.txt"), ("variable", "LIMIT"))
             assert not trace_refused() or code.reached == ()

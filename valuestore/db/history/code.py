@@ -14,9 +14,7 @@ from sqlalchemy import Connection, text
 from valuestore.db.engine.database import Database
 from valuestore.db.history.names import Name, Names
 from valuestore.errors import RecordNotFound
-
-NOT_FOLLOWED = "# not followed: "
-"""How the source text of a part begins that counts without its content: a lock, a connection."""
+from valuestore.values.code.function import NOT_FOLLOWED
 
 UNDECLARED = "undeclared "
 """How the keys of tags begin that say what bodies read beside their arguments."""

@@ -11,60 +11,24 @@ imported, or a function without a file, is identified by its byte code (one Pyth
 
 from __future__ import annotations
 
-import ast
-import builtins
-import functools
-import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from valuestore.errors import NotHashableError
-from valuestore.hashing import ATOMS, Digest
-from valuestore.values.code.constants import (
-    TRANSPARENT,
-    Reducing,
-    attribute_of_wrapper,
-    classes_of_defaults,
-    contents,
-    held,
-    in_annotation,
-    in_annotations,
-    in_pieces,
-    own_code_in,
-    reached,
-)
-from valuestore.values.code.ownership import (
-    follow,
-    imported_by,
-    is_of_module,
-    is_own,
-    is_own_class,
-    is_own_code,
-    library_chain,
-    library_name,
-    making,
-    own_subclasses,
-    virtual_subclasses,
-)
+from valuestore.hashing import Digest
 from valuestore.values.code.source import (
-    annotation_chains,
-    assignment_of,
     attributes_of,
     byte_code,
-    chains,
-    definition_of_class,
     definition_of_function,
     form,
-    global_names,
     source_of,
-    tree_of,
     unwrap,
 )
-from valuestore.values.identity.canonical import lower
+from valuestore.values.code.walk import Walk
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, module_name_of, type_name_of
+from valuestore.values.value import Plain, type_name_of
 
 
 def code_identity(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> dict[str, Digest]:
@@ -82,7 +46,7 @@ def code_and_classes(
     function: Any, registry: TypeRegistry, *, defaults: bool = False
 ) -> tuple[dict[str, Digest], frozenset[type]]:
     """``code_identity``, and the classes whose code is in it. Raises: as that."""
-    walk = _Walk(registry, defaults)
+    walk = Walk(registry, defaults)
     walk.root(function)
     return walk.parts, frozenset(obj for obj, _ in walk.seen.values() if isinstance(obj, type))
 
@@ -96,6 +60,10 @@ def own_form(function: Any) -> Plain:
     return form(definition) if definition else byte_code(function.__code__)
 
 
+NOT_FOLLOWED = "# not followed: "
+"""How the source text of a part begins that counts without its content: a lock, a connection."""
+
+
 class Dependency(NamedTuple):
     """One part of a function's code: its name, its digest and its source text, None where there is none."""
 
@@ -106,314 +74,15 @@ class Dependency(NamedTuple):
 
 def code_dependencies(*roots: Any, registry: TypeRegistry) -> list[Dependency]:
     """The parts of ``code_identity`` of all these, with their source texts, for people. Raises: as that."""
-    walk = _Walk(registry)
+    walk = Walk(registry)
     for root in roots:
         walk.root(root)
     texts = {
         part: source_of(obj) for obj, part in walk.seen.values() if isinstance(obj, types.FunctionType | type)
     }
+    for part, kind in walk.unread.items():
+        texts[part] = f"{NOT_FOLLOWED}a {kind} does not tell what it holds; the code that makes it counts"
     return [Dependency(name, digest, texts.get(name) or None) for name, digest in walk.parts.items()]
-
-
-_SETTINGS = (*ATOMS, tuple)
-_OF_NO_MODULE = "made as the program runs"
-
-
-class _Walk:
-    """One traversal of everything a function refers to."""
-
-    def __init__(self, registry: TypeRegistry, defaults: bool = False) -> None:
-        self.registry = registry
-        self.root_defaults = defaults
-        self.parts: dict[str, Digest] = {}
-        self.seen: dict[int, tuple[Any, str]] = {}  # by id: the object, kept alive, and its part
-        self.named: set[str] = set()
-        self.touched: set[int] = set()
-        self.scanned: dict[int, Any] = {}  # modules and classes of libraries
-        self.on_path: set[int] = set()  # constants that are being looked at
-        self.looks_for_subclasses = False
-        self.place: tuple[Mapping[str, Any], str] | None = None  # the name that leads to what is visited
-
-    def root(self, function: Any) -> None:
-        """Add what identity is asked for, and what can be told only when the rest is known."""
-        self.visit(function, "")
-        if isinstance(function, types.FunctionType) and not self.root_defaults:
-            for cls in classes_of_defaults(function):
-                if id(cls) not in self.seen:
-                    self.visit(cls, "default")
-        self.subclasses()
-
-    def visit(self, obj: Any, name: str, assigned: Callable[[], Plain] = list) -> None:
-        """Add ``obj``, known as ``name`` to whoever refers to it, and all that it refers to.
-
-        ``assigned`` gives the source of the value, for an object that says nothing of itself.
-        """
-        if isinstance(task_name := getattr(obj, "__valuestore_task__", None), str):
-            self.add(name, ["task", task_name])  # its own code decides when it is called
-            return
-        self.touched.add(id(obj))
-        outer = obj
-        if not is_own_class(obj):
-            obj = unwrap(obj)
-            self.touched.add(id(obj))
-        if id(obj) in self.seen:
-            key = self.seen[id(obj)][1]
-            if "<" in key or "#" in key:  # not the only one of that name
-                self.add(f"{name} is", [key])
-        elif isinstance(obj, types.FunctionType):
-            self.function(obj, name)
-        elif isinstance(obj, type):
-            self.klass(obj)
-        else:
-            self.instance(obj, name, assigned)
-        if isinstance(obj, types.FunctionType) and type(outer) not in TRANSPARENT:  # a library's wrapper
-            inner = getattr(obj, "__wrapped__", None) if outer is obj else obj
-            self.seen.setdefault(id(inner), (inner, name))
-            self.inside(held(outer), name)
-
-    def inside(self, items: Iterable[Any], name: str) -> None:
-        """Visit own code that an object holds, but for what has been met on the way."""
-        for item in items:
-            if id(item) not in self.touched:
-                self.visit(item, f"{name} item")
-
-    def instance(self, obj: Any, name: str, assigned: Callable[[], Plain]) -> None:
-        if isinstance(obj, functools.partial | functools.partialmethod):
-            self.visit(obj.func, f"{name}.func")
-            self.constant((obj.args, obj.keywords), name)
-        elif isinstance(obj, functools.singledispatchmethod):
-            self.visit(obj.dispatcher, name)
-        elif isinstance(obj, types.MethodType):
-            self.visit(obj.__func__, name)
-            self.visit(obj.__self__, f"{name}.self")
-        elif isinstance(obj, types.ModuleType):
-            self.module(obj)
-        elif isinstance(obj, types.BuiltinFunctionType):
-            if not is_of_module(obj):
-                self.visit(obj.__self__, f"{name}.self")
-        else:
-            self.constant(obj, name or type_name_of(type(obj)), assigned)
-
-    def add(self, name: str, form: Plain) -> str:
-        """Record one dependency under its name, or the next free one: a factory's products share theirs."""
-        digest = self.registry.hash(form)
-        free, count = name, 1
-        while free in self.parts:
-            count += 1
-            free = f"{name}#{count}"
-        self.parts[free] = digest
-        return free
-
-    def function(self, function: types.FunctionType, name: str) -> None:
-        if not is_own(function.__globals__.get("__name__", _OF_NO_MODULE)):
-            wraps = hasattr(function, "__wrapped__") or hasattr(function, "registry")
-            if wraps:
-                self.wrapper(function, name)
-            if wraps or name:
-                if function.__closure__:
-                    self.inside(held(function), name)
-                return
-        definition = definition_of_function(function)
-        code = function.__code__
-        key = f"{module_name_of(function.__globals__.get('__name__', ''))}.{code.co_qualname}"
-        key = self.add(key, form(definition) if definition else byte_code(code))
-        self.seen[id(function)] = function, key
-        self.looks_for_subclasses |= "__subclasses__" in global_names(code)
-        for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            try:
-                content = cell.cell_contents
-            except ValueError:  # not bound yet
-                continue
-            self.visit(content, f"{key}.{variable}")
-        for attribute, value in sorted(vars(function).items()):
-            if not attribute.startswith("__"):
-                self.visit(value, f"{key}.{attribute}")
-        if name or definition is None or self.root_defaults:
-            self.defaults(function, key)
-        if definition is not None:
-            self.named_by(definition, function, key)
-        else:
-            self.compiled(function, key)
-
-    def compiled(self, function: types.FunctionType, key: str) -> None:
-        """Visit what the names in a function's byte code stand for."""
-        for name in sorted(global_names(function.__code__)):
-            self.references([(name,)], function.__globals__, key)
-            if name not in function.__globals__ and name in sys.modules:  # perhaps imported by the code
-                self.visit(sys.modules[name], name)
-        self.annotated(in_annotation(function.__annotations__.values(), function.__globals__), key)
-
-    def named_by(self, definition: ast.AST, function: types.FunctionType, key: str) -> None:
-        """Visit what the names in a function's syntax stand for."""
-        roots = global_names(function.__code__)
-        referred = list(dict.fromkeys(chains(definition)))
-        self.references((c for c in referred if c[0] in roots), function.__globals__, key)
-        for position, imported in enumerate(imported_by(definition, function.__globals__)):
-            self.references(referred, imported, f"{key} or" if position else key)
-        self.annotated(in_annotations(annotation_chains(definition), function.__globals__), key)
-
-    def annotated(self, found: Iterable[tuple[Any, bool]], key: str) -> None:
-        """Visit the classes in annotations: the code may call methods of the arguments."""
-        for obj, by_name in found:
-            if by_name or id(obj) not in self.seen:
-                self.visit(obj, f"{key}.annotation")
-
-    def module(self, module: types.ModuleType) -> None:
-        """A module that the code holds in a variable: all of its source, and what is defined there."""
-        if not is_own(module.__name__):
-            return
-        key = self.add(module_name_of(module.__name__), form(tree_of(vars(module))))
-        self.seen[id(module)] = module, key
-        for name, value in list(vars(module).items()):
-            if isinstance(value, types.FunctionType | type | types.ModuleType):
-                self.visit(value, f"{key}.{name}")
-
-    def defaults(self, function: types.FunctionType, key: str) -> None:
-        for position, value in enumerate(function.__defaults__ or ()):
-            self.visit(value, f"{key}.default[{position}]")
-        for parameter, value in (function.__kwdefaults__ or {}).items():
-            self.visit(value, f"{key}.default.{parameter}")
-
-    def wrapper(self, function: types.FunctionType, name: str) -> None:
-        """A library's function around the user's: what it wraps, and with which settings."""
-        self.seen[id(function)] = function, name
-        if isinstance(implementations := getattr(function, "registry", None), Mapping):
-            for cls, implementation in implementations.items():  # functools.singledispatch
-                self.visit(cls, f"{name}[{cls.__qualname__}]")
-                self.visit(implementation, f"{name}[{cls.__qualname__}]")
-            return
-        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            content = getattr(cell, "cell_contents", None)
-            if callable(content) or isinstance(content, _SETTINGS):
-                self.visit(content, f"{name}.{variable}" if name else "")
-        self.visit(getattr(function, "__wrapped__", None), name)
-
-    def klass(self, cls: type) -> None:
-        if not is_own(cls.__module__):
-            return
-        key = f"{module_name_of(cls.__module__)}.{cls.__qualname__}"
-        definition = definition_of_class(cls)
-        attributes = list(attributes_of(cls, generated=definition is None))
-        key = self.add(key, form(definition) if definition else sorted(name for name, _ in attributes))
-        self.seen[id(cls)] = cls, key
-        if definition is not None:
-            names = vars(sys.modules[cls.__module__])
-            self.references(chains(definition), names, key)
-        for name, value in attributes:
-            self.visit(value, f"{key}.{name}")
-        for base in (*cls.__bases__, type(cls)):
-            self.visit(base, f"{key}.base")
-        self.registered(cls, key)
-        if isinstance(definition, ast.ClassDef):
-            fields = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
-            self.annotated(in_annotations(annotation_chains(ast.Module(list(fields), [])), names), key)
-
-    def registered(self, cls: type, key: str) -> None:
-        """Virtual subclasses of an abstract class; of a library's, one's own."""
-        known = virtual_subclasses(cls)
-        if known and is_own(cls.__module__):
-            self.add(f"{key} registered", [type_name_of(subclass) for subclass in known])
-        for subclass in known:
-            self.visit(subclass, f"{key} registered")
-
-    def subclasses(self) -> None:
-        """Subclasses of all classes that were met, if the code looks for them."""
-        while self.looks_for_subclasses:
-            known = [obj for obj, _ in self.seen.values() if isinstance(obj, type)]
-            new = [cls for base in known for cls in own_subclasses(base) if id(cls) not in self.seen]
-            for cls in dict.fromkeys(new):
-                self.visit(cls, "subclass")
-            if not new:
-                break
-
-    def references(self, referred: Iterable[tuple[str, ...]], names: Mapping[str, Any], key: str) -> None:
-        """Visit what names and attribute chains such as ``helpers.scale`` stand for."""
-        for chain in dict.fromkeys(referred):
-            found = follow(names, chain)
-            if found is None:
-                if is_own_code(builtin := vars(builtins).get(chain[0])):
-                    self.visit(builtin, f"builtins.{chain[0]}")
-                continue
-            obj, name = found.obj, f"{key}:{'.'.join(chain[: found.length])}"
-            if hasattr(obj, "__valuestore_task__") and chain[found.length : found.length + 1] == ("func",):
-                obj, name = obj.func, f"{name}.func"  # called at once, so its code counts here
-            if name not in self.named:
-                self.named.add(name)
-                if library := library_name(obj):
-                    self.add(name, library)
-                outer, self.place = self.place, (found.namespace, chain[found.length - 1])
-                self.visit(obj, name, functools.partial(assignment_of, *self.place))
-                self.place = outer
-                self.patched(obj, chain[found.length :])
-            for attribute, value in attribute_of_wrapper(obj, chain[found.length :]):
-                if f"{name}.{attribute}" not in self.named:
-                    self.named.add(f"{name}.{attribute}")
-                    self.visit(value, f"{name}.{attribute}")
-
-    def patched(self, obj: Any, chain: tuple[str, ...]) -> None:
-        """Visit what of one's own somebody put into a library's modules and classes, along a chain."""
-        for owner in library_chain(obj, chain):
-            if isinstance(owner, type) and "__subclasses__" in chain:
-                self.seen.setdefault(id(owner), (owner, owner.__qualname__))
-            if id(owner) not in self.scanned:
-                self.scanned[id(owner)] = owner
-                self.inside(own_code_in(owner), owner.__name__)
-                if isinstance(owner, type):
-                    self.registered(owner, owner.__qualname__)
-
-    def constant(self, obj: Any, name: str, assigned: Callable[[], Plain] = list) -> None:
-        """An object by its content; one of a library that has none (a lock) by the code that made it.
-
-        Functions and classes in it count by their code, objects of one's own by that of their class too.
-        """
-        if id(obj) in self.on_path:
-            return
-        self.on_path.add(id(obj))
-        readable = True
-        rules = Reducing(self.registry)
-        before, self.touched = self.touched, set()
-        try:
-            self.add(name, lower(obj, rules, stored=False).hashed)
-        except NotHashableError as error:
-            lines, readable = in_pieces(obj, rules)
-            if is_own_class(obj) and not readable:
-                raise NotHashableError(
-                    name, f"the code refers to it, and {error}; or give the task a version=..."
-                ) from error
-            if not is_own_class(obj):
-                self.add(name, ["made by", type_name_of(type(obj)), assigned()])
-            if len(lines) > 1 or readable:
-                self.add(f"{name} parts", lines)
-        for item in contents(obj):
-            if isinstance(item, type) or not is_own_class(item):
-                self.visit(item, f"{name} item")
-                continue
-            self.visit(type(item), f"{name} item")
-            if not readable:
-                self.constant(item, f"{name} item")
-        if not readable:
-            self.inside(held(obj), name)
-        elif items := [item for item in rules.code() if id(item) not in self.touched]:
-            found, is_all = reached(obj)  # what only a module's namespace leads to is no part of the object
-            self.inside([item for item in items if not is_all or item in found], name)
-        self.touched |= before
-        self.on_path.discard(id(obj))
-        if not readable:
-            self.made()
-
-    def made(self) -> None:
-        """For an object that does not tell what it is: the statements of the module that made it so.
-
-        Beside its assignment: what changes it later, and whatever of one's own these statements name.
-        """
-        if self.place is None:
-            return
-        made = making(*self.place)
-        if made.name not in self.named:
-            self.named.add(made.name)
-            if made.forms and made.forms != assignment_of(*self.place):
-                self.add(made.name, made.forms)
-            self.references(made.referred, made.namespace, made.name)
 
 
 # --- code objects -------------------------------------------------------------------------------
@@ -431,7 +100,7 @@ class Walked(NamedTuple):
 
 def walked(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> Walked:
     """One walk, as ``code_identity`` takes it."""
-    walk, parts = _Walk(registry, defaults), None
+    walk, parts = Walk(registry, defaults), None
     with suppress(NotHashableError):
         walk.root(function)
         parts = walk.parts
