@@ -63,7 +63,7 @@ class Cache:
     def find(self, jobs: Sequence[Job]) -> dict[Digest, Result]:
         """The usable cached results of these jobs, by ``eval_hash``."""
         evaluations = self.lookup.evaluations([job.eval_hash for job in jobs if job.task.cache])
-        lost = self.archive.missing([one.ref for one in evaluations])
+        lost = self.archive.missing([ref for _, _, ref in evaluations])
         capturing = {job.eval_hash: job for job in jobs if job.task.capture}
         found: dict[Digest, Result] = {}
         with self.handles.asking() as questions:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from valuestore.db.engine.database import Database
-from valuestore.db.record.rows import Evaluation, checksum, ref_of
+from valuestore.db.record.rows import checksum, ref_of
 from valuestore.db.schema.tables import value
 from valuestore.hashing import Digest
 from valuestore.values.archive import ValueRef
@@ -50,15 +50,15 @@ class Lookup:
         self._code = f"SELECT task_hash, name, digest FROM dependency WHERE task_hash IN {keys}"  # noqa: S608
         self._beside = f"SELECT task_hash, code_hash FROM task WHERE task_hash IN {keys}"  # noqa: S608
 
-    def evaluations(self, eval_hashes: Collection[Digest]) -> list[Evaluation]:
-        """What one step of each call gave: one row for each trace.
+    def evaluations(self, eval_hashes: Collection[Digest]) -> list[tuple[Digest, str, ValueRef]]:
+        """What one step of each call gave, by ``eval_hash`` and ``trace_hash``: one row for each trace.
 
         Unknown calls are absent, and rows that are not what they were written as.
         """
         return [
-            Evaluation(eval_hash, trace_hash, ref_of(ref))
-            for eval_hash, trace_hash, known, *ref in self._rows(self._by_evaluation, eval_hashes)
-            if known is None or known == checksum((eval_hash + trace_hash + ref[0]).encode())
+            (row[0], row[1], ref_of(row[3:]))
+            for row in self._rows(self._by_evaluation, eval_hashes)
+            if row[2] is None or row[2] == checksum((row[0] + row[1] + row[3]).encode())
         ]
 
     def values(self, value_hashes: Collection[Digest]) -> dict[Digest, ValueRef]:
