@@ -119,6 +119,12 @@ LOOKED_UP = {
     "compiled by eval": "C = eval('lambda: {n}', {{}})\n" + USE,
     "method of a text": "C = 'a{n}'.format\n" + USE,
     "method of a dict": "C = {{'a': {n}}}.get\n" + USE,
+    "method of an own dict": "class D(dict):\n    pass\nget = D(a={n}).get\ndef f(x):\n    return get(x)\n",
+    "method of an own object": "class D:\n    def go(self):\n        return self.k\n"
+    "d = D()\nd.k = {n}\ngo = d.go\n"
+    "def f(x):\n    return go()\n",
+    "method of a class": "class D:\n    @classmethod\n    def go(cls):\n        return {n}\ngo = D.go\n"
+    "def f(x):\n    return go()\n",
     "method of a list": "C = [{n}].__getitem__\n" + USE,
     "method of a pattern": "import re\nC = re.compile('{n}').findall\n" + USE,
     "method in a partial": "import functools\nC = functools.partial('{n}'.join)\n" + USE,
@@ -237,6 +243,9 @@ UNCHANGED = {
     "function beside an object of pydantic": "import pydantic\n@pydantic.validate_call\ndef h(x: int):\n"
     "    return x\ndef other():\n    return {n}\nL = [other]\ndef f(x):\n    return h(x)\n",
     "method that a library hides": "from random import random as C\nimport random\nrandom.seed({n})\n" + USE,
+    "Python method that a library hides": "from random import randint as C\nimport random\nrandom.seed({n})\n"
+    + USE,
+    "method that numpy hides": "from numpy.random import rand as C, seed\nseed({n})\n" + USE,
     "reading a variable": LOCK + "C = threading.Lock()\nother = [C, {n}]\n" + USE,
     "another subclass": "class B:\n    pass\nclass S(B):\n    k = {n}\ndef f(x):\n    return B\n",
     "attribute of another function": "def h():\n    pass\nh.k = {n}\ndef f(x):\n    return 1\n",

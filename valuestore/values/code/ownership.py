@@ -228,10 +228,12 @@ def _home(names: Mapping[str, Any], variable: str) -> tuple[Mapping[str, Any], s
 
 
 def is_of_module(function: Any) -> bool:
-    """Whether a function of C is no more than that, be it a method of an object that a library hides."""
+    """Whether a bound function is no more than that: a library hides its object (``random.random``)."""
     owner = function.__self__
-    if owner is None or isinstance(owner, types.ModuleType | type):
+    if owner is None or isinstance(owner, types.ModuleType):
         return True
+    if is_own_class(owner):
+        return False
     packages = type(owner).__module__.split(".")
     modules = (sys.modules.get(".".join(packages[: n + 1])) for n in range(len(packages)))
     return any(vars(module).get(function.__name__) is function for module in modules if module)

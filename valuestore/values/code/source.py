@@ -187,12 +187,17 @@ def tree_of(namespace: Mapping[str, Any]) -> ast.Module:
 
 def assignment_of(namespace: Mapping[str, Any], name: str) -> Plain:
     """What a module's source assigns to one of its names, as plain data; empty if it cannot be found."""
-    return [
-        form(node)
-        for node in ast.walk(tree_of(namespace))
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        and any(isinstance(target, ast.Name) and target.id == name for target in _targets(node))
-    ]
+    return [form(node) for node in _assignments(tree_of(namespace)).get(name, ())]
+
+
+@functools.lru_cache(maxsize=64)
+def _assignments(tree: ast.Module) -> dict[str, list[ast.Assign | ast.AnnAssign]]:
+    found: dict[str, list[ast.Assign | ast.AnnAssign]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for name in dict.fromkeys(t.id for t in _targets(node) if isinstance(t, ast.Name)):
+                found.setdefault(name, []).append(node)
+    return found
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:

@@ -130,7 +130,8 @@ class Walk:
             self.visit(obj.dispatcher, name)
         elif isinstance(obj, types.MethodType):
             self.visit(obj.__func__, name)
-            self.visit(obj.__self__, f"{name}.self")
+            if not is_of_module(obj):
+                self.visit(obj.__self__, f"{name}.self")
         elif isinstance(obj, types.ModuleType):
             self.module(obj)
         elif isinstance(obj, types.BuiltinFunctionType):
