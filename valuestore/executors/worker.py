@@ -17,6 +17,7 @@ from valuestore.values.code.trace import nobodys
 from valuestore.values.files.capture import captured
 from valuestore.values.files.external import External
 from valuestore.values.handles.journal import handles_taken_as_valid
+from valuestore.values.registry import TypeRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,11 @@ def run_body(
     """
     registry = archive.registry
     with nobodys():
-        externals = [value for value in registry.iter_values(watched) if isinstance(value, External)]
+        externals = (
+            [one for one in registry.iter_values(watched) if isinstance(one, External)] if watched else []
+        )
         other = next((external for external in externals if not external.is_as_recorded()), None)
-        with handles_taken_as_valid():
-            watched = [value for value in watched if registry.is_valid(value)]
+        watched = [value for value in watched if _are_valid([value], registry)]
         started = time.time_ns() // 1000
         with Body(func, version, registry) as body:
             value = func(*args, **kwargs)
@@ -66,9 +68,7 @@ def run_body(
         reached, reads = body.seen((args, kwargs))
         ref, refused = None, ""
         try:
-            with handles_taken_as_valid():
-                still_valid = registry.is_valid(watched)
-            if other is None and still_valid:
+            if other is None and _are_valid(watched, registry):
                 ref = archive.pack(value)
                 ref = captured(ref, value, archive) if capture else ref
             else:
@@ -80,3 +80,11 @@ def run_body(
         except (NotHashableError, StoreError) as error:
             ref, refused = None, str(error)
     return Outcome(value, ref, refused, started, ended, reached, reads)
+
+
+def _are_valid(watched: Sequence[Any], registry: TypeRegistry) -> bool:
+    """Whether they are still true of the outside; of handles the journal says it."""
+    if not watched:
+        return True
+    with handles_taken_as_valid():
+        return registry.is_valid(watched)
