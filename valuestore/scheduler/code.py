@@ -102,10 +102,10 @@ class Code:
             known = self._holds[trace_hash] = is_whole and verify(members, self._registry, self._digests)
         return known
 
-    def trace_hash(self, reached: tuple[Dependency, ...]) -> Digest | str:
+    def trace_hash(self, reached: tuple[Dependency, ...]) -> Digest:
         """The address of what bodies reached; empty for nothing."""
         if not reached:
-            return ""
+            return Digest("")
         known = self._trace_hashes.get(id(reached))
         if known is None:
             known = self._trace_hashes[id(reached)] = reached, self._set_hash(reached)

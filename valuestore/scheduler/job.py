@@ -20,6 +20,9 @@ from valuestore.values.payload import Encoded
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Value, value_types
 
+_NOTHING = Digest("")
+_NO_CLASSES: frozenset[type] = frozenset()
+
 UNLOADED = object()
 """A result's value while its bytes are in the store alone."""
 
@@ -39,7 +42,7 @@ class Result:
     ref: ValueRef | None
     externals: Externals = ()
     classes: frozenset[type] = frozenset()
-    trace_hash: str = ""
+    trace_hash: Digest = _NOTHING
 
 
 @dataclass(slots=True)
@@ -143,9 +146,9 @@ class Job:
         self.task_hash = Digest("")
         self.args_hash = Digest("")
         self.eval_hash = Digest("")
-        self.classes: frozenset[type] = frozenset()  # the user's own in its arguments
+        self.classes = _NO_CLASSES  # the user's own in its arguments
         self.classes_hash: Digest | None = None  # what these bring that the task does not name
-        self.trace_hash: str = ""  # what its body reached that the task does not name
+        self.trace_hash = _NOTHING  # what its body reached that the task does not name
         self.arguments: list[Argument] = []
         self.step: Any = NO_STEP  # what the body returned, while its calls are still to run
         self.evaluated: ValueRef | None = None  # what the body gave, to be recorded with the job
@@ -193,7 +196,7 @@ class Job:
         if children or own or self.classes_hash or self.trace_hash:
             tasks, externals = [child.tasks for child in children], [child.externals for child in children]
             code = [self.task_hash, self.classes_hash, self.trace_hash]
-            self.tasks = union([Digest(one) for one in code if one], tasks, FLAT_TASKS, algorithm)
+            self.tasks = union([one for one in code if one], tasks, FLAT_TASKS, algorithm)
             self.externals = union(own, externals, FLAT_EXTERNALS, algorithm)
         else:
             self.tasks = single(self.task_hash)
@@ -226,7 +229,7 @@ class Job:
             error,
             trace,
             self.classes_hash,
-            Digest(self.trace_hash) or None,
+            self.trace_hash or None,
         )
 
     def __repr__(self) -> str:

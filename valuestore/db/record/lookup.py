@@ -50,7 +50,7 @@ class Lookup:
         self._code = f"SELECT task_hash, name, digest FROM dependency WHERE task_hash IN {keys}"  # noqa: S608
         self._beside = f"SELECT task_hash, code_hash FROM task WHERE task_hash IN {keys}"  # noqa: S608
 
-    def evaluations(self, eval_hashes: Collection[Digest]) -> list[tuple[Digest, str, ValueRef]]:
+    def evaluations(self, eval_hashes: Collection[Digest]) -> list[tuple[Digest, Digest, ValueRef]]:
         """What one step of each call gave, by ``eval_hash`` and ``trace_hash``: one row for each trace.
 
         Unknown calls are absent, and rows that are not what they were written as.
