@@ -104,6 +104,17 @@ LOOKED_UP = {
     "def f(x):\n    return isinstance(x, B)\n",
     "registered elsewhere": "import numbers\nclass S:\n    k = {n}\nnumbers.Number.register(S)\n"
     "def f(x):\n    return isinstance(x, numbers.Number)\n",
+    "registered or not": "import collections.abc as c\nclass S:\n    pass\n"
+    "(c.Sized if {n} == 2 else c.Sequence).register(S)\n"
+    "def f(x):\n    return isinstance(S(), c.Sequence)\n",
+    "registered with an heir": "import abc\nclass B(abc.ABC):\n    pass\nclass H(B):\n    pass\n"
+    "class S:\n    k = {n}\nH.register(S)\ndef f(x):\n    return isinstance(x, B)\n",
+    "partial called as what it wraps": "import functools\ndef g(k, x):\n    return k * x\n"
+    "C = functools.update_wrapper(functools.partial(g, {n}), g)\n" + USE,
+    "alias in a table": "import typing\nT = typing.TypeVar('T')\nclass Box(typing.Generic[T]):\n"
+    "    def get(self):\n        return {n}\nC = {{'int': Box[int]}}\n" + USE,
+    "wrapt in a list": "import wrapt\ndef times(k):\n    @wrapt.decorator\n    def wrapper(w, i, a, o):\n"
+    "        return k\n    return wrapper\ndef g(x):\n    return x\nC = [times({n})(g)]\n" + USE,
     "put into a class": "import fractions\ndef g(self):\n    return {n}\nfractions.Fraction.my_own = g\n"
     "def f(x):\n    return fractions.Fraction(x).my_own()\n",
     "property put into a class": "from fractions import Fraction\n"

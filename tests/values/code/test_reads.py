@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from importlib import import_module, invalidate_caches
+from pathlib import Path
 
 import pytest
 
@@ -152,8 +153,7 @@ def test_what_is_no_read(body, expression):
         lambda: File("data/a.csv"),
         lambda: Dir("data"),
         lambda: FileSet("data/*.csv"),
-        lambda: "data/a.csv",
-        lambda: {"deep": [(os.path.abspath("data/a.csv"),)]},
+        lambda: {"deep": [(File("data/a.csv"),)]},
     ],
 )
 def test_arguments_are_declared(body, argument):
@@ -161,6 +161,12 @@ def test_arguments_are_declared(body, argument):
     assert read_by(load, argument()) == []
     assert read_by(load, table=argument()) == []
     assert read_by(load, File("config.txt")) == [("file", "data/a.csv")]
+
+
+@pytest.mark.parametrize("kind", [str, Path, os.path.abspath])
+def test_a_path_among_the_arguments_says_nothing_of_the_content(body, kind):
+    load = body("open('data/a.csv').close()")
+    assert read_by(load, kind("data/a.csv")) == [("file", "data/a.csv")]
 
 
 def test_a_file_among_the_arguments_is_opened_through_itself(folder):
@@ -224,7 +230,10 @@ VARIABLES = {
     "os.environ['RATE']": ["RATE"],
     "os.environ.get('RATE', 1)": ["RATE"],
     "os.getenv('RATE')": ["RATE"],
-    "[os.environ[name] for name in ('A',)] if args else 0": ["name"],
+    "[os.environ.get(name) for name in ('A', 'B')]": ["A", "B"],
+    "os.getenv(f'RA{chr(84)}E')": ["RATE"],
+    "os.path.expandvars('$RATE')": ["RATE"],
+    "os.environ.copy()": [],
     "helper()": ["DEEP"],
     "os.environ.setdefault": [],
 }

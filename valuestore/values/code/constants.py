@@ -121,7 +121,8 @@ class Reducing:
         for named in self._named:
             yield from [named] if is_own_code(named) else held(named)
         for reduced in self._reduced:  # which names a class or function that it starts from by itself
-            yield from sorted(filter(is_own_code, gc.get_referents(reduced)), key=order)
+            parts = [*gc.get_referents(reduced), *instance_dictionary(reduced).values()]
+            yield from sorted(filter(is_own_code, {id(part): part for part in parts}.values()), key=order)
         for encoded in self._encoded:
             yield from held(encoded)
 

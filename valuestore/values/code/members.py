@@ -30,7 +30,7 @@ from weakref import WeakKeyDictionary
 from valuestore.hashing import Digest
 from valuestore.values.code.function import Dependency, nested_codes, walked
 from valuestore.values.code.ownership import _is_own_file, is_own
-from valuestore.values.code.reads import Read, Reads, listen, surroundings, warn_of
+from valuestore.values.code.reads import Read, Reads, listen, warn_of
 from valuestore.values.code.source import (
     _accessors,
     _parsed,
@@ -41,6 +41,7 @@ from valuestore.values.code.source import (
     source_of,
     unwrap,
 )
+from valuestore.values.code.surroundings import surroundings
 from valuestore.values.code.trace import Place, Reach, place_of, trace_refused
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Plain, find_object, module_name_of
@@ -104,7 +105,7 @@ class Body:
             trace.look(self._registry, traced=bool(self._version.code) and not trace_refused())
         reads = trace.surroundings
         if self._reads.found:
-            reads = (*self._reads.undeclared(arguments), *reads)
+            reads = tuple(dict.fromkeys((*self._reads.undeclared(arguments), *reads)))
         if reads and not trace.said.issuperset(reads):
             name = self._version.task or getattr(self._function, "__qualname__", "a task")
             warn_of(name, [read for read in reads if read not in trace.said])

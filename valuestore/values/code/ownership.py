@@ -129,7 +129,7 @@ def is_namespace(obj: dict[Any, Any]) -> bool:
 
 def is_own_class(obj: object) -> bool:
     """Whether an object is of one of the user's own classes."""
-    return is_own(getattr(type(obj), "__module__", None))
+    return is_own_code(type(obj))
 
 
 def own_module(module_name: str) -> types.ModuleType | None:
@@ -245,7 +245,14 @@ def virtual_subclasses(cls: type) -> list[type]:
     if dump is None or "_abc_impl" not in vars(cls):
         return []
     everybody = is_own(cls.__module__)
-    known = [sub for sub in (reference() for reference in dump(cls)[0]) if sub is not None]
+    heirs: list[type] = [cls]
+    known: list[type] = []
+    for heir in heirs:  # who is one of an heir's is one of its base's
+        if "_abc_impl" in vars(heir):
+            known += [sub for sub in (reference() for reference in dump(heir)[0]) if sub is not None]
+            subclasses: list[type] = type.__subclasses__(heir)
+            heirs += [sub for sub in subclasses if sub not in heirs]
+    known = list(dict.fromkeys(known))
     return sorted((sub for sub in known if _is_current(sub, everybody)), key=type_name_of)
 
 

@@ -2,15 +2,13 @@
 
 An audit hook hears of them in threads that run a body, and in threads that those start. It sees what
 Python opens, not what compiled code opens by itself. Nothing is refused: what was heard is for a warning,
-since a rerun cannot know of it. Of variables and settings the code itself tells, by its syntax.
+since a rerun cannot know of it. What the code says of its surroundings is in surroundings.py.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import os
-import re
 import shlex
 import stat
 import sys
@@ -21,15 +19,12 @@ import time
 import warnings
 from _thread import get_ident
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from importlib.machinery import all_suffixes
-from types import CodeType
 from typing import Any
 
 from valuestore.config import cache_folder
 from valuestore.errors import UndeclaredRead
 from valuestore.values.code.ownership import is_own
-from valuestore.values.code.source import _definitions, _parsed, _text_of, global_names, imports
 from valuestore.values.files.external import External
 
 Read = tuple[str, str]
@@ -42,10 +37,8 @@ _SYSTEM = frozenset({"/dev", "/etc", "/proc", "/sys", "/usr"})
 _READ_AS_TEXT = frozenset({"linecache", "tokenize", "traceback", "inspect"})
 """Modules of Python that open source to show it."""
 
-_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
-_SETS = re.compile(r"set([_a-z].*)?|seed|manual_seed|use|update")
-_NO_LIBRARY = {"sys", "os", "warnings", "logging", "signal", "threading", "faulthandler", "multiprocessing"}
-"""Modules of Python that are set up at import for reasons of the program, not of its results."""
+_PASSING_ON = frozenset({"os", "collections.abc", "_collections_abc", "posixpath", "ntpath"})
+"""Modules of Python between ``os.environ`` and who asks it."""
 
 _SENTENCES = {
     "file": ("read {name}, which is not among its arguments", "that file changes", "pass File({name!r})"),
@@ -100,6 +93,7 @@ class Reads:
 
     def begin(self) -> Reads | None:
         """Hear what this thread reads. The reads of the body that this one is called in, if it is."""
+        _outside(os.getcwd())
         ident = get_ident()
         outer = _bodies.get(ident)
         _bodies[ident] = self
@@ -181,10 +175,29 @@ _HEARD: dict[str, Callable[..., None]] = {
 
 
 def listen() -> None:
-    """Have Python tell this process what it opens, once and for all."""
+    """Have Python tell this process what it opens and which variables it asks for, once and for all."""
     if not _hooks:
         _hooks.append(_heard)
         sys.addaudithook(_heard)
+        environment: Any = os.environ
+        environment.encodekey = functools.partial(_variable_asked, environment.encodekey)
+
+
+def _variable_asked(encode: Callable[[Any], Any], key: Any) -> Any:
+    """In place of what ``os.environ`` passes each name through: of one that own code in a body asks for."""
+    if _bodies:
+        try:
+            frame: Any = sys._getframe(1)
+            asks = frame.f_code.co_name == "__getitem__"
+            while asks and frame.f_globals.get("__name__") in _PASSING_ON:
+                asks = frame.f_code.co_name not in ("__iter__", "copy", "items", "update")
+                frame = frame.f_back
+            reads = _bodies.get(get_ident()) or _inherited()
+            if asks and reads and is_own(frame.f_globals.get("__name__")):
+                reads.found.append(("variable", os.fsdecode(key)))
+        except Exception:  # noqa: BLE001, S110  # what cannot be looked at is not reported
+            pass
+    return encode(key)
 
 
 def _heard(
@@ -252,8 +265,6 @@ def _paths_in(arguments: Iterable[Any]) -> Iterator[str]:
         item = pending.pop()
         if isinstance(item, External):
             yield os.path.abspath(_fixed_part(item.path))
-        elif isinstance(item, str | os.PathLike):
-            yield os.path.abspath(os.fsdecode(item))
         elif isinstance(item, dict):
             pending += [*item, *item.values()]
         elif isinstance(item, list | tuple | set | frozenset):
@@ -291,109 +302,3 @@ def _callers(most: int = 6) -> Iterator[str]:
             yield module
             most -= 1
         frame = frame.f_back
-
-
-# --- what the code says ---------------------------------------------------------------------------
-
-
-def surroundings(codes: Mapping[int, CodeType], *, traced: bool) -> list[Read]:
-    """Environment variables that the code names, and what its modules set of libraries that it uses.
-
-    Where it is not ``traced``, also that it imports modules by name.
-    """
-    found: list[Read] = []
-    used: set[str] = set()
-    for code in list(codes.values()):
-        names = global_names(code)
-        used |= names
-        if not _ENVIRONMENT.isdisjoint(names):
-            found += [("variable", name) for name in _variables(code)]
-        if "import_module" in names and not traced:
-            found.append(("import", "importlib.import_module"))
-    for file in {code.co_filename for code in list(codes.values())}:
-        found += [("setting", name) for name, roots in _settings(_text_of(file)) if roots & used]
-    return sorted(set(found))
-
-
-def _variables(code: CodeType) -> Iterator[str]:
-    definition: ast.AST | None = None
-    with suppress(SyntaxError, ValueError, RecursionError):
-        nodes, _ = _definitions(_text_of(code.co_filename))
-        definition = nodes.get((code.co_qualname, code.co_firstlineno))
-    for node in ast.walk(definition) if definition else ():
-        name: ast.expr | None = None
-        if (
-            isinstance(node, ast.Subscript)
-            and isinstance(node.ctx, ast.Load)
-            and _last(node.value) in _ENVIRONMENT
-        ):
-            name = node.slice
-        elif isinstance(node, ast.Call) and node.args:
-            inner = node.func.value if isinstance(node.func, ast.Attribute) else node.func
-            if _last(node.func) in _ENVIRONMENT or (
-                _last(node.func) == "get" and _last(inner) in _ENVIRONMENT
-            ):
-                name = node.args[0]
-        if name is not None:
-            yield str(name.value) if isinstance(name, ast.Constant) else ast.unparse(name)
-
-
-def _last(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-@functools.lru_cache(maxsize=256)
-def _settings(text: str) -> list[tuple[str, set[str]]]:
-    """Statements of a module that set something of a library, with the names that the library goes by."""
-    try:
-        tree = _parsed(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    statements = list(_statements(tree.body))
-    imported = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
-    libraries = {
-        name: top
-        for name, module, _ in imports(ast.Module(imported, []))  # type: ignore[arg-type]  # a list of some
-        if name and (top := module.partition(".")[0]) and top not in _NO_LIBRARY and not is_own(top)
-    }
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    found = []
-    for node in statements:
-        for part in _set_by(node, functions):
-            if root := libraries.get(_root(part)):
-                names = {name for name, library in libraries.items() if library == root}
-                found.append((ast.unparse(part), names))
-    return found
-
-
-def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Those that run at import, also under ``if``, ``try`` and the like."""
-    for node in body:
-        yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for block in ("body", "orelse", "finalbody"):
-                yield from _statements(getattr(node, block, ()))
-            for handler in getattr(node, "handlers", ()):
-                yield from _statements(handler.body)
-
-
-def _set_by(node: ast.stmt, functions: set[str]) -> Iterator[ast.expr]:
-    if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-        if isinstance(node.value, ast.Lambda) or (
-            isinstance(node.value, ast.Name) and node.value.id in functions
-        ):
-            return  # code, which counts by itself
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        yield from (target for target in targets if isinstance(target, ast.Attribute | ast.Subscript))
-    elif (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Call)
-        and _SETS.fullmatch(_last(node.value.func))
-    ):
-        yield node.value
-
-
-def _root(node: ast.expr) -> str:
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else ""

@@ -336,7 +336,7 @@ def unwrap(obj: Any) -> Any:
             obj = obj.__func__
         elif isinstance(obj, property | functools.cached_property):
             obj = obj.fget if isinstance(obj, property) else obj.func
-        elif not isinstance(obj, types.FunctionType | type) and isinstance(
+        elif not isinstance(obj, types.FunctionType | type | functools.partial) and isinstance(
             wrapped := getattr(obj, "__wrapped__", None), types.FunctionType
         ):
             obj = wrapped

@@ -257,7 +257,7 @@ class Walk:
     def registered(self, cls: type, key: str) -> None:
         """Virtual subclasses of an abstract class; of a library's, one's own."""
         known = virtual_subclasses(cls)
-        if known and is_own(cls.__module__):
+        if known:
             self.add(f"{key} registered", [type_name_of(subclass) for subclass in known])
         for subclass in known:
             self.visit(subclass, f"{key} registered")
