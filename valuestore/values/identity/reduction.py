@@ -49,6 +49,8 @@ def why_not_reducible(cls: type) -> str | None:
     """Why objects of this class cannot have an identity, or None if they may."""
     if cls.__name__ in _NO_CONTENT and cls.__module__ in ("builtins", "_thread"):
         return f"a {cls.__name__} has no content to identify it by"
+    if any(base.__module__ in ("weakref", "_weakref", "_weakrefset") for base in cls.__mro__):
+        return f"a {cls.__name__} does not keep what it refers to; hold the object itself"
     if "<locals>" in cls.__qualname__:
         return f"{cls.__qualname__} is defined inside a function; move it to the top of its module"
     return None

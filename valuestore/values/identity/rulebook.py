@@ -95,8 +95,10 @@ class Rulebook:
         """
         rule = self._rules.get(cls)
         if rule is None:
-            rule = family_rule(cls) or self._foreign_rule(cls) or _unless_file(content_rule(cls))
-            rule = rule or self._reduced_rule(cls)
+            rule = family_rule(cls) or self._foreign_rule(cls)
+            if rule is None and (reason := why_not_reducible(cls)):
+                raise Refused(reason)
+            rule = rule or _unless_file(content_rule(cls)) or self._reduced_rule(cls)
             rule = self._rules.setdefault(cls, rule)
         return rule
 
@@ -190,9 +192,6 @@ class Rulebook:
 
     def _reduced_rule(self, cls: type) -> TypeRule:
         """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
-        reason = why_not_reducible(cls)
-        if reason:
-            raise Refused(reason)
         return TypeRule(
             cls,
             type_name_of(cls),
