@@ -22,6 +22,7 @@ ADDED = {
     "values/code/surroundings.py",
     "values/code/trace.py",
     "values/identity/cycles.py",
+    "values/identity/libraries.py",
     "values/identity/refusal.py",
 }
 """Files of features that came after the rooms were laid out: truth of code, objects with parent links."""

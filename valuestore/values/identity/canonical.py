@@ -73,7 +73,7 @@ class TypeRule:
     object: it is given the object and the path's steps, innermost first, and changes these. ``summary`` is
     what a preview shows of an object, instead of its identity. ``family`` names the family of classes that
     say themselves what their objects are, if the class is of one (families.py). ``as_value`` takes the place
-    of both for values, not for constants in code: it may tell an object in another way, or refuse it,
+    of identity for values, not for constants in code: it may tell an object in another way, or refuse it,
     as ``check`` may all objects of its class.
     """
 
@@ -91,6 +91,11 @@ class TypeRule:
     family: str = ""
     as_value: Callable[[Any], Plain] | None = None
     check: Callable[[Any], None] | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it serves subclasses in that it refuses them: what they add is not known."""
+        return getattr(self.identity, "narrow", False)
 
     def codec_of(self, obj: object) -> Codec | None:
         """The format that this object is stored in, or None if it is stored by its state."""
@@ -303,8 +308,8 @@ class _Lowering:
             self.met_codec = True
             pieces = _asked(rule, lambda whole: list(self.rules.encode_as(codec, whole)), obj)
             return (NODE, rule.type_name, codec.name, b"".join(pieces))
-        told = rule.as_value if self.as_value else None
-        state = _asked(rule, told or (rule.state if self.stored and rule.state else rule.identity), obj)
+        told = (rule.as_value if self.as_value else None) or rule.identity
+        state = _asked(rule, rule.state if self.stored and rule.state else told, obj)
         try:
             lowered = self.attributes(state) if type(state) is dict else self.lower(state)
         except Refused as refusal:

@@ -11,16 +11,20 @@ import copyreg
 import os
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from valuestore.hashing import ATOMS
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Refused
+from valuestore.values.identity.libraries import global_name
 from valuestore.values.moved import first_name
 from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
 
 _PROTOCOL = 4
+_GONE = object()
 _STANDS_FOR_FILES = {
     "_io": "BufferedRandom BufferedReader BufferedWriter FileIO TextIOWrapper",
     "_sqlite3": "Connection",
@@ -109,7 +113,7 @@ def reduction(obj: Any) -> Plain:
         )
     function, arguments, *rest = reduced
     state, list_items, dict_items = [*rest, None, None, None][:3]
-    if state is None and (forgotten := _forgotten(obj)):
+    if state is None and (forgotten := _forgotten(obj, function, arguments)):
         raise Refused(
             f"taking a {cls.__module__}.{cls.__qualname__} apart leaves out its attribute {forgotten}; "
             "register a TypeRule for it"
@@ -118,22 +122,60 @@ def reduction(obj: Any) -> Plain:
         "reduced",
         name_of(function),
         [["class", name_of(part)] if isinstance(part, type) else part for part in arguments],
-        state,
+        _without_globals(state),
         None if list_items is None else list(list_items),
         None if dict_items is None else [list(item) for item in dict_items],
     ]
 
 
-def _forgotten(obj: Any) -> str | None:
-    """An attribute that a subclass added and the ``__reduce__`` of its base does not know of, or None."""
+def _without_globals(state: Any) -> Any:
+    """The state, with what a library keeps one of for all (its random generator) by name."""
+    if type(state) is tuple:
+        return tuple([_without_globals(part) for part in state])
+    if type(state) is dict and any(global_name(part) for part in state.values()):
+        return {name: _named_global(part) for name, part in state.items()}
+    return _named_global(state)
+
+
+def _named_global(part: Any) -> Any:
+    place = global_name(part)
+    return part if place is None else ["global", *place]
+
+
+def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | None:
+    """An attribute that the ``__reduce__`` of a base does not know of, and that what it gives has not got."""
+    names = list(_left_out(obj))
+    if not names:
+        return None
+    made = function(*arguments)
+    return next(
+        (name for name in names if not _is_same(getattr(obj, name), getattr(made, name, _GONE))), None
+    )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one is other or (type(one) is type(other) and type(one) in ATOMS and one == other)
+
+
+def _left_out(obj: Any) -> Iterator[str]:
+    """The attributes that subclasses added to the base which takes objects apart."""
     for base in type(obj).__mro__[:-1]:
         if "__reduce__" in vars(base) or "__reduce_ex__" in vars(base):
-            return None if base.__dictoffset__ else next(iter(instance_dictionary(obj)), None)
+            if not base.__dictoffset__:
+                yield from instance_dictionary(obj)
+            return
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if not name.startswith("__") and hasattr(obj, name) and not _is_default(type(obj)):
-                return name
-    return None
+                yield name
+
+
+def takes_itself_apart(cls: type, base: type) -> bool:
+    """Whether a subclass of ``base`` has a ``__reduce__`` by which its library says what it adds to that."""
+    library = cls.__module__.partition(".")[0]
+    between = cls.__mro__[: cls.__mro__.index(base)]
+    own = next((each for each in between if "__reduce__" in vars(each)), None)
+    return own is not None and own.__module__.partition(".")[0] == library
 
 
 def _is_default(cls: type) -> bool:

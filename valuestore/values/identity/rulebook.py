@@ -19,10 +19,12 @@ from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.identity.builtins import BUILTIN_RULES
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.families import content_rule, family_rule
+from valuestore.values.identity.libraries import as_known, check_is_value, what_instead
 from valuestore.values.identity.reduction import (
     check_no_file,
     reduction,
     reduction_of_value,
+    takes_itself_apart,
     why_not_reducible,
 )
 from valuestore.values.trust.kinds import is_listed
@@ -98,7 +100,7 @@ class Rulebook:
             rule = family_rule(cls) or self._foreign_rule(cls)
             if rule is None and (reason := why_not_reducible(cls)):
                 raise Refused(reason)
-            rule = rule or _unless_file(content_rule(cls)) or self._reduced_rule(cls)
+            rule = rule or as_known(_unless_file(content_rule(cls)) or self._reduced_rule(cls))
             rule = self._rules.setdefault(cls, rule)
         return rule
 
@@ -162,7 +164,10 @@ class Rulebook:
         if cls in self._rules:
             return self._rules[cls]
         shared = (self._rules.get(base) for base in cls.__mro__[1:])
-        return next((rule for rule in shared if rule is not None and rule.subclasses), None)
+        rule = next((rule for rule in shared if rule is not None and rule.subclasses), None)
+        if rule is None or not rule.narrow:
+            return rule
+        return None if what_instead(cls) or takes_itself_apart(cls, rule.type) else rule
 
     def _load_types(self, library: str) -> None:
         """Bring in the rules for the classes of this top-level module: asked once for each."""
@@ -199,7 +204,7 @@ class Rulebook:
             PICKLED.decode,
             codec=PICKLED,
             as_value=reduction_of_value,
-            check=check_no_file,
+            check=_check_class,
         )
 
     def known_rule(self, cls: type, /) -> TypeRule | None:
@@ -214,7 +219,12 @@ def _unless_file(rule: TypeRule | None) -> TypeRule | None:
     if rule is None:
         return None
     try:
-        check_no_file(rule.type)
+        _check_class(rule.type)
     except Refused:
-        return replace(rule, check=check_no_file)
+        return replace(rule, check=_check_class)
     return rule
+
+
+def _check_class(cls: type) -> None:
+    check_no_file(cls)
+    check_is_value(cls)
