@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from valuestore.values.identity.attributes import layout_of
@@ -48,8 +49,11 @@ _INSTEAD = {
 }
 """Objects that are told by nothing but what else there is in the process, and what to pass in their place."""
 
-_GLOBALS = {"RandomState": ("numpy.random.mtrand", "_rand")}
-"""What a library keeps one of for all, by the name of its class: no content of who refers to it."""
+_KEEPS_GLOBAL = frozenset(
+    {"scipy.stats._distn_infrastructure.rv_generic", "scipy.stats._multivariate.multi_rv_generic"}
+)
+_GLOBAL = ("numpy.random.mtrand", "_rand")
+"""The random generator that is one for all: whose objects refer to it and do not hold it, and where it is."""
 
 
 def what_instead(cls: type) -> str | None:
@@ -63,12 +67,34 @@ def check_is_value(cls: type) -> None:
         raise Refused(f"a {cls.__module__.partition('.')[0]} {cls.__name__} is no value; {instead}")
 
 
-def global_name(obj: object) -> tuple[str, str] | None:
-    """Module and name of an object that a library keeps one of for all, or None if it is no such one."""
-    place = _GLOBALS.get(type(obj).__name__)
-    if place is None:
-        return None
-    return place if getattr(sys.modules.get(place[0]), place[1], None) is obj else None
+@lru_cache(maxsize=4096)
+def keeps_global(cls: type) -> bool:
+    """Whether objects of the class may refer to the random generator that is one for all."""
+    return not _KEEPS_GLOBAL.isdisjoint(_names(cls))
+
+
+def with_global(state: Any, stand_in: Any) -> Any:
+    """The state of such an object, with another thing in place of that generator."""
+    if type(state) is tuple:
+        return tuple([with_global(part, stand_in) for part in state])
+    if type(state) is dict:
+        return {name: stand_in if _is_global(part) else part for name, part in state.items()}
+    return stand_in if _is_global(state) else state
+
+
+def _is_global(obj: object) -> bool:
+    return obj is not None and getattr(sys.modules.get(_GLOBAL[0]), _GLOBAL[1], None) is obj
+
+
+class GlobalByName:
+    """Stands in for that generator in a pickle, and is read as it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _global_member, _GLOBAL
+
+
+def _global_member(module_name: str, name: str) -> Any:
+    return getattr(sys.modules[module_name], name)
 
 
 def as_known(rule: TypeRule) -> TypeRule:

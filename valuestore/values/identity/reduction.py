@@ -19,7 +19,7 @@ from valuestore.hashing import ATOMS
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Refused
-from valuestore.values.identity.libraries import global_name
+from valuestore.values.identity.libraries import keeps_global, with_global
 from valuestore.values.moved import first_name
 from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
 
@@ -122,24 +122,10 @@ def reduction(obj: Any) -> Plain:
         "reduced",
         name_of(function),
         [["class", name_of(part)] if isinstance(part, type) else part for part in arguments],
-        _without_globals(state),
+        with_global(state, ["global", "random"]) if keeps_global(cls) else state,  # type: ignore[arg-type]  # a class is hashable
         None if list_items is None else list(list_items),
         None if dict_items is None else [list(item) for item in dict_items],
     ]
-
-
-def _without_globals(state: Any) -> Any:
-    """The state, with what a library keeps one of for all (its random generator) by name."""
-    if type(state) is tuple:
-        return tuple([_without_globals(part) for part in state])
-    if type(state) is dict and any(global_name(part) for part in state.values()):
-        return {name: _named_global(part) for name, part in state.items()}
-    return _named_global(state)
-
-
-def _named_global(part: Any) -> Any:
-    place = global_name(part)
-    return part if place is None else ["global", *place]
 
 
 def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | None:
@@ -148,6 +134,8 @@ def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | Non
     if not names:
         return None
     made = function(*arguments)
+    if made is obj:  # kept by its library; in one's own, that does not tell what was added to it
+        return names[0] if is_own(type(obj).__module__) else None
     return next(
         (name for name in names if not _is_same(getattr(obj, name), getattr(made, name, _GONE))), None
     )
@@ -175,7 +163,9 @@ def takes_itself_apart(cls: type, base: type) -> bool:
     library = cls.__module__.partition(".")[0]
     between = cls.__mro__[: cls.__mro__.index(base)]
     own = next((each for each in between if "__reduce__" in vars(each)), None)
-    return own is not None and own.__module__.partition(".")[0] == library
+    if own is None or own.__module__.partition(".")[0] != library:
+        return False
+    return own is cls or not is_own(cls.__module__)
 
 
 def _is_default(cls: type) -> bool:

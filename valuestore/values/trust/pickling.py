@@ -17,7 +17,7 @@ from typing import Any
 from valuestore.errors import NotHashableError
 from valuestore.hashing import ATOMS
 from valuestore.values.identity.attributes import set_attributes, sorted_attributes
-from valuestore.values.identity.libraries import global_name
+from valuestore.values.identity.libraries import GlobalByName, keeps_global, with_global
 from valuestore.values.value import Value, module_name_of, restored
 
 PROTOCOL = 5
@@ -53,11 +53,6 @@ def main_member(module_name: str, qualname: str) -> Any:
     return found
 
 
-def global_member(module_name: str, name: str) -> Any:
-    """What a library keeps one of for all; pickles refer to this function by its name."""
-    return getattr(sys.modules[module_name], name)
-
-
 def bound(function: Any, owner: Any) -> types.MethodType:
     """The function as a method of that object; pickles refer to this function by its name."""
     return types.MethodType(function, owner)
@@ -86,8 +81,9 @@ class _Pickler(pickle.Pickler):
             return _taken_apart(obj)
         if isinstance(obj, types.MethodType) and getattr(obj.__self__, obj.__name__, None) != obj:
             return bound, (obj.__func__, obj.__self__)  # one that an object was given
-        if (named := global_name(obj)) is not None:
-            return global_member, named
+        if keeps_global(type(obj)):  # type: ignore[arg-type]  # a class is hashable
+            reduced: Any = obj.__reduce_ex__(PROTOCOL)
+            return with_global(reduced, GlobalByName())
         if not isinstance(obj, type | types.FunctionType) or obj.__module__ not in _MAIN:
             return NotImplemented
         place = module_name_of("__main__"), obj.__qualname__
