@@ -22,7 +22,7 @@ from valuestore.hashing import (
     hash_pieces,
     value_tag,
 )
-from valuestore.values.codecs.pickled import PICKLED, Signer, dump_leaf, load_leaf
+from valuestore.values.codecs.pickled import PICKLED, Signer, check_leaf, dump_leaf, load_leaf
 from valuestore.values.codecs.plain import (
     BYTES,
     NEVER_STALE,
@@ -44,7 +44,7 @@ from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
 from valuestore.values.trust.gate import needs_key
 from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, opening_of
-from valuestore.values.value import Value, type_name_of
+from valuestore.values.value import Value
 
 _COPY_MAX_BYTES = 1 << 16
 _STREAM_BYTES = 1 << 20
@@ -165,9 +165,14 @@ class TypeRegistry(Insides):
 
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
         """The object's bytes in that format. Raises: UntrustedPayload for want of a key."""
-        if codec is PICKLED:
-            return [dump_leaf(obj, type_name_of(type(obj)), self.hash(obj), self.signer)]
-        return codec.encode(obj)
+        if codec is not PICKLED:
+            return codec.encode(obj)
+        rule = None if type(obj) in PLAIN_TYPE_NAMES else self.rule_of(obj)
+        type_name = PLAIN_TYPE_NAMES[type(obj)] if rule is None else rule.type_name
+        data = dump_leaf(obj, type_name, self.hash(obj), self.signer)
+        if rule is None or rule.codec is not PICKLED:
+            check_leaf(data, type_name, self.signer, self.hash)
+        return [data]
 
     def decode(
         self, codec: str, type_name: str, data: Bytes, /, value_hash: str | None = None, *, copy: bool = True
@@ -205,9 +210,9 @@ class TypeRegistry(Insides):
         except (RecursionError, ValueError):
             raise NotHashableError(*explain_depth(obj)) from None
         except OverflowError:
-            raise NotHashableError("the value", "one str or bytes inside it has 4 GiB or more") from None
+            raise NotHashableError("value", "one str or bytes inside it has 4 GiB or more") from None
         except RuntimeError as error:
-            raise NotHashableError("the value", f"it changed while it was read ({error})") from error
+            raise NotHashableError("value", f"it changed while it was read ({error})") from error
 
     def _hash_lowered(self, obj: object) -> Digest:
         type_name = PLAIN_TYPE_NAMES.get(type(obj)) or self.rule_of(obj).type_name
@@ -228,6 +233,7 @@ class TypeRegistry(Insides):
         try:
             lowered = lower(obj, self, stored=codec is None, as_value=True)
             parts = tuple([self._part(part, lowered.differs) for part in lowered.parts])
+            codec = PICKLED if lowered.is_loop else codec
         finally:
             active_algorithm.reset(token)
         hashed = encode_plain(lowered.hashed)
@@ -238,7 +244,7 @@ class TypeRegistry(Insides):
         if codec is None:
             data = encode_plain(lowered.stored) if lowered.differs else hashed
             if lowered.shows_memory and self.hash(obj) != digest:
-                raise NotHashableError("the value", "it changed while it was read")
+                raise NotHashableError("value", "it changed while it was read")
             encoded = self._tagged(digest, type_name, lowered.stored, data, hashed, shown, parts, external)
             encoded.classes = lowered.classes
             return encoded
@@ -248,7 +254,7 @@ class TypeRegistry(Insides):
 
         def check() -> None:
             if self.hash(obj) != digest:
-                raise NotHashableError("the value", "it changed while it was stored")
+                raise NotHashableError("value", "it changed while it was stored")
 
         encoded = Encoded(digest, type_name, codec.name, encode_again, shown, parts, external, check)
         encoded.classes = lowered.classes

@@ -229,6 +229,7 @@ def only(*classes: type) -> Callable[[Callable[[Any], Plain]], Callable[[Any], P
                 )
             return identity(obj)
 
+        narrowed.narrow = True  # type: ignore[attr-defined]  # asked for by TypeRule.narrow
         return narrowed
 
     return narrow

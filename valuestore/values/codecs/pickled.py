@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from valuestore.errors import DecodeError, UntrustedPayload
+from valuestore.errors import DecodeError, NotHashableError, UntrustedPayload
 from valuestore.hashing import Bytes, encode_plain
-from valuestore.values.identity.canonical import Codec
+from valuestore.values.identity.canonical import PICKLED as PICKLED
 from valuestore.values.trust import gate as trust
 from valuestore.values.trust.pickling import dump_signed
 
@@ -43,6 +43,20 @@ def dump_leaf(obj: object, type_name: str, value_hash: str, signer: Signer | Non
     return encode_plain((value_hash, trust.encode_envelope(key_id, mac, data)))
 
 
+def check_leaf(data: bytes, type_name: str, signer: Signer | None, hash_of: Callable[[Any], str]) -> None:
+    """Look whether the pickle of an object that is not told by it says the same.
+
+    Raises: NotHashableError if it does not.
+    """
+    try:
+        same = hash_of(load_leaf(data, type_name, None, signer)) == signature_of(data)[0]
+        reason = "the way it is pickled leaves something out"
+    except (DecodeError, NotHashableError) as error:
+        same, reason = False, str(error)
+    if not same:
+        raise NotHashableError("value", f"it leads back to itself, and {reason}")
+
+
 def load_leaf(data: Bytes, type_name: str, value_hash: str | None, signer: Signer | None) -> Any:
     """The object, if a key of ours signed it as this very value. Raises: UntrustedPayload, DecodeError."""
     signed_hash, envelope = signature_of(data)
@@ -62,14 +76,3 @@ def signature_of(data: Bytes) -> tuple[str, trust.Envelope]:
     if not (isinstance(leaf, tuple) and [type(part) for part in leaf] == [str, bytes]):
         raise DecodeError("pickle", "it is no signed pickle")
     return leaf[0], trust.decode_envelope(leaf[1])
-
-
-def _refuse(_data: Bytes) -> Any:
-    raise DecodeError("pickle", "a pickle is read through its repository alone")
-
-
-def _unsigned(_obj: object) -> list[bytes]:
-    raise AssertionError("pickles are made by dump_leaf, which signs them")
-
-
-PICKLED = Codec("pickle", _unsigned, _refuse)

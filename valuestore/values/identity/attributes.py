@@ -13,6 +13,7 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from valuestore.hashing import NotPlain, encode_plain
+from valuestore.values.identity.refusal import Refused
 
 HEAP_TYPE = 1 << 9
 """Py_TPFLAGS_HEAPTYPE: set on classes made by a class statement."""
@@ -26,6 +27,8 @@ class Layout(NamedTuple):
     slots: dict[str, MemberDescriptorType]
     saved: frozenset[str]
     unclear: str
+    covered: tuple[MemberDescriptorType, ...] = ()
+    """Slots that a subclass has once more, by the same name: nothing is in them."""
 
 
 @lru_cache(maxsize=4096)
@@ -33,6 +36,7 @@ def layout_of(cls: type) -> Layout:
     """The layout; ``unclear`` says why such objects cannot be told by their attributes, if they cannot."""
     slots: dict[str, MemberDescriptorType] = {}
     unclear = ""
+    covered: list[MemberDescriptorType] = []
     for base in reversed(cls.__mro__):
         for name in slot_names(base):
             mangled = name.startswith("__") and not name.endswith("__")
@@ -40,14 +44,19 @@ def layout_of(cls: type) -> Layout:
             slot = vars(base).get(private)
             if not isinstance(slot, MemberDescriptorType):
                 continue
+            found = _found(cls, private)
+            if found is not slot and isinstance(found, MemberDescriptorType):
+                covered.append(slot)
+                continue
             slots[private] = slot
-            if _found(cls, private) is not slot:
+            if found is not slot:
                 unclear = f"the slot {private} of {base.__qualname__} is hidden by another attribute"
         own = vars(base).get("__dict__")
         if own is not None and not isinstance(own, GetSetDescriptorType):
             unclear = f"{base.__qualname__} has a __dict__ of its own making"
     names = {name for base in cls.__mro__ for name, member in vars(base).items() if _is_saved(member)}
-    return Layout(slots, frozenset(name for name in names if _is_saved(_found(cls, name))), unclear)
+    saved = frozenset(name for name in names if _is_saved(_found(cls, name)))
+    return Layout(slots, saved, unclear, tuple(covered))
 
 
 def slot_names(cls: type) -> tuple[str, ...]:
@@ -60,6 +69,11 @@ def slot_names(cls: type) -> tuple[str, ...]:
 def instance_attributes(obj: object) -> dict[str, Any]:
     """What an object carries: slots and dictionary, without values that it keeps only to save time."""
     layout = layout_of(type(obj))  # type: ignore[arg-type]  # a class is hashable
+    for slot in layout.covered:
+        if _is_set(slot, obj):
+            raise Refused(
+                f"the slot {slot.__name__} of {slot.__objclass__.__qualname__} is hidden by another"
+            )
     found: dict[str, Any] = {}
     for name, slot in layout.slots.items():
         try:
@@ -103,6 +117,14 @@ def instance_dictionary(obj: object) -> dict[str, Any]:
         return object.__getattribute__(obj, "__dict__")  # type: ignore[no-any-return]
     except AttributeError:
         return {}
+
+
+def _is_set(slot: MemberDescriptorType, obj: object) -> bool:
+    try:
+        slot.__get__(obj)
+    except AttributeError:
+        return False
+    return True
 
 
 def _found(cls: type, name: str) -> Any:

@@ -16,6 +16,10 @@ from typing import Any, Protocol
 from valuestore.errors import DecodeError, NotHashableError, PayloadError, ValuestoreError
 from valuestore.hashing import ATOMS, Bytes, NotPlain, encode_plain
 from valuestore.values.code.ownership import is_own
+from valuestore.values.identity.cycles import ABOVE, NOWHERE, Path
+from valuestore.values.identity.refusal import Refused as Refused
+from valuestore.values.identity.refusal import explain_depth as explain_depth
+from valuestore.values.identity.refusal import path_text, short_text
 from valuestore.values.identity.sharing import check_growth, may_grow
 from valuestore.values.value import Plain, Value
 
@@ -26,7 +30,6 @@ _NAN = float("nan")
 _MAY_BE_NAN = re.compile(rb"G[\x7f\xff](?:[\xf1-\xff]|\xf0(?!\0{6}))").search
 _UNCHANGED = ATOMS - {float}  # which may be a NaN
 _CONTAINERS = frozenset({list, tuple, dict})
-_LONGEST_PATH = 200
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,18 @@ class Codec:
     fits: Callable[[Any], bool] = field(default=lambda _: True)
 
 
+def _refuse(_data: Bytes) -> Any:
+    raise DecodeError("pickle", "a pickle is read through its repository alone")
+
+
+def _unsigned(_obj: object) -> list[bytes]:
+    raise AssertionError("pickles are made by dump_leaf, which signs them")
+
+
+PICKLED = Codec("pickle", _unsigned, _refuse)
+"""The format of objects that nobody has another for (codecs/pickled.py)."""
+
+
 @dataclass(frozen=True)
 class TypeRule:
     """How the objects of one class are identified and stored.
@@ -58,7 +73,7 @@ class TypeRule:
     object: it is given the object and the path's steps, innermost first, and changes these. ``summary`` is
     what a preview shows of an object, instead of its identity. ``family`` names the family of classes that
     say themselves what their objects are, if the class is of one (families.py). ``as_value`` takes the place
-    of both for values, not for constants in code: it may tell an object in another way, or refuse it,
+    of identity for values, not for constants in code: it may tell an object in another way, or refuse it,
     as ``check`` may all objects of its class.
     """
 
@@ -76,6 +91,11 @@ class TypeRule:
     family: str = ""
     as_value: Callable[[Any], Plain] | None = None
     check: Callable[[Any], None] | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it serves subclasses in that it refuses them: what they add is not known."""
+        return getattr(self.identity, "narrow", False)
 
     def codec_of(self, obj: object) -> Codec | None:
         """The format that this object is stored in, or None if it is stored by its state."""
@@ -118,6 +138,7 @@ class Lowered:
     ``parts`` are the Values inside the object, each once, in the order they were met. ``differs`` says that
     the two forms are not the same, be it asked for or not; ``shows_memory``, that the stored form was taken
     from memory that may have changed since it was hashed. ``classes`` are the user's own of what is inside.
+    ``is_loop``: something in the object leads back to it, so it has no stored form but a pickle.
     """
 
     hashed: Plain
@@ -126,14 +147,7 @@ class Lowered:
     differs: bool
     shows_memory: bool = False
     classes: frozenset[type] = frozenset()
-
-
-class Refused(Exception):
-    """Why an object has no identity, and the path to it, innermost part first."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.parts: list[str] = []
+    is_loop: bool = False
 
 
 def encode(obj: object) -> bytes | None:
@@ -161,34 +175,49 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True, as_value: bool = False
     try:
         hashing = _Lowering(rules, stored=False, as_value=as_value)
         form = hashing.lower(obj)
-        differs = hashing.stored_differs
-        storing = _Lowering(rules, stored=True, as_value=as_value)
+        loops = hashing.path.beginnings
+        is_loop = id(obj) in loops
+        differs = hashing.stored_differs or bool(loops)
         if hashing.shares:
             check_growth(form)
-        form_stored = storing.lower(obj) if stored and differs else form
-        if storing.shares:
-            check_growth(form_stored)
+        form_stored, met_codec = form, False
+        if stored and differs and not is_loop:
+            form_stored, met_codec = _stored_form(obj, rules, as_value, set(loops))
         own = frozenset([cls for cls in hashing.by_class if is_own(cls.__module__)])
-        return Lowered(form, form_stored, hashing.found(obj), differs, storing.met_codec, own)
+        return Lowered(form, form_stored, hashing.found(obj), differs, met_codec, own, is_loop)
     except Refused as refusal:
-        raise NotHashableError(_path(refusal.parts), str(refusal)) from None
+        raise NotHashableError(path_text(refusal.parts), str(refusal)) from None
     except RecursionError:
         raise NotHashableError(*explain_depth(obj)) from None
     except RuntimeError as error:  # "dictionary changed size during iteration" and its like
-        raise NotHashableError("the value", f"it changed while it was read ({error})") from error
+        raise NotHashableError("value", f"it changed while it was read ({error})") from error
+
+
+def _stored_form(obj: Any, rules: Rules, as_value: bool, loops: set[int]) -> tuple[Plain, bool]:
+    """The form that is stored, and whether a codec wrote parts of it. ``loops``: where these begin, by id."""
+    storing = _Lowering(rules, stored=True, as_value=as_value, loops=loops)
+    form = storing.lower(obj)
+    while storing.path.beginnings:  # in what the state tells, and the identity does not
+        loops |= storing.path.beginnings.keys()
+        storing = _Lowering(rules, stored=True, as_value=as_value, loops=loops)
+        form = storing.lower(obj)
+    if storing.shares:
+        check_growth(form)
+    return form, storing.met_codec
 
 
 class _Lowering:
-    """One pass over an object."""
+    """One pass over an object. Those of the ids ``loops`` become pickles."""
 
-    def __init__(self, rules: Rules, stored: bool, as_value: bool) -> None:
+    def __init__(self, rules: Rules, stored: bool, as_value: bool, loops: Iterable[int] = ()) -> None:
         self.rules = rules
         self.stored = stored
         self.as_value = as_value
         self.stored_differs = False
         self.met_codec = False
         self.parts: list[Part] = []  # those met in what is being lowered, some more than once
-        self.known: dict[int, Plain] = {}
+        self.known: dict[int, Any] = dict.fromkeys(loops, NOWHERE)  # forms, or the level of what is open
+        self.path = Path()
         self.kept: list[Any] = []  # the objects whose ids are known, or others could get them
         self.known_parts: dict[int, list[Part]] = {}
         self.shares = False
@@ -206,12 +235,19 @@ class _Lowering:
         if kind is float:
             return obj if obj == obj else _NAN  # only NaN differs from itself
         number = id(obj)
-        lowered: Plain = self.known.get(number)
+        known, path = self.known, self.path
+        lowered: Plain = known.get(number)
+        if lowered is None and path.loops:
+            lowered = path.form_of(number)
         if lowered is not None:
+            if type(lowered) is int:
+                return self.loop(obj) if lowered == NOWHERE else (NODE, ABOVE, path.steps_up(lowered))
             self.shares = True
             self.parts += self.known_parts.get(number, ())
             return lowered
         parts_before = len(self.parts)
+        entered = path.enter(obj)
+        known[number] = len(path.open)
         if kind is list:
             lowered = self.items(obj)
         elif kind is tuple:
@@ -227,7 +263,10 @@ class _Lowering:
                 if self.as_value and rule.check is not None:
                     rule.check(kind)
             lowered = self.node(obj, rule)
-        self.known[number] = lowered
+        if path.leave(obj, lowered, entered):
+            known[number] = lowered
+        else:
+            del known[number]
         self.kept.append(obj)
         if len(self.parts) > parts_before:
             self.known_parts[number] = self.parts[parts_before:] = _distinct(self.parts[parts_before:])
@@ -257,7 +296,7 @@ class _Lowering:
                     lowered[key] = plain_value
                 pairs.append((plain_key, plain_value))
         except Refused as refusal:
-            refusal.parts.append(f"[{_short(key)}]")
+            refusal.parts.append(f"[{short_text(key)}]")
             raise
         return lowered if len(lowered) == len(pairs) else (NODE, _DICT, pairs)
 
@@ -269,8 +308,8 @@ class _Lowering:
             self.met_codec = True
             pieces = _asked(rule, lambda whole: list(self.rules.encode_as(codec, whole)), obj)
             return (NODE, rule.type_name, codec.name, b"".join(pieces))
-        told = rule.as_value if self.as_value else None
-        state = _asked(rule, told or (rule.state if self.stored and rule.state else rule.identity), obj)
+        told = (rule.as_value if self.as_value else None) or rule.identity
+        state = _asked(rule, rule.state if self.stored and rule.state else told, obj)
         try:
             lowered = self.attributes(state) if type(state) is dict else self.lower(state)
         except Refused as refusal:
@@ -280,6 +319,15 @@ class _Lowering:
         if rule.unordered:
             lowered = sorted(lowered, key=encode_plain)
         return (NODE, rule.type_name, lowered)
+
+    def loop(self, obj: Any) -> Plain:
+        """What something in it leads back to, as a whole: no state can hold that."""
+        self.met_codec = True
+        kind = type(obj)
+        type_name = (
+            f"builtins.{kind.__name__}" if kind in _CONTAINERS else self.rules.rule_for(kind).type_name
+        )
+        return (NODE, type_name, PICKLED.name, b"".join(self.rules.encode_as(PICKLED, obj)))
 
     def value(self, obj: Value, rule: TypeRule) -> Plain:
         """A Value's node; the Values that are met on the way are its parts, not those of what holds it."""
@@ -291,7 +339,8 @@ class _Lowering:
             for part in _asked(rule, lambda value: list(value.iter_subvalues()), obj):
                 self.lower(part)
         node = (NODE, rule.type_name, lowered)
-        self.parts[parts_before:] = [Part(obj, node, tuple(_distinct(self.parts[parts_before:])))]
+        if not self.path.leads_beyond():  # else it is no value by itself
+            self.parts[parts_before:] = [Part(obj, node, tuple(_distinct(self.parts[parts_before:])))]
         return node
 
     def attributes(self, state: dict[Any, Any]) -> Plain:
@@ -346,48 +395,3 @@ def lift(lowered: Plain, rules: Rules) -> Any:
         raise
     except Exception as error:
         raise DecodeError(type_name, f"its stored state no longer fits ({error!r})") from error
-
-
-def _path(parts: list[str]) -> str:
-    path = "value" + "".join(reversed(parts))
-    return path if len(path) <= _LONGEST_PATH else path[:100] + "..." + path[-80:]
-
-
-def _short(key: object) -> str:
-    if type(key) is str:
-        return repr(key if len(key) <= 40 else key[:40] + "...")
-    return repr(key) if type(key) in (int, bool, bytes, float) else f"<{type(key).__name__}>"
-
-
-def explain_depth(obj: Any) -> tuple[str, str]:
-    """Path and reason of endless or too deep nesting. Iterative; called on the error path alone."""
-    on_path: set[int] = set()
-    done: set[int] = set()
-    stack: list[tuple[Any, str, bool]] = [(obj, "", False)]
-    trail: list[str] = []
-    while stack:
-        current, part, leaving = stack.pop()
-        if leaving:
-            on_path.discard(id(current))
-            done.add(id(current))
-            trail.pop()
-            continue
-        if id(current) in on_path:
-            return _path([part, *reversed(trail)]), "it contains itself"
-        if id(current) in done:
-            continue
-        children = _children(current)
-        if children:
-            on_path.add(id(current))
-            trail.append(part)
-            stack.append((current, part, True))
-            stack.extend((child, name, False) for name, child in reversed(children))
-    return "value", "it is nested too deeply"
-
-
-def _children(obj: Any) -> list[tuple[str, Any]]:
-    if isinstance(obj, dict):
-        return [(f"[{_short(key)}]", value) for key, value in obj.items()]
-    if isinstance(obj, list | tuple):
-        return [(f"[{index}]", item) for index, item in enumerate(obj)]
-    return [(f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items()]

@@ -11,16 +11,20 @@ import copyreg
 import os
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from valuestore.hashing import ATOMS
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Refused
+from valuestore.values.identity.libraries import keeps_global, with_global
 from valuestore.values.moved import first_name
 from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
 
 _PROTOCOL = 4
+_GONE = object()
 _STANDS_FOR_FILES = {
     "_io": "BufferedRandom BufferedReader BufferedWriter FileIO TextIOWrapper",
     "_sqlite3": "Connection",
@@ -49,6 +53,8 @@ def why_not_reducible(cls: type) -> str | None:
     """Why objects of this class cannot have an identity, or None if they may."""
     if cls.__name__ in _NO_CONTENT and cls.__module__ in ("builtins", "_thread"):
         return f"a {cls.__name__} has no content to identify it by"
+    if any(base.__module__ in ("weakref", "_weakref", "_weakrefset") for base in cls.__mro__):
+        return f"a {cls.__name__} does not keep what it refers to; hold the object itself"
     if "<locals>" in cls.__qualname__:
         return f"{cls.__qualname__} is defined inside a function; move it to the top of its module"
     return None
@@ -107,7 +113,7 @@ def reduction(obj: Any) -> Plain:
         )
     function, arguments, *rest = reduced
     state, list_items, dict_items = [*rest, None, None, None][:3]
-    if state is None and (forgotten := _forgotten(obj)):
+    if state is None and (forgotten := _forgotten(obj, function, arguments)):
         raise Refused(
             f"taking a {cls.__module__}.{cls.__qualname__} apart leaves out its attribute {forgotten}; "
             "register a TypeRule for it"
@@ -116,22 +122,50 @@ def reduction(obj: Any) -> Plain:
         "reduced",
         name_of(function),
         [["class", name_of(part)] if isinstance(part, type) else part for part in arguments],
-        state,
+        with_global(state, ["global", "random"]) if keeps_global(cls) else state,  # type: ignore[arg-type]  # a class is hashable
         None if list_items is None else list(list_items),
         None if dict_items is None else [list(item) for item in dict_items],
     ]
 
 
-def _forgotten(obj: Any) -> str | None:
-    """An attribute that a subclass added and the ``__reduce__`` of its base does not know of, or None."""
+def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | None:
+    """An attribute that the ``__reduce__`` of a base does not know of, and that what it gives has not got."""
+    names = list(_left_out(obj))
+    if not names:
+        return None
+    made = function(*arguments)
+    if made is obj:  # kept by its library; in one's own, that does not tell what was added to it
+        return names[0] if is_own(type(obj).__module__) else None
+    return next(
+        (name for name in names if not _is_same(getattr(obj, name), getattr(made, name, _GONE))), None
+    )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one is other or (type(one) is type(other) and type(one) in ATOMS and one == other)
+
+
+def _left_out(obj: Any) -> Iterator[str]:
+    """The attributes that subclasses added to the base which takes objects apart."""
     for base in type(obj).__mro__[:-1]:
         if "__reduce__" in vars(base) or "__reduce_ex__" in vars(base):
-            return None if base.__dictoffset__ else next(iter(instance_dictionary(obj)), None)
+            if not base.__dictoffset__:
+                yield from instance_dictionary(obj)
+            return
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if not name.startswith("__") and hasattr(obj, name) and not _is_default(type(obj)):
-                return name
-    return None
+                yield name
+
+
+def takes_itself_apart(cls: type, base: type) -> bool:
+    """Whether a subclass of ``base`` has a ``__reduce__`` by which its library says what it adds to that."""
+    library = cls.__module__.partition(".")[0]
+    between = cls.__mro__[: cls.__mro__.index(base)]
+    own = next((each for each in between if "__reduce__" in vars(each)), None)
+    if own is None or own.__module__.partition(".")[0] != library:
+        return False
+    return own is cls or not is_own(cls.__module__)
 
 
 def _is_default(cls: type) -> bool:

@@ -19,10 +19,12 @@ from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.identity.builtins import BUILTIN_RULES
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.families import content_rule, family_rule
+from valuestore.values.identity.libraries import as_known, check_is_value, what_instead
 from valuestore.values.identity.reduction import (
     check_no_file,
     reduction,
     reduction_of_value,
+    takes_itself_apart,
     why_not_reducible,
 )
 from valuestore.values.trust.kinds import is_listed
@@ -95,8 +97,10 @@ class Rulebook:
         """
         rule = self._rules.get(cls)
         if rule is None:
-            rule = family_rule(cls) or self._foreign_rule(cls) or _unless_file(content_rule(cls))
-            rule = rule or self._reduced_rule(cls)
+            rule = family_rule(cls) or self._foreign_rule(cls)
+            if rule is None and (reason := why_not_reducible(cls)):
+                raise Refused(reason)
+            rule = rule or as_known(_unless_file(content_rule(cls)) or self._reduced_rule(cls))
             rule = self._rules.setdefault(cls, rule)
         return rule
 
@@ -160,7 +164,10 @@ class Rulebook:
         if cls in self._rules:
             return self._rules[cls]
         shared = (self._rules.get(base) for base in cls.__mro__[1:])
-        return next((rule for rule in shared if rule is not None and rule.subclasses), None)
+        rule = next((rule for rule in shared if rule is not None and rule.subclasses), None)
+        if rule is None or not rule.narrow:
+            return rule
+        return None if what_instead(cls) or takes_itself_apart(cls, rule.type) else rule
 
     def _load_types(self, library: str) -> None:
         """Bring in the rules for the classes of this top-level module: asked once for each."""
@@ -190,9 +197,6 @@ class Rulebook:
 
     def _reduced_rule(self, cls: type) -> TypeRule:
         """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
-        reason = why_not_reducible(cls)
-        if reason:
-            raise Refused(reason)
         return TypeRule(
             cls,
             type_name_of(cls),
@@ -200,7 +204,7 @@ class Rulebook:
             PICKLED.decode,
             codec=PICKLED,
             as_value=reduction_of_value,
-            check=check_no_file,
+            check=_check_class,
         )
 
     def known_rule(self, cls: type, /) -> TypeRule | None:
@@ -215,7 +219,12 @@ def _unless_file(rule: TypeRule | None) -> TypeRule | None:
     if rule is None:
         return None
     try:
-        check_no_file(rule.type)
+        _check_class(rule.type)
     except Refused:
-        return replace(rule, check=check_no_file)
+        return replace(rule, check=_check_class)
     return rule
+
+
+def _check_class(cls: type) -> None:
+    check_no_file(cls)
+    check_is_value(cls)

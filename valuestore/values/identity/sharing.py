@@ -96,7 +96,7 @@ def check_growth(obj: Any) -> None:
     if size > _MANY_PARTS and size > _MANY_TIMES * there_are:
         text = f"{size:,}" if size < 10**15 else f"some 10**{round(size.bit_length() * 0.30103)}"
         raise NotHashableError(
-            "the value", f"its {there_are} parts are shared so often that they would be written as {text}"
+            "value", f"its {there_are} parts are shared so often that they would be written as {text}"
         )
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from valuestore.errors import NotHashableError
 from valuestore.hashing import ATOMS
+from valuestore.values.identity.attributes import set_attributes, sorted_attributes
+from valuestore.values.identity.libraries import GlobalByName, keeps_global, with_global
 from valuestore.values.value import Value, module_name_of, restored
 
 PROTOCOL = 5
@@ -34,7 +36,7 @@ def dump_signed(obj: object) -> bytes:
     try:
         _Pickler(buffer, PROTOCOL).dump(obj)
     except RecursionError:
-        raise NotHashableError("the value", "it is nested too deeply to be pickled") from None
+        raise NotHashableError("value", "it is nested too deeply to be pickled") from None
     except Exception as error:
         raise NotHashableError(*_culprit(obj, error)) from error
     return buffer.getvalue()
@@ -51,6 +53,23 @@ def main_member(module_name: str, qualname: str) -> Any:
     return found
 
 
+def bound(function: Any, owner: Any) -> types.MethodType:
+    """The function as a method of that object; pickles refer to this function by its name."""
+    return types.MethodType(function, owner)
+
+
+def _taken_apart(value: Value) -> Any:
+    """One that is its attributes is made before these are, which may lead back to it."""
+    cls = type(value)
+    if value.external() is not None:
+        return restored, (cls, value.state())
+    if any(getattr(cls, name) is not getattr(Value, name) for name in ("__reduce__", "identity", "state")):
+        return NotImplemented
+    if cls.from_state.__func__ is not Value.from_state.__func__:  # type: ignore[attr-defined]
+        return NotImplemented
+    return object.__new__, (cls,), sorted_attributes(value), None, None, set_attributes
+
+
 class _Pickler(pickle.Pickler):
     """The C pickler, but for the members of ``__main__``, and for what stands for outside state.
 
@@ -58,8 +77,13 @@ class _Pickler(pickle.Pickler):
     """
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, Value) and obj.external() is not None:
-            return restored, (type(obj), obj.state())
+        if isinstance(obj, Value):
+            return _taken_apart(obj)
+        if isinstance(obj, types.MethodType) and getattr(obj.__self__, obj.__name__, None) != obj:
+            return bound, (obj.__func__, obj.__self__)  # one that an object was given
+        if keeps_global(type(obj)):  # type: ignore[arg-type]  # a class is hashable
+            reduced: Any = obj.__reduce_ex__(PROTOCOL)
+            return with_global(reduced, GlobalByName())
         if not isinstance(obj, type | types.FunctionType) or obj.__module__ not in _MAIN:
             return NotImplemented
         place = module_name_of("__main__"), obj.__qualname__
@@ -91,7 +115,7 @@ def _culprit(obj: object, error: Exception) -> tuple[str, str]:
             if type(part) not in _LEAVES and id(part) not in seen:
                 seen[id(part)] = part
                 waiting.append((_joined(path, name), part))
-    return "the value", _reason(error)
+    return "value", _reason(error)
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
