@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
-from valuestore.errors import PayloadCorrupt
+from valuestore.errors import MisplacedCall, NotHashableError, PayloadCorrupt, StoreError
 from valuestore.hashing import Bytes, Digest, hash_bytes, value_tag
 from valuestore.stores.content.store import ContentStore, PayloadRef
 from valuestore.stores.data import Data
@@ -72,6 +72,16 @@ class Archive:
     def pack(self, obj: object) -> ValueRef:
         """Hash and store. Raises: NotHashableError; StoreError if the payload store refuses."""
         return self.store(self.registry.encode(obj))
+
+    def try_pack(self, obj: object) -> tuple[ValueRef | None, str]:
+        """The ref, or why there is none. Raises: MisplacedCall."""
+        try:
+            return self.pack(obj), ""
+        except MisplacedCall:
+            raise
+        except (NotHashableError, StoreError) as error:
+            self.registry.check_no_calls(obj)
+            return None, str(error)
 
     def store(self, encoded: Encoded) -> ValueRef:
         """The ref of an object encoded before, its bytes stored if they are too many to travel inline."""

@@ -131,6 +131,8 @@ class Lowered:
 class Refused(Exception):
     """Why an object has no identity, and the path to it, innermost part first."""
 
+    error: type[NotHashableError] = NotHashableError
+
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.parts: list[str] = []
@@ -171,7 +173,7 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True, as_value: bool = False
         own = frozenset([cls for cls in hashing.by_class if is_own(cls.__module__)])
         return Lowered(form, form_stored, hashing.found(obj), differs, storing.met_codec, own)
     except Refused as refusal:
-        raise NotHashableError(_path(refusal.parts), str(refusal)) from None
+        raise refusal.error(_path(refusal.parts), str(refusal)) from None
     except RecursionError:
         raise NotHashableError(*explain_depth(obj)) from None
     except RuntimeError as error:  # "dictionary changed size during iteration" and its like
