@@ -281,6 +281,20 @@ class NotHashableError(ValuestoreError, TypeError):
         return f"cannot hash {self.args[0]}: {self.args[1]}"
 
 
+class MisplacedCall(NotHashableError):
+    """A call inside an object that is not looked into, so nothing would evaluate it. Facts: path, call."""
+
+    def __init__(self, path: str, call: str) -> None:
+        super().__init__(path, call)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.args[0]} holds the call {self.args[1]}, which cannot be evaluated there: calls are "
+            "evaluated in Python's containers, named tuples and the fields of dataclass, attrs and pydantic "
+            "objects; let a task make the object from the call's result"
+        )
+
+
 # --- the metadata database ----------------------------------------------------------------------
 
 

@@ -60,11 +60,12 @@ class PostgresServer(Server):
             return connection.recv(1) == b"R"
 
     @contextmanager
-    def database(self, like: str = "") -> Iterator[str]:
+    def database(self, like: str = "", encoding: str = "") -> Iterator[str]:
         """The URL of a database, which is dropped at the end: empty, or a copy of the one at URL ``like``."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         template = urlsplit(like).path.removeprefix("/") or "template0"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}", since_15="STRATEGY FILE_COPY")
+        options = f"TEMPLATE {template} ENCODING {encoding}" if encoding else f"TEMPLATE {template}"
+        self._execute(f"CREATE DATABASE {name} {options}", since_15="STRATEGY FILE_COPY")
         try:
             yield urlsplit(self.url)._replace(path=f"/{name}").geturl()
         finally:

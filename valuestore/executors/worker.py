@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valuestore.errors import NotHashableError, StoreError
+from valuestore.errors import MisplacedCall, NotHashableError, StoreError
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.code.function import Dependency
 from valuestore.values.code.members import Body, Version
@@ -17,6 +17,7 @@ from valuestore.values.code.trace import nobodys
 from valuestore.values.files.capture import captured
 from valuestore.values.files.external import External
 from valuestore.values.handles.journal import handles_taken_as_valid
+from valuestore.values.identity.inside import calls_refused
 from valuestore.values.registry import TypeRegistry
 
 
@@ -69,14 +70,18 @@ def run_body(
         ref, refused = None, ""
         try:
             if other is None and _are_valid(watched, registry):
-                ref = archive.pack(value)
-                ref = captured(ref, value, archive) if capture else ref
+                with calls_refused(step=value):
+                    ref, refused = archive.try_pack(value)
+                ref = captured(ref, value, archive) if capture and ref else ref
             else:
                 when = "before it ran" if other else "while it ran"
                 other = other or next((one for one in externals if not one.is_as_recorded()), None)
                 refused = (
                     f"{other.changed_place() if other else 'something'} among its arguments changed {when}"
                 )
+                registry.check_no_calls(value)
+        except MisplacedCall:
+            raise
         except (NotHashableError, StoreError) as error:
             ref, refused = None, str(error)
     return Outcome(value, ref, refused, started, ended, reached, reads)

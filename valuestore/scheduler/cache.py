@@ -161,7 +161,7 @@ class Cache:
             raise NotHashableError(f"argument {name}", "it is nested too deeply") from None
         except NotHashableError as error:
             path, reason = error.args
-            raise NotHashableError(f"argument {name}{path.removeprefix('value')}", reason) from None
+            raise type(error)(f"argument {name}{path.removeprefix('value')}", reason) from None
         return Argument(name, value, encoded.value_hash, encoded, None, None)
 
     def _preprocessed(self, given: object, job: Job, within: Within) -> object:

@@ -16,6 +16,7 @@ from valuestore.tasks.call import Call, find_calls
 from valuestore.tasks.task import Task
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE
+from valuestore.values.identity.inside import calls_refused
 from valuestore.values.payload import Encoded
 from valuestore.values.registry import TypeRegistry
 from valuestore.values.value import Value, value_types
@@ -295,6 +296,7 @@ def call_positions(obj: Any, hash_of: Callable[[object], str]) -> Iterator[tuple
 
 def _key(call: Call, hash_of: Callable[[object], str]) -> object:
     try:
-        return hash_of(call)
+        with calls_refused(step=call):
+            return hash_of(call)
     except ValuestoreError:  # then it is never stored either
         return id(call)

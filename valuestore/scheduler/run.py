@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from valuestore.db.ids import new_id, now
-from valuestore.errors import NotHashableError, PayloadError, StoreError, TaskError
+from valuestore.errors import PayloadError, StoreError, TaskError
 from valuestore.executors.worker import Outcome, run_body
 from valuestore.hashing import ATOMS, Digest
 from valuestore.repository import Repository
@@ -31,6 +31,7 @@ from valuestore.values.archive import ValueRef
 from valuestore.values.code.trace import nobodys
 from valuestore.values.codecs.plain import SIGNED, TAGGED
 from valuestore.values.handles.journal import journal_kept_by
+from valuestore.values.identity.inside import calls_refused
 from valuestore.values.value import hooks_in_use
 
 TURN_JOBS = 1000
@@ -71,7 +72,7 @@ class Run:
         self.tagging.begin()
         self.recording.begin()
         try:
-            with nobodys(), journal_kept_by(self.handles), tags_kept_by(self.tagging.keep):
+            with nobodys(), journal_kept_by(self.handles), tags_kept_by(self.tagging.keep), calls_refused():
                 value = self._loop(expression)
         except KeyboardInterrupt:
             try:
@@ -293,17 +294,15 @@ class Run:
         self.tagging.job_id = job.job_id
         try:
             value = evaluate(step, self._value)
+            ref, refused = self.archive.try_pack(value)
         except Lost as lost:
             job.step = step
             self._redo(lost.job, job)
             return
         except Exception as error:  # noqa: BLE001  # recorded, and raised again as it is
             self._fail(job, error)
-        try:
-            ref = self.archive.pack(value)
-        except (NotHashableError, StoreError) as error:
-            ref = None
-            self.recording.warn_not_cached(job, str(error))
+        if ref is None:
+            self.recording.warn_not_cached(job, refused)
         self._finish(job, _result(value, ref), now())
 
     # --- finished ----------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from valuestore.redaction import redact
 from valuestore.repository import Repository
 from valuestore.scheduler.record import Execution
 from valuestore.scheduler.run import Run
-from valuestore.tasks.call import label_of
+from valuestore.tasks.call import Expression, label_of
+from valuestore.values.identity.inside import find
 
 R = TypeVar("R")
 
@@ -63,6 +64,8 @@ class Scheduler:
         if inside_body.get() and self._runs:
             raise TaskError("a task called run of the scheduler that runs it; let it return the call instead")
         self.execution = Execution(clean_text(redact(label_of(call, _LABEL_MAX_CHARS)), _LABEL_MAX_CHARS))
+        for other in find(call, Expression).others:
+            self.repository.archive.registry.check_no_calls(other)
         self._runs += 1
         try:
             return self._run(call, tags or {})

@@ -1,20 +1,18 @@
 """Lazy expressions: a call that has not run, and what is asked of its result meanwhile.
 
-An expression may stand wherever its result may: in lists, tuples, dicts, sets, as another call's
-argument, under operators, attribute and item access. It is not the place where calls run (scheduler).
-A container is searched for expressions only if it is exactly a list, tuple, dict, set or frozenset.
+An expression may stand wherever its result may: in containers (values/identity/inside.py says which), as
+another call's argument, under operators, attribute and item access. It is not the place where calls run
+(scheduler).
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
-from valuestore.errors import LazyValueError, NotHashableError
-from valuestore.hashing import ATOMS
-
-_CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
+from valuestore.errors import LazyValueError
+from valuestore.values.identity.inside import Lazy, container_of, find
 
 _BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift")
 _LOGIC = ("and", "or", "xor")
@@ -33,7 +31,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 _BRACKETS: dict[Any, Any] = {list: "[]", tuple: "()", dict: "{}", set: "{}", frozenset: ("frozenset({", "})")}
 
 
-class Expression:
+class Expression(Lazy):
     """Something whose value comes later. Its own attributes are underscored: all others are lazy."""
 
     __slots__ = ()
@@ -141,30 +139,7 @@ def find_expressions(obj: Any) -> list[Expression]:
 
     Raises: NotHashableError if it contains itself.
     """
-    found: list[Expression] = []
-    done: set[int] = set()
-    stack = [(0, iter((obj,)))]
-    on_path = {0}
-    while stack:
-        for item in stack[-1][1]:
-            kind = type(item)
-            if kind in ATOMS:
-                continue
-            if kind in _CONTAINERS:
-                if id(item) in on_path:
-                    raise NotHashableError("the value", "it contains itself")
-                if id(item) in done:
-                    continue
-                on_path.add(id(item))
-                stack.append((id(item), iter(_items(item))))
-                break
-            if issubclass(kind, Expression):
-                found.append(item)
-        else:
-            left = stack.pop()[0]
-            on_path.discard(left)
-            done.add(left)
-    return found
+    return find(obj, Expression).leaves
 
 
 def find_calls(obj: Any) -> list[Call]:
@@ -188,67 +163,48 @@ def find_calls(obj: Any) -> list[Call]:
 def evaluate(obj: Any, value_of: Callable[[Call], Any]) -> Any:
     """``obj`` with each call replaced by its value and each operation applied. Raises: what those raise.
 
-    Containers are rebuilt, so the caller's stay as they are; one that is met twice is rebuilt once.
+    Containers with calls are rebuilt, each once, so the caller's stay as they are.
     """
+    found = find(obj, Expression)
+    stack = [leaf for leaf in found.leaves if isinstance(leaf, Operation)]
+    if not stack:
+        return found.replaced(value_of)
     values: dict[int, Any] = {}
-    stack = [item for item in find_expressions(obj) if isinstance(item, Operation)]
+
+    def value(leaf: Any) -> Any:
+        return values[id(leaf)] if isinstance(leaf, Operation) else value_of(leaf)
+
     while stack:  # operators can be chained thousands deep, so no recursion here
         operation = stack[-1]
+        operands = find(operation._operands, Expression)
         open_operands = [
-            item
-            for item in find_expressions(operation._operands)
-            if isinstance(item, Operation) and id(item) not in values
+            leaf for leaf in operands.leaves if isinstance(leaf, Operation) and id(leaf) not in values
         ]
         if open_operands:
             stack.extend(open_operands)
-        else:
-            operands = _replaced(operation._operands, value_of, values, {})
-            values[id(operation)] = OPERATIONS[operation._name](*operands)
-            stack.pop()
-    return _replaced(obj, value_of, values, {})
-
-
-def _replaced(
-    obj: Any, value_of: Callable[[Call], Any], values: Mapping[int, Any], done: dict[int, Any]
-) -> Any:
-    kind = type(obj)
-    if kind is Call:
-        return value_of(obj)
-    if kind not in _CONTAINERS:
-        return values[id(obj)] if kind is Operation else obj
-    if id(obj) not in done:
-        parts = [
-            part
-            if (of := type(part)) in ATOMS
-            else value_of(part)
-            if of is Call
-            else _replaced(part, value_of, values, done)
-            for part in _items(obj)
-        ]
-        done[id(obj)] = dict(zip(parts[::2], parts[1::2], strict=True)) if kind is dict else kind(parts)
-    return done[id(obj)]
-
-
-def _items(obj: Any) -> Any:
-    if type(obj) is dict:
-        return [part for item in obj.items() for part in item]
-    return obj
+            continue
+        stack.pop()
+        if id(operation) not in values:
+            values[id(operation)] = OPERATIONS[operation._name](*operands.replaced(value))
+    return found.replaced(value)
 
 
 def label_of(obj: Any, longest: int) -> str:
     """A text of about so many characters for an expression; parts that do not fit are not even looked at."""
-    if type(obj) not in _CONTAINERS:
+    kind = type(obj)
+    container = container_of(kind)
+    if container is None or (kind not in _BRACKETS and not find_expressions(obj)):
         return repr(obj) if isinstance(obj, Expression) else _brief(obj)
+    parts = obj.items() if kind is dict else container.parts(obj)
     shown: list[str] = []
     room = longest - 2
-    for part in obj.items() if type(obj) is dict else obj:
+    for part in parts:
         if room <= 0:
-            shown.append(f"... {len(obj)} in all")
+            shown.append(f"... {len(parts)} in all")
             break
-        texts = [label_of(one, room) for one in (part if type(obj) is dict else (part,))]
-        shown.append(": ".join(texts))
+        shown.append(": ".join([label_of(one, room) for one in (part if kind is dict else (part,))]))
         room -= len(shown[-1]) + 2
-    opening, closing = _BRACKETS[type(obj)]
+    opening, closing = _BRACKETS.get(kind, (f"{kind.__name__}(", ")"))
     return f"{opening}{', '.join(shown)}{closing}"
 
 
@@ -258,8 +214,10 @@ def _brief(obj: Any) -> str:
         return f"{obj._task.name}(...)"
     if isinstance(obj, Operation):
         return f"<{obj._name}>"
-    if type(obj) in _CONTAINERS:
+    if type(obj) in _BRACKETS:
         return f"<{type(obj).__name__} of {len(obj)}>"
+    if container_of(type(obj)) is not None and find_expressions(obj):
+        return f"{type(obj).__name__}(...)"
     if isinstance(obj, bytes | bytearray):
         return f"<{len(obj)} bytes>"
     try:

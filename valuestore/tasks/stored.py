@@ -6,6 +6,7 @@ parameters that still fit; otherwise the cached step counts as lost and the body
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import ArgumentError, DecodeError
@@ -15,6 +16,7 @@ from valuestore.tasks.tag import tag as _tag  # noqa: F401  # a stored ``tag`` i
 from valuestore.tasks.task import Task, find_task
 from valuestore.values.code.callables import MissingFunction
 from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.inside import check_place
 from valuestore.values.registry import get_type_registry
 from valuestore.values.value import Plain
 
@@ -40,6 +42,20 @@ def _operation(state: Plain) -> Operation:
     if name not in OPERATIONS:
         raise DecodeError("valuestore.Operation", f"no operation {name!r}")
     return Operation(name, operands)
+
+
+def _operation_state(operation: Operation) -> Plain:
+    return {"operation": operation._name, "operands": list(operation._operands)}
+
+
+def _placed(state: Callable[[Any], Plain]) -> Callable[[Any], Plain]:
+    """The same, refused where no call may be."""
+
+    def placed(expression: Any) -> Plain:
+        check_place(expression)
+        return state(expression)
+
+    return placed
 
 
 def _task_state(task: Task[..., Any]) -> Plain:
@@ -74,12 +90,9 @@ def _stored_task(state: Plain) -> Any:
 
 RULES = (
     TypeRule(Task, "valuestore.Task", _task_state, _stored_task),
-    TypeRule(Call, "valuestore.Call", _call_state, _call),
+    TypeRule(Call, "valuestore.Call", _call_state, _call, as_value=_placed(_call_state)),
     TypeRule(
-        Operation,
-        "valuestore.Operation",
-        lambda operation: {"operation": operation._name, "operands": list(operation._operands)},
-        _operation,
+        Operation, "valuestore.Operation", _operation_state, _operation, as_value=_placed(_operation_state)
     ),
 )
 """How tasks, calls and operations on them are identified and stored. Found through plugins.py."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any
 
-from valuestore.errors import PayloadCorrupt
-from valuestore.hashing import Bytes, Digest, hash_bytes, value_tag
+from valuestore.errors import MisplacedCall, NotHashableError, PayloadCorrupt, StoreError
+from valuestore.hashing import Bytes, Digest, hash_bytes, hash_pieces, value_tag
 from valuestore.stores.content.store import ContentStore, PayloadRef
 from valuestore.stores.data import Data
 from valuestore.values.codecs.pickled import PICKLED
@@ -72,6 +73,16 @@ class Archive:
     def pack(self, obj: object) -> ValueRef:
         """Hash and store. Raises: NotHashableError; StoreError if the payload store refuses."""
         return self.store(self.registry.encode(obj))
+
+    def try_pack(self, obj: object) -> tuple[ValueRef | None, str]:
+        """The ref, or why there is none. Raises: MisplacedCall."""
+        try:
+            return self.pack(obj), ""
+        except MisplacedCall:
+            raise
+        except (NotHashableError, StoreError) as error:
+            self.registry.check_no_calls(obj)
+            return None, str(error)
 
     def store(self, encoded: Encoded) -> ValueRef:
         """The ref of an object encoded before, its bytes stored if they are too many to travel inline."""
@@ -135,16 +146,24 @@ class Archive:
 
     def read(self, ref: ValueRef) -> bytes:
         """The verified payload bytes. Raises: as ``unpack``, DecodeError excepted."""
-        if ref.inline is None:
-            return self.payloads.get(_digest_of(ref))
-        self.verify(ref)
-        return ref.inline
+        if ref.inline is not None:
+            self.verify(ref)
+            return ref.inline
+        vouches = ref.codec in NEVER_STALE
+        return self.payloads.get(_digest_of(ref), partial(self._is_value, ref) if vouches else None)
+
+    def _is_value(self, ref: ValueRef, data: bytes) -> bool:
+        pieces = value_tag(ref.type_name, ref.codec), data
+        return hash_pieces(pieces, algorithm=self.registry.algorithm.name)[0] == ref.value_hash
 
     def verify(self, ref: ValueRef) -> None:
-        """Whether inline bytes are what the row says; hashed once. Raises: PayloadCorrupt if not."""
+        """Whether inline bytes are what the row says; hashed once. Raises: PayloadCorrupt if not.
+
+        Where the payload is what the value hash was made from, that vouches for it, whatever digest is there.
+        """
         assert ref.inline is not None
         hexdigest = self.registry.algorithm.hexdigest
-        if ref.payload_digest is None:
+        if ref.payload_digest is None or ref.codec in NEVER_STALE:
             known, found = ref.value_hash, hexdigest(value_tag(ref.type_name, ref.codec) + ref.inline)
         else:
             known, found = ref.payload_digest, hexdigest(ref.inline)

@@ -37,7 +37,7 @@ from valuestore.values.codecs.plain import (
 )
 from valuestore.values.codecs.signed import seal, unseal, unsigned
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
-from valuestore.values.identity.canonical import Codec, Part, TypeRule, encode, explain_depth, lower
+from valuestore.values.identity.canonical import NODE, Codec, Part, TypeRule, encode, explain_depth, lower
 from valuestore.values.identity.nested import Insides
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
@@ -128,6 +128,8 @@ class TypeRegistry(Insides):
         if codec == TAGGED:
 
             def check(form: Any) -> None:
+                if value_hash is not None and (found := type_name_in(form)) != type_name:
+                    raise DecodeError(type_name, f"its payload is that of a {found}")
                 if (vouched := needs_key(form, self, len(data))) is not None:
                     raise unsigned(value_hash, codec, vouched)
 
@@ -307,6 +309,13 @@ class TypeRegistry(Insides):
         pieces = iter(partial(stream.read, _STREAM_BYTES), b"")
         tag = value_tag(type_name, codec)
         return hash_pieces(chain((tag,), pieces), algorithm=self.algorithm.name)[0]
+
+
+def type_name_in(form: Any) -> str:
+    """The type name of the object with this canonical form."""
+    if type(form) is tuple and len(form) > 1 and form[0] == NODE:
+        return str(form[1])
+    return PLAIN_TYPE_NAMES[type(form)]
 
 
 _registry = TypeRegistry()

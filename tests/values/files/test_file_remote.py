@@ -245,6 +245,7 @@ def test_slash_at_the_end_is_no_part_of_an_object_s_name(place):
     assert File("http://127.0.0.1:9/a/").path == "http://127.0.0.1:9/a/"
 
 
+@pytest.mark.filterwarnings("ignore:Dir.*is not there")
 def test_missing_remote_dir_is_invalid(place, registry):
     folder = Dir(f"{place}/nothing")
     assert not folder.exists()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuestore import Dir, File, FileSet
-from valuestore.errors import BadReference, DecodeError
+from valuestore.errors import BadReference, DecodeError, ValuestoreWarning
 from valuestore.hashing import encode_plain
 from valuestore.values.files.patterns import matches
 from valuestore.values.registry import Payload
@@ -38,6 +38,7 @@ def loaded(registry, value):
     return registry.load(registry.dump(value))
 
 
+@pytest.mark.filterwarnings("ignore:FileSet.*names a folder")
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [
@@ -71,6 +72,7 @@ def test_pattern_finds_files_in_order(here, pattern, found):
 segments = st.sampled_from(["a", "b", "ab", ".a", "*", "?", "a*", "[ab]", "**", "*b"])
 
 
+@pytest.mark.filterwarnings("ignore:FileSet.*names a folder")
 @given(
     pattern=st.lists(segments, min_size=1, max_size=4),
     made=st.sets(
@@ -174,3 +176,45 @@ def test_forged_state_is_refused(here, registry, files):
 
 def test_file_set_and_dir_see_the_same_files(here):
     assert [file.path for file in FileSet("sub/**")] == [file.path for file in Dir("sub")]
+
+
+# --- what used to match nothing without a word ------------------------------------------------------
+
+
+def test_braces_stand_for_each_of_their_texts_and_for_themselves(here):
+    File("x.{csv,txt}").write("literal")
+    assert FileSet("[ac].{csv,txt}").paths() == ["a.csv", "c.txt"]
+    assert FileSet("x.{csv,txt}").paths() == ["x.{csv,txt}"]
+    assert FileSet("{.,sub/{deep,none}}/{b,e}.csv").paths() == ["b.csv", "sub/deep/e.csv"]
+    assert FileSet("{a}.csv").paths() == []
+    assert "sub/any.csv" in FileSet("sub/*.{csv,tsv}")
+    assert "sub/any.txt" not in FileSet("sub/*.{csv,tsv}")
+
+
+def test_braces_in_a_stored_pattern_cost_no_more_than_a_pattern_may(registry):
+    with pytest.raises(BadReference, match="at most"):
+        FileSet("{a,b}" * 30)
+    state = {"pattern": "{a,b}/" * 8, "files": [], "algorithm": "xxh3-128"}
+    with pytest.raises(BadReference, match="at most"):
+        FileSet.from_state(state)
+
+
+def test_a_tilde_is_the_home_folder_unless_something_has_that_name(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here / "sub"))
+    assert File("~/d.csv").path == str(here / "sub/d.csv")
+    assert FileSet("~/*.csv").paths() == [str(here / "sub/d.csv")]
+    assert Dir("~").path == str(here / "sub")
+    assert File("~nobody-of-that-name/a").path == "~nobody-of-that-name/a"
+    assert File("a~/b").path == "a~/b"
+    os.mkdir("~")
+    assert File("~/d.csv").path == "~/d.csv"
+
+
+def test_a_pattern_that_names_a_folder_and_a_folder_that_is_not_there_say_so_once(here):
+    with pytest.warns(ValuestoreWarning, match=r"take Dir\('sub'\)"):
+        assert FileSet("sub").files() == []
+    with pytest.warns(ValuestoreWarning, match=r"Dir\('sbu'\) is not there"):
+        assert Dir("sbu").files() == []
+    assert FileSet("sub").files() == []  # a second warning would be an error here
+    assert list(Dir("sbu")) == []
+    assert FileSet("none*").files() == FileSet("none").files() == []

@@ -24,7 +24,14 @@ from sqlalchemy import URL, Connection, create_engine, event, exc
 from sqlalchemy.engine import make_url
 
 from valuestore.db.engine.deadline import Watchdog, watch
-from valuestore.db.engine.failure import is_transient, lock_holders, typed_error
+from valuestore.db.engine.failure import (
+    ESCAPED,
+    escape_text,
+    fetch_all,
+    is_transient,
+    lock_holders,
+    typed_error,
+)
 from valuestore.errors import ConfigError, DatabaseBusy, DatabaseError, StoreReadOnly, ValuestoreError
 from valuestore.lazy import renew_after_fork
 from valuestore.permissions import PRIVATE, make_file
@@ -169,12 +176,13 @@ class Database:
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         """The rows of one SELECT in the driver's own words: on SQLite a tenth of the time.
 
-        There this thread keeps a connection for it. Raises: DatabaseError.
+        There this thread keeps a connection for it. Text that is not UTF-8 comes escaped. Raises:
+        DatabaseError.
         """
         if not self.is_sqlite:
             return self.fetch(lambda connection: list(connection.exec_driver_sql(sql, parameters).fetchall()))
         with self._typed_errors():
-            return self._own_connection().execute(sql, parameters).fetchall()
+            return fetch_all(self._own_connection(), sql, parameters)
 
     # --- one at a time --------------------------------------------------------------------------
 
@@ -268,12 +276,15 @@ class Database:
     def _on_connect(self, connection: Any, _record: Any) -> None:
         self._is_connected = True
         if self.is_sqlite:
+            connection.text_factory = ESCAPED
             connection.isolation_level = None  # transactions are begun below, not guessed by the driver
             if self.is_read_only:
                 return
             connection.execute("PRAGMA synchronous=NORMAL")
             if NEEDS_LOCKED_CHECKPOINT:
                 connection.execute("PRAGMA wal_autocheckpoint=0")
+        elif connection.info.parameter_status("server_encoding") == "SQL_ASCII":  # others check all text
+            escape_text(connection)
 
     def _checkpoint_if_long(self) -> None:
         if self.path is None or not NEEDS_LOCKED_CHECKPOINT:
@@ -313,6 +324,7 @@ class _Own:
     def __init__(self, fairy: Any) -> None:
         self.pid = os.getpid()
         self.driver: sqlite3.Connection = fairy.driver_connection
+        self.driver.text_factory = str
         fairy.detach()
 
     def __del__(self) -> None:

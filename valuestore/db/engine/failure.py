@@ -1,9 +1,11 @@
-"""Failures of database drivers as errors of ours, and which of them another try may overcome."""
+"""Failures of database drivers as errors of ours, those that another try may overcome, and damaged text."""
 
 from __future__ import annotations
 
+import operator
 import os
 import sqlite3
+from typing import Any
 
 from sqlalchemy import exc
 
@@ -98,3 +100,36 @@ def lock_holders(*paths: str) -> tuple[int, ...]:
         return ()
     held = {int(line[4]) for line in lines if len(line) >= 8 and line[3] == "WRITE" and line[5] in wanted}
     return tuple(sorted(held))
+
+
+# --- Damaged text: bytes that are not UTF-8. It comes escaped, so that it fails no query; what it was is
+# lost, and whoever needs it finds that it does not fit. Postgres takes none but in SQL_ASCII.
+
+
+ESCAPED = operator.methodcaller("decode", "utf-8", "backslashreplace")
+"""Bytes to text."""
+
+
+def fetch_all(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
+    """The rows of a query, on a connection that escapes no text before it meets some: that takes longer."""
+    try:
+        return connection.execute(sql, parameters).fetchall()
+    except sqlite3.OperationalError as error:
+        if "not decode to UTF-8" not in str(error):
+            raise
+    connection.text_factory = ESCAPED
+    return connection.execute(sql, parameters).fetchall()
+
+
+def escape_text(connection: Any) -> None:
+    """Let a connection of psycopg give text as ``ESCAPED`` does."""
+    from psycopg.adapt import Loader  # an optional driver
+
+    class Escaping(Loader):
+        def load(self, data: Any) -> str:
+            return str(ESCAPED(bytes(data)))
+
+    connection.execute("SET client_encoding TO SQL_ASCII")
+    connection.commit()
+    for name in ("text", "varchar", "bpchar", "name"):
+        connection.adapters.register_loader(name, Escaping)

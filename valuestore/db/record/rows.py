@@ -281,11 +281,9 @@ def _statement(table: Table, dialect_name: str) -> tuple[str, list[str] | None]:
         changed = {"status": new.status, "ended": new.ended, "updated": new.updated}
         statement = statement.on_conflict_do_update(index_elements=["execution_id"], set_=changed)
     elif table is schema.value:
-        same = and_(
-            table.c.payload_digest.is_not_distinct_from(new.payload_digest),
-            table.c.inline.is_not_distinct_from(new.inline),
-        )
-        columns = ("codec", "payload_digest", "size", "inline", "preview")
+        telling = ("type_name", "codec", "payload_digest", "inline")
+        same = and_(*[table.c[name].is_not_distinct_from(new[name]) for name in telling])
+        columns = (*telling, "size", "preview")
         statement = statement.on_conflict_do_update(
             index_elements=["value_hash"], set_={name: new[name] for name in columns}, where=not_(same)
         )

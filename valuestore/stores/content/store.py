@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -120,8 +120,8 @@ class ContentStore:
 
     # --- reading ------------------------------------------------------------------------------------
 
-    def get(self, digest: str) -> bytes:
-        """The payload, verified.
+    def get(self, digest: str, is_right: Callable[[bytes], bool] | None = None) -> bytes:
+        """The payload, verified: by ``is_right`` instead of the digest, if the caller knows more than that.
 
         Raises: PayloadMissing; PayloadCorrupt, after what was there went to quarantine (unless the store is
         read-only); StoreUnavailable if the store cannot tell, which is no miss.
@@ -137,9 +137,14 @@ class ContentStore:
             except StoreUnavailable as error:
                 found = damage(error)
             else:
-                if self._algorithm.hexdigest(data) == digest:
+                if is_right is not None and is_right(data):
                     return data
-                found = f"{len(data)} bytes with another digest"
+                if self._algorithm.hexdigest(data) != digest:
+                    found = f"{len(data)} bytes with another digest"
+                elif is_right is None:
+                    return data
+                else:
+                    raise PayloadCorrupt(Digest(digest), self.url, "it is the payload of another value")
         raise self._condemn(digest, found)
 
     def read(self, digest: str, size: int) -> memoryview:

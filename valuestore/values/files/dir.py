@@ -13,7 +13,7 @@ from typing import Self
 
 from valuestore.errors import BadReference
 from valuestore.hashing import Digest, active_algorithm, hash_bytes
-from valuestore.values.files.external import External
+from valuestore.values.files.external import External, say_once
 from valuestore.values.files.file import File
 from valuestore.values.files.location import joined, scheme_of
 from valuestore.values.files.manifest import Changes, compare, entries_of
@@ -181,6 +181,7 @@ class Dir(External):
         """Kind and path below the folder of each thing in it, folders before what is in them."""
         manifest = self._filesystem.manifest(self.path, "list")
         if manifest is None:
+            say_once(f"{self!r} is not there, so it has no files")
             return []
         return [(kind, os.fsdecode(path)) for kind, path, _ in entries_of(manifest) if path]
 

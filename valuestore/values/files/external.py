@@ -17,10 +17,12 @@ from __future__ import annotations
 import copyreg
 import os
 import threading
+import warnings
 from abc import abstractmethod
+from functools import cache
 from typing import Any, ClassVar, Literal, Self, cast
 
-from valuestore.errors import NotHashableError, NotSupported
+from valuestore.errors import NotHashableError, NotSupported, ValuestoreWarning
 from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.values.files.filesystem import Filesystem
 from valuestore.values.files.local_files import LOCAL_FILES
@@ -224,6 +226,12 @@ def _algorithm_of(recorded: dict[str, Plain] | None) -> str:
     if isinstance(name, str):
         return name
     return algorithm_of(recorded.get("digest")) or DEFAULT_ALGORITHM
+
+
+@cache
+def say_once(problem: str) -> None:
+    """Warn of a place that gives nothing, where something was meant."""
+    warnings.warn(problem, ValuestoreWarning, stacklevel=2)
 
 
 # --- Which filesystem a location is on: this machine's, or one of fsspec's.

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Self
 
-from valuestore.errors import BadReference
 from valuestore.hashing import active_algorithm
 from valuestore.values.files.external import External
 from valuestore.values.files.file import File
-from valuestore.values.files.patterns import MOST_NAMES, matches, matching_files
+from valuestore.values.files.patterns import alternatives, matches, matching_files
 from valuestore.values.value import Plain, Value
 
 
@@ -32,8 +31,7 @@ class FileSet(External):
 
     @staticmethod
     def _normal(path: str) -> str:
-        if path.count("/") > MOST_NAMES:
-            raise BadReference(path[:100] + "...", f"a pattern has at most {MOST_NAMES} names")
+        alternatives(path)  # not too many
         return External._normal(path)
 
     @property

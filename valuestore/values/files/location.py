@@ -70,7 +70,7 @@ def written(given: object, what: str) -> str:
     text: object = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(text, str) or not text or "\0" in text:
         raise BadReference(_shown(text), f"a {what} needs a non-empty path without NUL")
-    path = stored(text)
+    path = stored(_at_home(text))
     if not (scheme := scheme_of(path)):
         _local[path] = None
         if len(_local) > _REMEMBERED:
@@ -83,6 +83,13 @@ def written(given: object, what: str) -> str:
             if user := _user_of(text):
                 _users[scheme, _host_of(path)] = user
     return path
+
+
+def _at_home(text: str) -> str:
+    """With ``~`` for the user's own folder, as in a shell, unless something here has that very name."""
+    if text.startswith("~") and not os.path.lexists(text.partition("/")[0]):
+        return os.path.expanduser(text)
+    return text
 
 
 def stored(text: str) -> str:

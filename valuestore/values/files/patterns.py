@@ -1,9 +1,9 @@
 """Patterns: which files a glob pattern names. Called by fileset.py.
 
-``*`` and ``?`` stand for letters within a name, ``[ab]`` for one of them, ``**`` as a whole name for any
-number of folders, none included. Names that begin with a dot are matched only where the pattern has the dot,
-and the folder of a repository by its name alone. Case counts. Links to files are files; ``**`` does not go
-through links to folders, so loops end.
+``*`` and ``?`` stand for letters within a name, ``[ab]`` for one of them, ``{csv,tsv}`` for one of these
+texts or for itself, ``**`` as a whole name for any number of folders, none included. Names that begin with a
+dot are matched only where the pattern has the dot, and the folder of a repository by its name alone. Case
+counts. Links to files are files; ``**`` does not go through links to folders, so loops end.
 """
 
 from __future__ import annotations
@@ -13,29 +13,59 @@ from collections.abc import Iterator
 from fnmatch import translate
 from functools import lru_cache
 
-from valuestore.values.files.external import filesystem_of
+from valuestore.errors import BadReference
+from valuestore.values.files.external import filesystem_of, say_once
 from valuestore.values.files.filesystem import Filesystem
-from valuestore.values.files.location import joined, scheme_of
+from valuestore.values.files.location import joined, lexical, scheme_of
 from valuestore.values.files.manifest import REPOSITORY
 
 MOST_NAMES = 200
 """In one pattern, each of which may look at every folder."""
 
 _MAGIC = re.compile(r"[*?\[]")
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 def matching_files(pattern: str) -> list[str]:
     """The files that match, sorted, each once. Raises: StoreUnavailable if a folder cannot be read."""
     filesystem = filesystem_of(pattern)
-    start, names = _split(pattern)
-    return sorted(set(_below(filesystem, start, names)))
+    found: set[str] = set()
+    for alternative in alternatives(pattern):
+        found.update(_below(filesystem, *_split(alternative)))
+    if not found and not _MAGIC.search(pattern):
+        place = filesystem.look(pattern)
+        if place is not None and place.kind == "folder":
+            say_once(
+                f"FileSet({pattern!r}) names a folder, so no file: take Dir({pattern!r}) or a pattern in it"
+            )
+    return sorted(found)
+
+
+def alternatives(pattern: str) -> list[str]:
+    """The pattern as written, and what its braces stand for, the innermost first.
+
+    Raises: BadReference if they have more than ``MOST_NAMES`` names together.
+    """
+    found, pending = [pattern], [pattern]
+    while pending and len(found) + len(pending) <= MOST_NAMES:
+        current = pending.pop()
+        if (braces := _BRACES.search(current)) is not None:
+            texts = braces[1].split(",")
+            pending += [current[: braces.start()] + text + current[braces.end() :] for text in texts]
+        elif current != pattern:
+            found.append(lexical(current) if not scheme_of(current) else current)
+    if pending or sum(one.count("/") + 1 for one in found) > MOST_NAMES + 1:
+        raise BadReference(pattern[:100] + "...", f"a pattern has at most {MOST_NAMES} names")
+    return found
 
 
 def matches(pattern: str, path: str) -> bool:
     """Whether the path is one that the pattern names; nothing is looked at."""
-    start, names = _split_all(pattern)
     other, given = _split_all(path)
-    return start == other and _fits(given, _without_repeats(names))
+    for start, names in map(_split_all, alternatives(pattern)):
+        if start == other and _fits(given, _without_repeats(names)):
+            return True
+    return False
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:

@@ -18,6 +18,7 @@ from valuestore.values.identity.refusal import Refused
 HEAP_TYPE = 1 << 9
 """Py_TPFLAGS_HEAPTYPE: set on classes made by a class statement."""
 
+ATTRS_HASH = "_attrs_cached_hash"
 _MISSING = object()
 
 
@@ -27,8 +28,10 @@ class Layout(NamedTuple):
     slots: dict[str, MemberDescriptorType]
     saved: frozenset[str]
     unclear: str
-    covered: tuple[MemberDescriptorType, ...] = ()
+    covered: tuple[MemberDescriptorType, ...]
     """Slots that a subclass has once more, by the same name: nothing is in them."""
+    keeps_hash: bool
+    """In an attribute that its ``__hash__`` needs, as attrs does."""
 
 
 @lru_cache(maxsize=4096)
@@ -55,8 +58,19 @@ def layout_of(cls: type) -> Layout:
         if own is not None and not isinstance(own, GetSetDescriptorType):
             unclear = f"{base.__qualname__} has a __dict__ of its own making"
     names = {name for base in cls.__mro__ for name, member in vars(base).items() if _is_saved(member)}
-    saved = frozenset(name for name in names if _is_saved(_found(cls, name)))
-    return Layout(slots, saved, unclear, tuple(covered))
+    saved = {name for name in names if _is_saved(_found(cls, name))} | _saved_by_attrs(cls)
+    code = getattr(_found(cls, "__hash__"), "__code__", None)
+    keeps_hash = code is not None and ATTRS_HASH in code.co_names
+    return Layout(slots, frozenset(saved), unclear, tuple(covered), keeps_hash)
+
+
+def _saved_by_attrs(cls: type) -> set[str]:
+    """Cached properties in slots, and the cached hash, which depends on the process."""
+    saved = set()
+    for base in cls.__mro__:
+        if (fields := vars(base).get("__attrs_attrs__")) is not None:
+            saved |= {ATTRS_HASH, *slot_names(base)} - {field.name for field in fields}
+    return saved
 
 
 def slot_names(cls: type) -> tuple[str, ...]:

@@ -186,7 +186,7 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True, as_value: bool = False
         own = frozenset([cls for cls in hashing.by_class if is_own(cls.__module__)])
         return Lowered(form, form_stored, hashing.found(obj), differs, met_codec, own, is_loop)
     except Refused as refusal:
-        raise NotHashableError(path_text(refusal.parts), str(refusal)) from None
+        raise refusal.error(path_text(refusal.parts), str(refusal)) from None
     except RecursionError:
         raise NotHashableError(*explain_depth(obj)) from None
     except RuntimeError as error:  # "dictionary changed size during iteration" and its like

@@ -20,6 +20,7 @@ from typing import Any
 
 from valuestore.errors import DecodeError
 from valuestore.values.identity.attributes import (
+    ATTRS_HASH,
     HEAP_TYPE,
     instance_attributes,
     layout_of,
@@ -100,6 +101,8 @@ def with_attributes(cls: Any, attributes: dict[str, Any]) -> Any:
     """An object of that class with these attributes, none of its code run."""
     obj = object.__new__(cls)
     set_attributes(obj, attributes)
+    if layout_of(cls).keeps_hash:
+        set_attributes(obj, {ATTRS_HASH: None})
     return obj
 
 
@@ -196,7 +199,14 @@ def _fields_first(obj: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _dataclass_rule(cls: Any) -> TypeRule:
-    fields = dataclasses.fields(cls)
+    return _fields_rule(cls, dataclasses.fields(cls))
+
+
+def _attrs_rule(cls: Any) -> TypeRule:
+    return _fields_rule(cls, cls.__attrs_attrs__)
+
+
+def _fields_rule(cls: Any, fields: Any) -> TypeRule:
     names = [field.name for field in fields]
     required = {field.name for field in fields if field.init}
 
@@ -207,33 +217,6 @@ def _dataclass_rule(cls: Any) -> TypeRule:
         return with_attributes(cls, state)
 
     content = functools.partial(_fields_first, names=names)
-    one = telling_ones(cls, content, holds_nothing=not names)
-    return TypeRule(cls, type_name_of(cls), content, instance, as_value=one)
-
-
-def _attrs_rule(cls: Any) -> TypeRule:
-    """As dataclasses; without what attrs keeps to save time: cached properties and the cached hash.
-
-    The latter depends on the process.
-    """
-    fields = cls.__attrs_attrs__
-    names = [field.name for field in fields]
-    required = {field.name for field in fields if field.init}
-    saved = {"_attrs_cached_hash"}
-    for base in cls.__mro__:
-        own_fields = {field.name for field in vars(base).get("__attrs_attrs__", ())}
-        if "__attrs_attrs__" in vars(base):
-            saved.update(set(slot_names(base)) - own_fields)
-
-    def content(obj: Any) -> dict[str, Any]:
-        return {name: value for name, value in _fields_first(obj, names).items() if name not in saved}
-
-    def instance(state: Plain) -> Any:
-        if type(state) is list:
-            return named_one(cls, state, content)
-        _required(cls, state, required)
-        return with_attributes(cls, state)
-
     one = telling_ones(cls, content, holds_nothing=not names)
     return TypeRule(cls, type_name_of(cls), content, instance, as_value=one)
 

@@ -1,18 +1,17 @@
-"""Nested: the Values inside an object, found, asked and replaced.
+"""Nested: the Values inside an object, found, asked and replaced; calls that nothing would evaluate.
 
-Not the way to an identity (canonical.py). Looks into containers and into objects that are their fields
-alone; called through the registry.
+Not the way to an identity (canonical.py). Called through the registry.
 """
 
 from __future__ import annotations
 
-import collections
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Protocol
 
-from valuestore.errors import DecodeError, NotHashableError
+from valuestore.errors import DecodeError, MisplacedCall, NotHashableError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.plugins import is_built_in
 from valuestore.values.code.ownership import is_own, is_own_class
@@ -20,13 +19,14 @@ from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import MAY_GO_STALE, PLAIN_CODECS
 from valuestore.values.identity.attributes import instance_attributes
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
-from valuestore.values.identity.canonical import Refused, TypeRule, explain_depth
-from valuestore.values.identity.families import has_fields_alone, with_attributes
+from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.inside import Lazy, calls_refused, find, referents
 from valuestore.values.identity.rulebook import Rulebook
 from valuestore.values.value import Value, hooks_in_use
 
 _LEAVES = ATOMS | {complex}
-_OPEN = object()
+_MOST_PARTS = 100_000
+"""How many parts of what has no identity are looked at for calls."""
 
 
 class KnownRules(Protocol):
@@ -57,8 +57,13 @@ def own_classes(obj: object, rules: KnownRules) -> frozenset[type]:
     return frozenset(type(part) for part in _iter_parts(obj, rules) if is_own_class(part))
 
 
-def _iter_parts(obj: object, rules: KnownRules) -> Iterator[object]:
-    """Everything inside, itself included, but for atoms and Python's own containers."""
+def _iter_parts(
+    obj: object, rules: KnownRules, beyond: Callable[[object], Iterable[object]] = lambda _: ()
+) -> Iterator[object]:
+    """Everything inside, itself included, but for atoms and Python's own containers.
+
+    ``beyond`` says what is in an object that has no identity.
+    """
     stack = [obj]
     seen: dict[int, object] = {}  # the objects are kept, or another could get the id of one that is gone
     while stack:
@@ -84,88 +89,21 @@ def _iter_parts(obj: object, rules: KnownRules) -> Iterator[object]:
             yield current
             codec = rule.codec_of(current)
             if codec is None or codec is PICKLED:
-                with suppress(Refused):  # what has no identity holds nothing that could be asked
+                try:
                     stack.append(rule.identity(current))
+                except Refused:  # what has no identity holds nothing that could be asked
+                    stack.extend(beyond(current))
+        elif kind not in PLAIN_TYPE_NAMES:
+            stack.extend(beyond(current))
 
 
 def map_values(obj: Any, function: Callable[[Value], Any]) -> Any:
     """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.
 
-    Looks into list, tuple, set, frozenset, dict (keys and values), deque, named tuples, and objects of
-    dataclasses, attrs and pydantic classes, which are rebuilt without running their code; not into Values
-    nor objects of other classes. A Value that is met twice is replaced by one object.
-    Raises: NotHashableError if ``obj`` contains itself or is nested too deeply; what ``function`` raises.
+    Looks into what inside.py says, and not into Values. A Value that is met twice is replaced by one object.
+    Raises: NotHashableError if ``obj`` contains itself; what ``function`` raises.
     """
-    try:
-        return _Mapping(function).mapped(obj)
-    except RecursionError:
-        raise NotHashableError(*explain_depth(obj)) from None
-
-
-class _Mapping:
-    """One pass over an object, in which every part of it is visited once."""
-
-    def __init__(self, function: Callable[[Value], Any]) -> None:
-        self.function = function
-        self.done: dict[int, tuple[Any, Any]] = {}
-
-    def mapped(self, obj: Any) -> Any:
-        kind = type(obj)
-        if kind in _LEAVES:
-            return obj
-        rebuild = self.function if issubclass(kind, Value) else self._way_into(kind, obj)
-        if rebuild is None:
-            return obj
-        known = self.done.get(id(obj))
-        if known is None:
-            self.done[id(obj)] = obj, _OPEN
-            known = self.done[id(obj)] = obj, rebuild(obj)
-        elif known[1] is _OPEN:
-            raise NotHashableError("the value", "it contains itself")
-        return known[1]
-
-    def _way_into(self, kind: type, obj: Any) -> Callable[[Any], Any] | None:
-        """How to rebuild such an object, or None if no Value can be met in it."""
-        if kind in (list, tuple, set, frozenset, collections.deque):
-            return None if _LEAVES.issuperset(map(type, obj)) else self._items
-        if kind in (dict, collections.OrderedDict, collections.defaultdict):
-            atoms = _LEAVES.issuperset(map(type, obj)) and _LEAVES.issuperset(map(type, obj.values()))
-            return None if atoms else self._pairs
-        if issubclass(kind, tuple) and hasattr(kind, "_fields") and kind.__mro__[1] is tuple:
-            return self._items
-        return self._fields if has_fields_alone(kind) else None
-
-    def _items(self, obj: Any) -> Any:
-        items = list(obj)
-        mapped = [self.mapped(item) for item in items]
-        if _same(items, mapped):
-            return obj
-        if isinstance(obj, tuple):
-            return tuple.__new__(type(obj), mapped)
-        return (
-            collections.deque(mapped, obj.maxlen) if isinstance(obj, collections.deque) else type(obj)(mapped)
-        )
-
-    def _pairs(self, obj: Any) -> Any:
-        parts = [part for pair in obj.items() for part in pair]
-        mapped = [self.mapped(part) for part in parts]
-        if _same(parts, mapped):
-            return obj
-        pairs = zip(mapped[::2], mapped[1::2], strict=True)
-        if isinstance(obj, collections.defaultdict):
-            return collections.defaultdict(obj.default_factory, pairs)
-        return type(obj)(pairs)
-
-    def _fields(self, obj: Any) -> Any:
-        attributes = instance_attributes(obj)
-        mapped = [self.mapped(value) for value in attributes.values()]
-        if _same(list(attributes.values()), mapped):
-            return obj
-        return with_attributes(type(obj), dict(zip(attributes, mapped, strict=True)))
-
-
-def _same(before: list[Any], after: list[Any]) -> bool:
-    return all(one is other for one, other in zip(before, after, strict=True))
+    return find(obj, Value).replaced(function)
 
 
 class Insides(Rulebook):
@@ -221,6 +159,22 @@ class Insides(Rulebook):
         See nested.py for where it looks. Raises: NotHashableError for cycles; what ``function`` raises.
         """
         return map_values(obj, function)
+
+    def check_no_calls(self, obj: object) -> None:
+        """For what has no identity. Raises: MisplacedCall if it holds a call where nothing evaluates it."""
+        if find(obj, Lazy).leaves:
+            return
+        parts = islice(_iter_parts(obj, self, referents), _MOST_PARTS)
+        call = next((part for part in parts if issubclass(type(part), Lazy)), None)
+        if call is not None:
+            try:
+                with calls_refused():
+                    self.hash(obj)
+            except MisplacedCall:
+                raise
+            except NotHashableError:  # for another reason, met first
+                pass
+            raise MisplacedCall("value", repr(call))
 
     def preprocess(self, obj: Any, *, position_of: Callable[[], int]) -> Any:
         """What a task is given in place of ``obj``: each Value in it as its ``preprocess`` says."""

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from valuestore.errors import NotHashableError
+
 _LONGEST_PATH = 200
 
 
 class Refused(Exception):
-    """Why an object has no identity, and the path to it, innermost part first."""
+    """Why an object has no identity, and the path to it, innermost part first; ``error`` is what it becomes."""
+
+    error: type[NotHashableError] = NotHashableError
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
