@@ -26,6 +26,7 @@ _SAVED = {
     "matplotlib.cbook.CallbackRegistry": "_cid_gen",
     "matplotlib.colors.Colormap": "_isinit _lut",
     "plotly.basedatatypes.BaseFigure": ANY_ORDER,
+    "scipy.interpolate._interpolate.PPoly": ANY_ORDER,
     "statsmodels.base.data.ModelData": "_cache",
     "statsmodels.base.model.Results": "_cache _nobs_int _summary_cache diagn",
     "uncertainties.core.AffineScalarFunc": ANY_ORDER,
