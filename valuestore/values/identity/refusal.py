@@ -13,7 +13,7 @@ _LONGEST_PATH = 200
 
 
 class Refused(Exception):
-    """Why an object has no identity, and the path to it, innermost part first; ``error`` is what it becomes."""
+    """Why an object has no identity, and the path to it, innermost first; ``error``: what it becomes."""
 
     error: type[NotHashableError] = NotHashableError
 
