@@ -23,6 +23,12 @@ LARGE = 3000
 """Repeats of eight bytes: more than a row holds."""
 
 
+@pytest.fixture(autouse=True)
+def untraced(monkeypatch):
+    """Bodies here run methods that dataclasses made, which cannot be known again."""
+    monkeypatch.setenv("VALUESTORE_TRACE", "false")
+
+
 @dataclass
 class Row:
     name: str
