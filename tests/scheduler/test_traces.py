@@ -201,3 +201,45 @@ def test_the_code_of_a_task_can_be_asked(tmp_path, monkeypatch, scripts):
             assert not trace_refused() or code.reached == ()
         tagged = repository.history.tasks().where(tag={"undeclared file": "config.txt"})
         assert [task.task for task in tagged] == ["r.load"]
+
+
+# --- methods that libraries write -----------------------------------------------------------------
+
+GENERATED = """
+import dataclasses, functools, sys, typing
+import attrs, pydantic
+from valuestore import Scheduler, task
+
+@dataclasses.dataclass(order=True, frozen=True)
+class Data:
+    x: int = 1
+@dataclasses.dataclass(slots=True, unsafe_hash=True)
+class Slots:
+    x: int = 1
+@attrs.define(order=True)
+class Attrs:
+    x: int = 1
+class Model(pydantic.BaseModel):
+    x: int = 1
+class Named(typing.NamedTuple):
+    x: int = 1
+
+@task
+def look(value):
+    shown = [repr(value), str(value), value == type(value)(x=1)]
+    for use in (hash, lambda one: one <= one, lambda one: dataclasses.replace(one, x=3)):
+        try:
+            use(value)
+        except TypeError:
+            pass
+    return shown
+
+with Scheduler("repository") as scheduler:
+    scheduler.run([look(cls(x=1)) for cls in (Data, Slots, Attrs, Model, Named)])
+    print(scheduler.execution.counts.done)
+"""
+
+
+def test_methods_that_libraries_write_are_those_of_their_class(tmp_path, scripts):
+    (tmp_path / "generated.py").write_text(GENERATED)
+    assert [scripts.run(tmp_path / "generated.py", strict=True).out for _ in range(2)] == ["5\n", "0\n"]

@@ -236,6 +236,9 @@ def _owner(code: CodeType, local: Mapping[str, Any]) -> type | None:
     first = local.get(code.co_varnames[0])
     for cls in getattr(first if isinstance(first, type) else type(first), "__mro__", ()):
         for value in list(vars(cls).values()):
-            if getattr(getattr(value, "__func__", value), "__code__", None) is code:
+            made = getattr(value, "__func__", value)
+            while made is not None and getattr(made, "__code__", None) is not code:
+                made = getattr(made, "__wrapped__", None)  # by what else was generated, as for __repr__
+            if made is not None:
                 return cls  # type: ignore[no-any-return]
     return None
