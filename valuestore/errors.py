@@ -24,6 +24,7 @@
     |  |- MissingFunctionError      (LookupError) a stored function is called that is gone or has changed
     |  `- UntrustedPayload          reading it would execute data nobody vouched for
     |- NotHashableError             (TypeError) no certain identity; names the path inside the object
+    |  |- MisplacedCall             a call inside an object that is not looked into
     |- DatabaseError                the metadata database
     |  |- DatabaseBusy              locked by somebody for longer than the timeout
     |  |- DatabaseUnavailable       (ConnectionError) no answer from its server

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from valuestore import Dir, File, FileSet
 from valuestore.errors import BadReference, DecodeError, ValuestoreWarning
 from valuestore.hashing import encode_plain
+from valuestore.values.files.external import say_once
 from valuestore.values.files.patterns import matches
 from valuestore.values.registry import Payload
 
@@ -211,6 +212,7 @@ def test_a_tilde_is_the_home_folder_unless_something_has_that_name(here, monkeyp
 
 
 def test_a_pattern_that_names_a_folder_and_a_folder_that_is_not_there_say_so_once(here):
+    say_once.cache_clear()
     with pytest.warns(ValuestoreWarning, match=r"take Dir\('sub'\)"):
         assert FileSet("sub").files() == []
     with pytest.warns(ValuestoreWarning, match=r"Dir\('sbu'\) is not there"):

@@ -19,6 +19,7 @@ import time
 import warnings
 from _thread import get_ident
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.machinery import all_suffixes
 from typing import Any
 
@@ -37,6 +38,7 @@ _SYSTEM = frozenset({"/dev", "/etc", "/proc", "/sys", "/usr"})
 _READ_AS_TEXT = frozenset({"linecache", "tokenize", "traceback", "inspect"})
 """Modules of Python that open source to show it."""
 
+_ASKING = frozenset({"environ", "getenv", "expandvars"})
 _PASSING_ON = frozenset({"os", "collections.abc", "_collections_abc", "posixpath", "ntpath"})
 """Modules of Python between ``os.environ`` and who asks it."""
 
@@ -93,7 +95,8 @@ class Reads:
 
     def begin(self) -> Reads | None:
         """Hear what this thread reads. The reads of the body that this one is called in, if it is."""
-        _outside(os.getcwd())
+        with suppress(OSError):  # the folder may be gone
+            _outside(os.getcwd())  # what it looks at by itself the first time is not the body's
         ident = get_ident()
         outer = _bodies.get(ident)
         _bodies[ident] = self
@@ -193,6 +196,7 @@ def _variable_asked(encode: Callable[[Any], Any], key: Any) -> Any:
                 asks = frame.f_code.co_name not in ("__iter__", "copy", "items", "update")
                 frame = frame.f_back
             reads = _bodies.get(get_ident()) or _inherited()
+            asks = asks and not _ASKING.isdisjoint(frame.f_code.co_names)  # not C code that it calls
             if asks and reads and is_own(frame.f_globals.get("__name__")):
                 reads.found.append(("variable", os.fsdecode(key)))
         except Exception:  # noqa: BLE001, S110  # what cannot be looked at is not reported

@@ -20,7 +20,17 @@ _ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 _SETS = re.compile(
     r"(set|config|enable|disable|install|add)([_a-z].*)?|(un)?register(_.*)?|use(_.*)?|seed|manual_seed|update"
 )
-_NO_LIBRARY = {"sys", "os", "warnings", "logging", "signal", "threading", "faulthandler", "multiprocessing"}
+_NO_LIBRARY = {
+    "sys",
+    "os",
+    "warnings",
+    "logging",
+    "signal",
+    "threading",
+    "faulthandler",
+    "multiprocessing",
+    "valuestore",
+}
 """Modules of Python that are set up at import for reasons of the program, not of its results."""
 
 

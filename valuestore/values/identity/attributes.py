@@ -147,12 +147,15 @@ def _found(cls: type, name: str) -> Any:
 
 def _is_set_by_hand(obj: object, name: str, value: object) -> bool:
     """Whether a cached property holds plain data that is not what it computes; it is asked again to tell."""
+    saved = _found(type(obj), name)
+    if not isinstance(saved, cached_property):  # what attrs keeps is its own affair
+        return False
     try:
         held = encode_plain(value)
     except (NotPlain, ValueError, RecursionError, OverflowError):
         return False
     try:
-        return held != encode_plain(_found(type(obj), name).func(obj))
+        return held != encode_plain(saved.func(obj))
     except Exception:  # noqa: BLE001  # it cannot have come from there
         return True
 
