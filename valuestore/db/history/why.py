@@ -330,7 +330,9 @@ def _other_code(connection: Connection, earlier: _Job, this: _Job) -> list[Reaso
             reasons.append(replace(found, sentence=f"{what}; the class of an argument brings it"))
     if earlier.trace_hash != this.trace_hash:
         old, new = (_dependencies(connection, each.trace_hash) for each in (earlier, this))
-        for name in _changed(old, {name: new.get(name, old[name]) for name in old}):
+        said = {reason.subject for reason in reasons}
+        changed = _changed(old, {name: new.get(name, old[name]) for name in old if name not in said})
+        for name in [name for name in changed if name not in said]:
             sentence = (
                 f"{name} has changed; {this.task_name} reached it when it ran, though nothing in it names it"
             )
