@@ -19,7 +19,6 @@ import time
 import warnings
 from _thread import get_ident
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from importlib.machinery import all_suffixes
 from typing import Any
 
@@ -95,8 +94,6 @@ class Reads:
 
     def begin(self) -> Reads | None:
         """Hear what this thread reads. The reads of the body that this one is called in, if it is."""
-        with suppress(OSError):  # the folder may be gone
-            _outside(os.getcwd())  # what it looks at by itself the first time is not the body's
         ident = get_ident()
         outer = _bodies.get(ident)
         _bodies[ident] = self
@@ -214,12 +211,22 @@ def _heard(
     hear = heard.get(event)
     if hear is None or not bodies:
         return
+    ident = get_ident()
+    if ident in _hearing:  # what looking at it opens is not the body's
+        return
+    _hearing.add(ident)
     try:
-        reads = bodies.get(get_ident()) or _inherited()
+        reads = bodies.get(ident) or _inherited()
         if reads is not None:
             hear(reads, *args)
     except Exception:  # noqa: BLE001, S110  # what cannot be looked at is not reported
         pass
+    finally:
+        _hearing.discard(ident)
+
+
+_hearing: set[int] = set()
+"""Threads that are in the hook."""
 
 
 def _inherited() -> Reads | None:

@@ -78,6 +78,8 @@ def find(obj: Any, leaf: type) -> Found:
     Raises: NotHashableError if a plain container contains itself, or anything does that holds leaves.
     """
     found = Found(obj, [], [], [])
+    if type(obj) in ATOMS:
+        return found
     seen: dict[int, int] = {}
     ends: list[int] = []  # of cycles
     stack: list[Any] = [[None, None, iter((obj,)), False]]

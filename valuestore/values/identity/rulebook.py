@@ -160,7 +160,7 @@ class Rulebook:
     def _foreign_rule(self, cls: type) -> TypeRule | None:
         """The rule that a plug-in has for this class, or that a parent shares with its subclasses."""
         for base in cls.__mro__[:-1]:
-            self._load_types(base.__module__.partition(".")[0])
+            self._load_types(str(base.__module__ or "").partition(".")[0])
         if cls in self._rules:
             return self._rules[cls]
         shared = (self._rules.get(base) for base in cls.__mro__[1:])
