@@ -21,7 +21,6 @@ from valuestore.tasks.call import Call, evaluate
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import MAY_GO_STALE, NEVER_STALE
 from valuestore.values.files.capture import named_places, restored
-from valuestore.values.identity.nested import own_classes
 from valuestore.values.value import hooks_in_use
 
 
@@ -64,11 +63,12 @@ class Cache:
         """The usable cached results of these jobs, by ``eval_hash``."""
         evaluations = self.lookup.evaluations([job.eval_hash for job in jobs if job.task.cache])
         lost = self.archive.missing([ref for _, _, ref in evaluations])
+        holding = self.code.holding({trace_hash for _, trace_hash, _ in evaluations if trace_hash})
         capturing = {job.eval_hash: job for job in jobs if job.task.capture}
         found: dict[Digest, Result] = {}
         with self.handles.asking() as questions:
             for eval_hash, trace_hash, ref in evaluations:
-                if not self.code.holds(trace_hash) if trace_hash else eval_hash in found:
+                if trace_hash not in holding if trace_hash else eval_hash in found:
                     continue
                 if ref.payload_digest in lost:
                     self._note_damage(
@@ -180,10 +180,9 @@ class Cache:
             return None
         if not self._is_valid(value, ref, capturing):
             return None
-        if not self.archive.registry.is_code_current(value, ref.value_hash):
-            return None
         registry = self.archive.registry
-        return Result(value, ref, externals_of(value, registry), own_classes(value, registry))
+        classes = registry.current_classes(value, ref.value_hash)
+        return None if classes is None else Result(value, ref, externals_of(value, registry), classes)
 
     def _is_valid(self, value: object, ref: ValueRef, capturing: Job | None) -> bool:
         """Whether it is still true of the outside world, if need be after captured files are put back."""

@@ -92,15 +92,16 @@ class Code:
         is_traced = self._traces and task.cache and task.version is None
         return Version(task.name, self.task_hashes[id(task)] if is_traced else "", run)
 
-    def holds(self, trace_hash: str) -> bool:
-        """Whether the code that was reached is as it was; looked at once in an execution."""
-        known = self._holds.get(trace_hash)
-        if known is None:
-            parts = self._lookup.code_sets([trace_hash]).get(trace_hash, {})
-            is_whole = rows.code_set_hash(parts.items(), self._algorithm) == trace_hash
-            members = [Dependency(name, digest, None) for name, digest in parts.items()]
-            known = self._holds[trace_hash] = is_whole and verify(members, self._registry, self._digests)
-        return known
+    def holding(self, trace_hashes: set[Digest]) -> set[Digest]:
+        """Those of which the code that was reached is as it was; each looked at once in an execution."""
+        if new := trace_hashes - self._holds.keys():
+            sets = self._lookup.code_sets(new)
+            for trace_hash in new:
+                parts = sets.get(trace_hash, {})
+                is_whole = rows.code_set_hash(parts.items(), self._algorithm) == trace_hash
+                members = [Dependency(name, digest, None) for name, digest in parts.items()]
+                self._holds[trace_hash] = is_whole and verify(members, self._registry, self._digests)
+        return {trace_hash for trace_hash in trace_hashes if self._holds[trace_hash]}
 
     def trace_hash(self, reached: tuple[Dependency, ...]) -> Digest:
         """The address of what bodies reached; empty for nothing."""

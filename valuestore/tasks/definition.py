@@ -10,7 +10,7 @@ import functools
 import inspect
 import types
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from inspect import Parameter, Signature
 from typing import Any
@@ -51,20 +51,26 @@ def checked_function(func: Any) -> Any:
 
 def root_of(func: Any) -> Any:
     """The function of a partial or a bound method."""
+    *_, root = _layers(func)
+    return root
+
+
+def _layers(func: Any) -> Iterator[Any]:
+    """A partial or a bound method, what that calls, and so on down to what is neither."""
     while isinstance(func, functools.partial | types.MethodType):
+        yield func
         func = func.func if isinstance(func, functools.partial) else func.__func__
-    return func
+    yield func
 
 
 def bound_to(func: Any) -> list[Any]:
     """What a partial or a bound method brings along; classes are code."""
     found: list[Any] = []
-    while isinstance(func, functools.partial | types.MethodType):
-        if isinstance(func, functools.partial):
-            found.append([func.args, func.keywords])
-        elif not isinstance(func.__self__, type):
-            found.append(func.__self__)
-        func = func.func if isinstance(func, functools.partial) else func.__func__
+    for layer in _layers(func):
+        if isinstance(layer, functools.partial):
+            found.append([layer.args, layer.keywords])
+        elif isinstance(layer, types.MethodType) and not isinstance(layer.__self__, type):
+            found.append(layer.__self__)
     return found
 
 

@@ -122,6 +122,11 @@ def type_name_of(cls: type) -> str:
     return first_name(f"{module_name_of(cls.__module__)}.{cls.__qualname__}")
 
 
+def is_task(obj: Any) -> bool:
+    """Whether it is a task; what makes one is above."""
+    return isinstance(getattr(obj, "__valuestore_task__", None), str)
+
+
 def module_name_of(module_name: str) -> str:
     """The stable name of a module: for ``__main__``, the name that its file would be imported as.
 

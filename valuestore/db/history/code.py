@@ -52,16 +52,15 @@ class TaskCode:
 _PARTS = "SELECT name, digest, source FROM dependency WHERE task_hash = :code ORDER BY name"
 
 _BESIDE = """
-SELECT d.name, d.digest, d.source FROM dependency d WHERE d.task_hash = (
-  SELECT j.{column} FROM task t JOIN job j ON j.task_no = t.task_no
-   WHERE t.task_hash = :code AND j.{column} IS NOT NULL ORDER BY j.job_id DESC LIMIT 1)
- ORDER BY d.name
+SELECT j.{column} FROM task t JOIN job j ON j.task_no = t.task_no
+ WHERE t.task_hash = :code AND j.{column} IS NOT NULL ORDER BY j.job_id DESC LIMIT 1
 """
 
-_TAGS = """
+_TAGS = f"""
 SELECT key, value FROM tag
- WHERE entity = 'task' AND entity_id = :code AND key LIKE 'undeclared %' AND ended IS NULL ORDER BY key, value
-"""
+ WHERE entity = 'task' AND entity_id = :code AND key LIKE '{UNDECLARED}%' AND ended IS NULL
+ ORDER BY key, value
+"""  # noqa: S608
 
 
 def code_of(database: Database, task: Name) -> TaskCode:
@@ -76,7 +75,7 @@ def code_of(database: Database, task: Name) -> TaskCode:
         ).first()
         if row is None:
             raise RecordNotFound(found.record_id, "version of a task")
-        follows = _parts(connection, _PARTS, found.record_id)
+        follows = parts_of(connection, found.record_id)
         tags = connection.execute(text(_TAGS), {"code": found.record_id}).all()
         return TaskCode(
             row.task_name,
@@ -84,8 +83,8 @@ def code_of(database: Database, task: Name) -> TaskCode:
             row.version,
             follows,
             tuple(part for part in follows if (part.source or "").startswith(NOT_FOLLOWED)),
-            _parts(connection, _BESIDE.format(column="classes_hash"), found.record_id),
-            _parts(connection, _BESIDE.format(column="trace_hash"), found.record_id),
+            _beside(connection, found.record_id, "classes_hash"),
+            _beside(connection, found.record_id, "trace_hash"),
             tuple((key.removeprefix(UNDECLARED), json.loads(value)) for key, value in tags),
         )
 
@@ -95,5 +94,12 @@ def undeclared_tags(reads: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(f"{UNDECLARED}{kind}", name) for kind, name in reads]
 
 
-def _parts(connection: Connection, sql: str, code_hash: str) -> tuple[CodePart, ...]:
-    return tuple(CodePart(*row) for row in connection.execute(text(sql), {"code": code_hash}))
+def parts_of(connection: Connection, code_hash: str | None) -> tuple[CodePart, ...]:
+    """The parts of a version of a task, or of another set of code, by name; none of None."""
+    return tuple(CodePart(*row) for row in connection.execute(text(_PARTS), {"code": code_hash or ""}))
+
+
+def _beside(connection: Connection, task_hash: str, column: str) -> tuple[CodePart, ...]:
+    """The set of code beside the newest job of a task that had one."""
+    statement = text(_BESIDE.format(column=column))
+    return parts_of(connection, connection.execute(statement, {"code": task_hash}).scalar())

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, text
 
 from valuestore.db.engine.database import Database
+from valuestore.db.history.code import CodePart, parts_of
 from valuestore.db.history.names import Name, Names
 from valuestore.db.record.rows import eval_hash
 from valuestore.errors import RecordNotFound
@@ -306,12 +307,11 @@ def _changed_below(connection: Connection, earlier: _Job, this: _Job) -> list[st
     return sorted({path for path, _ in old - new})
 
 
-def _dependencies(connection: Connection, code_hash: str | None) -> dict[str, Any]:
-    query = "SELECT name, digest, source FROM dependency WHERE task_hash = :code"
-    return {row.name: row for row in connection.execute(text(query), {"code": code_hash or ""})}
+def _dependencies(connection: Connection, code_hash: str | None) -> dict[str, CodePart]:
+    return {part.name: part for part in parts_of(connection, code_hash)}
 
 
-def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def _changed(old: dict[str, CodePart], new: dict[str, CodePart]) -> list[str]:
     return [
         name
         for name in sorted({*old, *new})

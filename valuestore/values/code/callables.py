@@ -21,7 +21,7 @@ from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.moved import first_name
 from valuestore.values.registry import get_type_registry
-from valuestore.values.value import Plain, Value, find_object, module_name_of
+from valuestore.values.value import Plain, Value, find_object, is_task, module_name_of
 
 
 class MissingFunction(Value):
@@ -92,7 +92,7 @@ def _is_behind(found: Any, obj: Any) -> bool:
 
 
 def _function_of_task(found: Any) -> Any:
-    return found.func if isinstance(getattr(found, "__valuestore_task__", None), str) else None
+    return found.func if is_task(found) else None
 
 
 def _code_digest(obj: Any, algorithm: str = "") -> str:

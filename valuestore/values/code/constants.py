@@ -38,7 +38,7 @@ from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule, lower
 from valuestore.values.identity.reduction import name_of, reduction
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, type_name_of
+from valuestore.values.value import Plain, is_task, type_name_of
 
 _NAMED = (
     type,
@@ -173,10 +173,6 @@ def classes_of_defaults(function: types.FunctionType) -> list[type]:
     """Own classes of objects that are defaults of a task: as its arguments they count by content alone."""
     items = contents([function.__defaults__, function.__kwdefaults__])
     return [type(item) for item in items if is_own_code(type(item))]
-
-
-def is_task(obj: Any) -> bool:
-    return isinstance(getattr(obj, "__valuestore_task__", None), str)
 
 
 def _children(obj: Any) -> list[Any]:

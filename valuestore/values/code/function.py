@@ -12,7 +12,6 @@ imported, or a function without a file, is identified by its byte code (one Pyth
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from valuestore.values.code.source import (
     byte_code,
     definition_of_function,
     form,
+    nested_codes,
     source_of,
     unwrap,
 )
@@ -114,11 +114,3 @@ def walked(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> 
             if isinstance(part, types.FunctionType):
                 codes.update((id(code), code) for code in nested_codes(part.__code__))
     return Walked(parts, codes)
-
-
-def nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """A code object and all that are in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from nested_codes(constant)

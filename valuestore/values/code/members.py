@@ -28,23 +28,24 @@ from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 from valuestore.hashing import Digest
-from valuestore.values.code.function import Dependency, nested_codes, walked
-from valuestore.values.code.ownership import _is_own_file, is_own
+from valuestore.values.code.function import Dependency, walked
+from valuestore.values.code.ownership import is_own, is_own_file
 from valuestore.values.code.reads import Read, Reads, listen, warn_of
 from valuestore.values.code.source import (
-    _accessors,
-    _parsed,
-    _same_code,
-    _text_of,
+    accessors,
     form,
     imports,
+    nested_codes,
+    parsed,
+    same_code,
     source_of,
+    text_of,
     unwrap,
 )
 from valuestore.values.code.surroundings import surroundings
 from valuestore.values.code.trace import Place, Reach, place_of, trace_refused
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, find_object, module_name_of
+from valuestore.values.value import Plain, find_object, is_task, module_name_of
 
 _LONGEST_FILE = 2**24
 _NEVER = Digest("")
@@ -231,7 +232,7 @@ def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
         return f"made {name}", []
     name = f"code {name}"
     written = _at(name)
-    if any(_same_code(code, part.__code__) for part in written):
+    if any(same_code(code, part.__code__) for part in written):
         return name, written
     return name, [FunctionType(code, vars(module), None, None, _empty_cells(code))]
 
@@ -259,11 +260,11 @@ def _at(name: str) -> list[Any]:
             return _code_at(rest)
         return [file] if kind in ("module", "file") and (file := _file_of(name)) else []
     found = find_object(name)
-    if isinstance(getattr(found, "__valuestore_task__", None), str):
+    if is_task(found):
         found = found.func
     if isinstance(found, type):
         return [found] if is_own(found.__module__) else []
-    parts = [unwrap(part) for part in _accessors(found)]
+    parts = [unwrap(part) for part in accessors(found)]
     return [part for part in parts if isinstance(part, FunctionType) and is_own(part.__module__)]
 
 
@@ -276,7 +277,7 @@ def _code_at(name: str) -> list[FunctionType]:
     qualname = name.removeprefix(f"{module_name_of(module.__name__)}.")
     return [
         FunctionType(code.replace(co_filename=file), vars(module), None, None, _empty_cells(code))
-        for code in _codes_in(_text_of(file))
+        for code in _codes_in(text_of(file))
         if code.co_qualname == qualname
     ]
 
@@ -319,7 +320,7 @@ def _file_of(name: str) -> str | None:
     except (OSError, ValueError):
         return None
     is_text = status is not None and stat.S_ISREG(status.st_mode) and status.st_size <= _LONGEST_FILE
-    is_own_text = file and is_text and _is_own_file(file) and not file.startswith(_PACKAGE)
+    is_own_text = file and is_text and is_own_file(file) and not file.startswith(_PACKAGE)
     return file if is_own_text else None
 
 
@@ -343,11 +344,11 @@ def _source_form(file: str, seen: set[str]) -> Plain:
     """The normalised source of a file and of the user's own modules that it imports; else its bytes."""
     seen.add(file)
     try:
-        tree = _parsed(_text_of(file))
+        tree = parsed(text_of(file))
     except (SyntaxError, ValueError, RecursionError):
         with open(file, "rb") as stream:
             return [stream.read()]
-    others = [one for one in sorted(set(_imported_files(tree, file))) if _is_own_file(one)]
+    others = [one for one in sorted(set(_imported_files(tree, file))) if is_own_file(one)]
     return [form(tree), *(_source_form(one, seen) for one in others if one not in seen)]
 
 
@@ -379,7 +380,7 @@ def _dependency(name: str, parts: list[Any], registry: TypeRegistry) -> _Known:
     """A member with its digest; one that is never the same if there is nothing, or it has no identity."""
     if parts and isinstance(parts[0], str):
         digest = registry.hash(_source_form(parts[0], set()))
-        return _Known(Dependency(name, digest, _text_of(parts[0])), frozenset())
+        return _Known(Dependency(name, digest, text_of(parts[0])), frozenset())
     walks = [walked(part, registry, defaults=True) for part in parts]
     codes = frozenset(key for walk in walks for key in walk.codes)
     identities = [list(walk.parts.items()) for walk in walks if walk.parts is not None]

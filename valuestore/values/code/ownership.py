@@ -18,7 +18,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from valuestore.values.code.source import DEFINITIONS, chains, form, imports, tree_of
+from valuestore.values.code.source import DEFINITIONS, blocks_of, chains, form, imports, root_name, tree_of
 from valuestore.values.value import Plain, find_class, module_name_of, type_name_of
 
 _LONGEST_IMPORT = 10
@@ -102,7 +102,7 @@ def is_own(module_name: Any) -> bool:
     if module is None or module_name == "__main__":
         return module_name not in sys.builtin_module_names
     if file := getattr(module, "__file__", None):
-        return _is_own_file(file)
+        return is_own_file(file)
     return _is_own_without_file(module)
 
 
@@ -132,12 +132,22 @@ def is_own_class(obj: object) -> bool:
     return is_own_code(type(obj))
 
 
+def own_modules() -> list[str]:
+    """Names of one's own modules, the script last: what it imported is at home elsewhere."""
+    return _own_modules(len(sys.modules), next(reversed(sys.modules)), len(_adopted))
+
+
+@functools.lru_cache(maxsize=1)
+def _own_modules(*_state: object) -> list[str]:
+    return sorted(filter(is_own, list(sys.modules)), key=lambda name: (name == "__main__", name))
+
+
 def own_module(module_name: str) -> types.ModuleType | None:
     """A module of the user's, imported if it is not yet; None for any other, or one that cannot be."""
     if (module := sys.modules.get(module_name)) is None:
         try:
             top = importlib.util.find_spec(module_name.partition(".")[0])
-            is_installed = top is None or (top.origin and not _is_own_file(top.origin))
+            is_installed = top is None or (top.origin and not is_own_file(top.origin))
             if is_installed and not _is_adopted(module_name):
                 return None
             module = importlib.import_module(module_name)
@@ -149,7 +159,7 @@ def own_module(module_name: str) -> types.ModuleType | None:
 def _is_own_without_file(module: types.ModuleType) -> bool:
     """A namespace package by its folders, a module made as the program runs by the package it is in."""
     if folders := list(getattr(module, "__path__", ())):
-        return any(map(_is_own_file, folders))
+        return any(map(is_own_file, folders))
     if getattr(getattr(module, "__spec__", None), "origin", None) in ("built-in", "frozen"):
         return False
     package = module.__name__.rpartition(".")[0]
@@ -157,7 +167,7 @@ def _is_own_without_file(module: types.ModuleType) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_own_file(file: str) -> bool:
+def is_own_file(file: str) -> bool:
     if file in ("built-in", "frozen"):
         return False
     segments = _segments(file)
@@ -330,11 +340,7 @@ def _making(body: list[ast.stmt], name: str) -> Iterator[ast.stmt | ast.expr]:
         if isinstance(statement, DEFINITIONS):
             continue
         if isinstance(statement, ast.If | ast.With | ast.Try | ast.TryStar):
-            blocks = [
-                *(getattr(statement, field, []) for field in ("body", "orelse", "finalbody")),
-                *(handler.body for handler in getattr(statement, "handlers", ())),
-            ]
-            found = [part for block in blocks for part in _making(block, name)]
+            found = [part for block in blocks_of(statement) for part in _making(block, name)]
             items = getattr(statement, "items", ())
             if found or any(name in map(_root, _flat(item.optional_vars)) for item in items):
                 yield from [item.context_expr for item in items]
@@ -363,9 +369,7 @@ def _flat(target: ast.expr | None) -> list[ast.expr]:
 
 
 def _root(node: ast.expr) -> str:
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+    return root_name(node, ast.Attribute, ast.Subscript, ast.Starred)
 
 
 def _stored_names(node: ast.AST) -> set[str]:

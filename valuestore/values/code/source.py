@@ -24,16 +24,16 @@ DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 
 @functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> ast.Module:
+def parsed(text: str) -> ast.Module:
     return ast.parse(text)
 
 
 @functools.lru_cache(maxsize=256)
-def _definitions(
+def definitions(
     text: str,
 ) -> tuple[dict[tuple[str, int], DEFINITIONS], dict[tuple[str, int], types.CodeType]]:
     """Syntax and compiled code of every definition in a file, by qualified name and first line."""
-    tree = _parsed(text)
+    tree = parsed(text)
     nodes: dict[tuple[str, int], DEFINITIONS] = {}
     lambdas: set[tuple[str, int]] = set()
     pending: list[tuple[ast.AST, str]] = [(tree, "")]
@@ -56,19 +56,20 @@ def _definitions(
         del nodes[key]
     codes = {
         (code.co_qualname, code.co_firstlineno): code
-        for code in _nested(compile(tree, "<source>", "exec", dont_inherit=True))
+        for code in nested_codes(compile(tree, "<source>", "exec", dont_inherit=True))
     }
     return nodes, codes
 
 
-def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+def nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code object and all that are in it."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield constant
-            yield from _nested(constant)
+            yield from nested_codes(constant)
 
 
-def _text_of(filename: str) -> str:
+def text_of(filename: str) -> str:
     linecache.checkcache(filename)
     return "".join(linecache.getlines(filename))
 
@@ -77,12 +78,12 @@ def definition_of_function(function: types.FunctionType) -> DEFINITIONS | None:
     """The function's syntax, if the file still holds what is running."""
     code = function.__code__
     try:
-        nodes, codes = _definitions(_text_of(code.co_filename))
+        nodes, codes = definitions(text_of(code.co_filename))
     except (SyntaxError, ValueError, RecursionError):
         return None
     key = (code.co_qualname, code.co_firstlineno)
     compiled = codes.get(key)
-    return nodes.get(key) if compiled is not None and _same_code(compiled, code) else None
+    return nodes.get(key) if compiled is not None and same_code(compiled, code) else None
 
 
 def definition_of_class(cls: type) -> DEFINITIONS | None:
@@ -91,7 +92,7 @@ def definition_of_class(cls: type) -> DEFINITIONS | None:
     if not file:
         return None
     try:
-        nodes, codes = _definitions(_text_of(file))
+        nodes, codes = definitions(text_of(file))
     except (SyntaxError, ValueError, RecursionError):
         return None
     found = [
@@ -100,12 +101,12 @@ def definition_of_class(cls: type) -> DEFINITIONS | None:
     for member in map(unwrap, vars(cls).values()):
         if isinstance(member, types.FunctionType) and member.__code__.co_filename == file:
             compiled = codes.get((member.__code__.co_qualname, member.__code__.co_firstlineno))
-            if compiled is None or not _same_code(compiled, member.__code__):
+            if compiled is None or not same_code(compiled, member.__code__):
                 return None
     return found[0] if len(found) == 1 else None
 
 
-def _same_code(one: types.CodeType, other: types.CodeType) -> bool:
+def same_code(one: types.CodeType, other: types.CodeType) -> bool:
     """Whether two code objects do the same; where in the file they stand does not count."""
     return (
         _behaviour(one) == _behaviour(other)
@@ -116,7 +117,7 @@ def _same_code(one: types.CodeType, other: types.CodeType) -> bool:
 
 def _same_constant(one: object, other: object) -> bool:
     if isinstance(one, types.CodeType) and isinstance(other, types.CodeType):
-        return _same_code(one, other)
+        return same_code(one, other)
     if isinstance(one, frozenset):
         return one == other  # its repr has no fixed order
     return type(one) is type(other) and repr(one) == repr(other)
@@ -143,7 +144,7 @@ def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
         if name in members or name == "_abc_impl" or isinstance(value, _DESCRIPTORS):
             continue
         hidden = name.startswith("__") or (members and name.startswith("_"))
-        for part in _accessors(value):
+        for part in accessors(value):
             if isinstance(function := unwrap(part), types.FunctionType):
                 if generated or not _is_generated(function):
                     yield name, part
@@ -151,7 +152,7 @@ def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
                 yield name, part
 
 
-def _accessors(value: Any) -> list[Any]:
+def accessors(value: Any) -> list[Any]:
     if not isinstance(value, property):
         return [value]
     return [part for part in (value.fget, value.fset, value.fdel) if part is not None]
@@ -169,18 +170,18 @@ def source_of(function: Any) -> str:
     if isinstance(function, type):
         found = definition_of_class(function)
         file = getattr(sys.modules.get(function.__module__), "__file__", None)
-        return (found is not None and file and ast.get_source_segment(_text_of(file), found)) or ""
+        return (found is not None and file and ast.get_source_segment(text_of(file), found)) or ""
     definition = definition_of_function(function) if isinstance(function, types.FunctionType) else None
     if definition is None:
         return ""
-    return ast.get_source_segment(_text_of(function.__code__.co_filename), definition) or ""
+    return ast.get_source_segment(text_of(function.__code__.co_filename), definition) or ""
 
 
 def tree_of(namespace: Mapping[str, Any]) -> ast.Module:
     """The syntax of the file behind a module's namespace; empty if there is none."""
     file = namespace.get("__file__")
     try:
-        return _parsed(_text_of(file)) if isinstance(file, str) else ast.Module([], [])
+        return parsed(text_of(file)) if isinstance(file, str) else ast.Module([], [])
     except (SyntaxError, ValueError, RecursionError):
         return ast.Module([], [])
 
@@ -202,6 +203,21 @@ def _assignments(tree: ast.Module) -> dict[str, list[ast.Assign | ast.AnnAssign]
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
     return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def blocks_of(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """The blocks of a compound statement: of ``if``, ``with``, ``for``, ``try`` and its handlers."""
+    for field in ("body", "orelse", "finalbody"):
+        yield getattr(statement, field, [])
+    for handler in getattr(statement, "handlers", ()):
+        yield handler.body
+
+
+def root_name(node: ast.expr, *through: type[ast.expr]) -> str:
+    """The name that a chain begins with, through nodes of these kinds; empty if it begins with none."""
+    while isinstance(node, through):
+        node = node.func if isinstance(node, ast.Call) else node.value  # type: ignore[attr-defined]
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 # --- normal forms -------------------------------------------------------------------------------
@@ -274,7 +290,7 @@ def _behaviour(code: types.CodeType) -> tuple[Plain, ...]:
 
 def global_names(code: types.CodeType) -> set[str]:
     """Names that the code, or a function inside it, may load from its module."""
-    return set(code.co_names).union(*(nested.co_names for nested in _nested(code)))
+    return set().union(*(each.co_names for each in nested_codes(code)))
 
 
 def chains(definition: ast.AST) -> Iterator[tuple[str, ...]]:

@@ -13,8 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import CodeType
 
-from valuestore.values.code.ownership import is_own
-from valuestore.values.code.source import _definitions, _parsed, _text_of, global_names, imports
+from valuestore.values.code.ownership import is_own, own_modules
+from valuestore.values.code.source import (
+    blocks_of,
+    definitions,
+    global_names,
+    imports,
+    parsed,
+    root_name,
+    text_of,
+)
 
 _ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 _SETS = re.compile(
@@ -49,17 +57,14 @@ def surroundings(codes: Mapping[int, CodeType], *, traced: bool) -> list[tuple[s
         if "import_module" in names and not traced:
             found.append(("import", "importlib.import_module"))
     files = {code.co_filename for code in list(codes.values())}
-    own = {
-        str(getattr(module, "__file__", None)): vars(module)
-        for name, module in list(sys.modules.items())
-        if is_own(name)
-    }
+    modules = [module for name in own_modules() if (module := sys.modules.get(name)) is not None]
+    own = {str(getattr(module, "__file__", None)): vars(module) for module in modules}
     libraries = {
         _library_of(own[file].get(name)) for file in files if file in own for name in used & own[file].keys()
     }
     for file in files | own.keys():
         if file.endswith(".py"):
-            found += [("setting", name) for name, top in _settings(_text_of(file)) if top in libraries]
+            found += [("setting", name) for name, top in _settings(text_of(file)) if top in libraries]
     return sorted(set(found))
 
 
@@ -72,7 +77,7 @@ def _library_of(obj: object) -> str:
 def _variables(code: CodeType) -> Iterator[str]:
     definition: ast.AST | None = None
     with suppress(SyntaxError, ValueError, RecursionError):
-        nodes, _ = _definitions(_text_of(code.co_filename))
+        nodes, _ = definitions(text_of(code.co_filename))
         definition = nodes.get((code.co_qualname, code.co_firstlineno))
     for node in ast.walk(definition) if definition else ():
         name: ast.expr | None = None
@@ -100,7 +105,7 @@ def _last(node: ast.expr) -> str:
 def _settings(text: str) -> list[tuple[str, str]]:
     """Statements of a module that set something of a library as it is imported, with the library."""
     try:
-        tree = _parsed(text)
+        tree = parsed(text)
     except (SyntaxError, ValueError, RecursionError):
         return []
     statements = list(_statements(tree.body))
@@ -125,7 +130,7 @@ def _settings(text: str) -> list[tuple[str, str]]:
         (ast.unparse(part), library)
         for node in statements
         for part in _set_by(node, functions)
-        if (library := libraries.get(_root(part)))
+        if (library := libraries.get(root_name(part, ast.Attribute, ast.Subscript, ast.Call)))
     ]
 
 
@@ -134,10 +139,8 @@ def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     for node in body:
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for block in ("body", "orelse", "finalbody"):
-                yield from _statements(getattr(node, block, ()))
-            for handler in getattr(node, "handlers", ()):
-                yield from _statements(handler.body)
+            for block in blocks_of(node):
+                yield from _statements(block)
 
 
 def _set_by(node: ast.stmt, functions: set[str]) -> Iterator[ast.expr]:
@@ -154,9 +157,3 @@ def _set_by(node: ast.stmt, functions: set[str]) -> Iterator[ast.expr]:
         and _SETS.fullmatch(_last(node.value.func))
     ):
         yield node.value
-
-
-def _root(node: ast.expr) -> str:
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else ""

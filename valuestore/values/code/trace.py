@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any
 
 from valuestore.lazy import renew_after_fork
-from valuestore.values.code.ownership import _is_own_file, is_own
+from valuestore.values.code.ownership import is_own, is_own_file
 
 HOT = 1000
 """Reports of a code object after which it is not listened to, but in bodies that have not met it yet."""
@@ -226,7 +226,7 @@ def _is_own_code(code: CodeType, module: Any) -> bool:
         return is_own(module)
     if code.co_filename.startswith("<"):
         return code.co_filename == "<string>" and not str(module).startswith("namedtuple_")
-    return _is_own_file(code.co_filename)
+    return is_own_file(code.co_filename)
 
 
 def _owner(code: CodeType, local: Mapping[str, Any]) -> type | None:

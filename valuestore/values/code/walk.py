@@ -57,7 +57,7 @@ from valuestore.values.code.source import (
 )
 from valuestore.values.identity.canonical import lower
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, module_name_of, type_name_of
+from valuestore.values.value import Plain, is_task, module_name_of, type_name_of
 
 _SETTINGS = (*ATOMS, tuple)
 _OF_NO_MODULE = "made as the program runs"
@@ -93,8 +93,8 @@ class Walk:
 
         ``assigned`` gives the source of the value, for an object that says nothing of itself.
         """
-        if isinstance(task_name := getattr(obj, "__valuestore_task__", None), str):
-            self.add(name, ["task", task_name])  # its own code decides when it is called
+        if is_task(obj):
+            self.add(name, ["task", obj.__valuestore_task__])  # its own code decides when it is called
             return
         self.touched.add(id(obj))
         outer = obj

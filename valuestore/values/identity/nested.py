@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from valuestore.errors import DecodeError, MisplacedCall, NotHashableError
 from valuestore.hashing import ATOMS, Digest
@@ -44,17 +44,21 @@ def iter_asked(obj: object, rules: KnownRules) -> Iterator[object]:
             yield part
 
 
-def holds_own_code(obj: object, rules: KnownRules) -> bool:
-    """Whether a function or class of the user's is in the object."""
-    return any(
-        isinstance(part, types.FunctionType | type) and is_own(part.__module__)
-        for part in _iter_parts(obj, rules)
-    )
+class OwnCode(NamedTuple):
+    """What of the user's own is in an object: the classes of the objects, as hashing finds them.
+
+    ``as_values``: functions or classes are in it by themselves, too.
+    """
+
+    classes: frozenset[type]
+    as_values: bool
 
 
-def own_classes(obj: object, rules: KnownRules) -> frozenset[type]:
-    """The user's own classes of the objects in it, as hashing it finds them."""
-    return frozenset(type(part) for part in _iter_parts(obj, rules) if is_own_class(part))
+def own_code_inside(obj: object, rules: KnownRules) -> OwnCode:
+    """The code that a loaded value brings."""
+    parts = list(_iter_parts(obj, rules))
+    as_values = any(isinstance(one, types.FunctionType | type) and is_own(one.__module__) for one in parts)
+    return OwnCode(frozenset(type(part) for part in parts if is_own_class(part)), as_values)
 
 
 def _iter_parts(
@@ -141,17 +145,16 @@ class Insides(Rulebook):
         except DecodeError:  # of a class that is not here: loading it says so
             return True
 
-    def is_code_current(self, obj: object, value_hash: Digest) -> bool:
-        """Whether what was loaded as ``value_hash`` holds no code of the user's that has changed since.
+    def current_classes(self, obj: object, value_hash: Digest) -> frozenset[type] | None:
+        """The user's own classes of the objects in what was loaded as ``value_hash``.
 
-        Typed payloads tell that by themselves; a pickle refers to functions by name.
+        None if it holds code of the user's that has changed since: typed payloads tell that by themselves,
+        a pickle refers to functions by name.
         """
-        if not holds_own_code(obj, self):
-            return True
-        try:
-            return self.hash(obj) == value_hash
-        except NotHashableError:
-            return False
+        code = own_code_inside(obj, self)
+        with suppress(NotHashableError):
+            return code.classes if not code.as_values or self.hash(obj) == value_hash else None
+        return None
 
     def map_values(self, obj: Any, function: Callable[[Value], Any]) -> Any:
         """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.

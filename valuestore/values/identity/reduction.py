@@ -21,7 +21,7 @@ from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Refused
 from valuestore.values.identity.libraries import keeps_global, with_global
 from valuestore.values.moved import first_name
-from valuestore.values.value import Plain, find_object, module_name_of, type_name_of
+from valuestore.values.value import Plain, find_object, is_task, module_name_of, type_name_of
 
 _PROTOCOL = 4
 _GONE = object()
@@ -94,8 +94,8 @@ def _is_file(text: str) -> bool:
 
 def reduction(obj: Any) -> Plain:
     """Callable, arguments, state, items. Raises: Refused, saying how to add a rule."""
-    if isinstance(task_name := getattr(obj, "__valuestore_task__", None), str):
-        return ["task", task_name]
+    if is_task(obj):
+        return ["task", obj.__valuestore_task__]
     cls = type(obj)
     reduce = copyreg.dispatch_table.get(cls)
     try:

@@ -8,7 +8,6 @@ that code refers to are told as ever.
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -17,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import ATOMS
-from valuestore.values.code.ownership import is_own
+from valuestore.values.code.ownership import is_own, own_modules
 from valuestore.values.identity.attributes import sorted_attributes
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.reduction import reduction
@@ -159,17 +158,11 @@ def _modules(cls: type) -> Iterator[ModuleType]:
     """Where to look: the module of the class, the packages around it, one's own; then all, for ``object``."""
     parts = cls.__module__.split(".")
     around = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    names = (*around, *_own_modules(len(sys.modules), next(reversed(sys.modules))))
+    names = (*around, *own_modules())
     for name in (*names, *sorted(sys.modules)) if cls is object else names:
         module = sys.modules.get(name)
         if isinstance(module, ModuleType):
             yield module
-
-
-@functools.lru_cache(maxsize=1)
-def _own_modules(_count: int, _latest: str) -> list[str]:
-    """Names of one's own modules, the script last: what it imported is at home elsewhere."""
-    return sorted(filter(is_own, list(sys.modules)), key=lambda name: (name == "__main__", name))
 
 
 def _checked(name: str, obj: object) -> str:
