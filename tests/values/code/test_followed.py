@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import colorsys
+import fractions
 import importlib
 import json
 import os
@@ -179,6 +182,9 @@ def parts(tmp_path, monkeypatch):
     yield parts
     for name in made:
         sys.modules.pop(name, None)
+    for owner in (builtins, colorsys, fractions.Fraction):  # into which programs put something of their own
+        if "my_own" in vars(owner):
+            del owner.my_own
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
