@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
-EXTRAS := fsspec,observe,postgres,redis,retry,s3,science,zstd
+EXTRAS := dask,fsspec,observe,postgres,processes,ray,redis,s3,science,zstd
 RESOLUTION := highest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lowest identity check lint types layers bench docs migrate-check clean
+.PHONY: help install demo test lowest identity check lint types layers faults bench docs migrate-check clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -29,8 +29,9 @@ demo: install  ## run the census four times: cold, again, one file touched, one 
 test: install  ## run the tests (PROFILE=thorough for the slow ones too, and more hypothesis examples)
 	@HYPOTHESIS_PROFILE=$(PROFILE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-lowest:  ## run the tests with the lowest versions of dependencies that are allowed (on Python 3.11 or 3.12)
-	@$(MAKE) --no-print-directory test VENV=.venv-lowest RESOLUTION=lowest-direct
+LOWEST := tests/db/engine tests/db/schema tests/db/record tests/stores/content tests/scheduler/test_runs.py
+lowest:  ## run the quick suites with the lowest versions of dependencies that are allowed (on Python 3.11)
+	@$(MAKE) --no-print-directory test VENV=.venv-lowest RESOLUTION=lowest-direct ARGS="$(or $(ARGS),$(LOWEST))"
 
 identity: install  ## run the identity tests on every Python from 3.11 up on this machine
 	@$(BIN)/python tests/golden/every_python.py
@@ -53,6 +54,9 @@ migrate-check: install  ## prove that migrated and declared schema are equal
 $(VENV)/.bench: pyproject.toml $(VENV)/.installed
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	@touch $@
+
+faults: install  ## look for faults under fire, at full size: hours (ARGS="kills --scale 0.1" for some)
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.bench  ## compare with redun, joblib and diskcache (ARGS="--jobs 1000" for a short run)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -13,14 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
-from sqlalchemy import event, text
+from sqlalchemy import text
 
+from tests.statements import StatementCounter
 from valuestore import Repository
 from valuestore.db.schema import tables as schema
 from valuestore.hashing import hash_bytes
@@ -30,6 +30,10 @@ TASKS = 20
 VERSIONS = 3
 FIRST_MICROSECOND = 1_700_000_000_000_000
 _BATCH = 20_000
+_COUNTS = (
+    "INSERT INTO task_count SELECT task_no, status, 0, count(*), sum(ended - started) FROM job "
+    "GROUP BY task_no, status"
+)
 
 
 def main() -> int:
@@ -60,7 +64,7 @@ def measure(repository: Repository, repeat: int) -> list[tuple[str, ...]]:
     for name, ask in questions(repository).items():
         records = len(ask())
         ask()
-        with counted(repository) as statements:
+        with StatementCounter(repository.database) as counter:
             ask()
         walls, cpus = [], []
         for _ in range(repeat):
@@ -69,7 +73,7 @@ def measure(repository: Repository, repeat: int) -> list[tuple[str, ...]]:
             cpus.append(1e3 * (time.process_time() - cpu))
             walls.append(1e3 * (time.perf_counter() - wall))
         medians = f"{statistics.median(walls):.2f}", f"{statistics.median(cpus):.2f}"
-        rows.append((name, *medians, str(len(statements)), str(records)))
+        rows.append((name, *medians, str(len(counter.statements)), str(records)))
     return rows
 
 
@@ -104,6 +108,8 @@ def questions(repository: Repository) -> dict[str, Callable[[], Any]]:
         "upstream, ten deep": lambda: history.upstream(deep).edges,
         "downstream of a file": lambda: history.downstream(history.files().where(path=path).one()).edges,
         "a page of 100 jobs": lambda: history.jobs().page(size=100).records,
+        "slowest jobs": lambda: history.jobs().where(status="done").order("slowest").page(size=20).records,
+        "jobs by task and status": history.task_counts,
         "count of failed jobs": lambda: [history.jobs().where(status="failed").count()],
     }
 
@@ -111,23 +117,6 @@ def questions(repository: Repository) -> dict[str, Callable[[], Any]]:
 def _middle(repository: Repository) -> int:
     """A chain that exists: each execution starts new ones."""
     return max(1, repository.history.executions().count() // 2)
-
-
-@contextmanager
-def counted(repository: Repository) -> Iterator[list[str]]:
-    """The statements that are sent meanwhile."""
-    statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith("BEGIN"):
-            statements.append(statement)
-
-    engine = repository.database._engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 # --- the generator ----------------------------------------------------------------------------------
@@ -254,8 +243,10 @@ def generate(repository: Repository, jobs: int, executions: int) -> None:
             for table in schema.metadata.sorted_tables:
                 if batch[table.name]:
                     names = [column.name for column in table.columns]
-                    rows = [dict(zip(names, row, strict=True)) for row in batch[table.name]]
+                    rows = [dict(zip(names, row, strict=False)) for row in batch[table.name]]
                     connection.execute(table.insert(), rows)
+    with repository.database.write() as connection:
+        connection.execute(text(_COUNTS))
     if not repository.database.is_sqlite:
         with repository.database.write() as connection:
             connection.execute(text("ANALYZE"))

@@ -2,6 +2,9 @@
 
 To start Python and import is most of what a short script costs. Here that is done once: a child is forked
 for each script. Tests of starting itself, of hash seeds and of the command line start a program instead.
+
+To take an interpreter apart costs as much again, so a child that ended well runs what is to be run at exit
+and ends without: nothing that it holds is freed first.
 """
 
 from __future__ import annotations
@@ -15,23 +18,34 @@ from pathlib import Path
 from typing import Self
 
 _FORKING = """
-import json, os, runpy, sys, warnings
+import atexit, gc, json, os, runpy, sys, threading, warnings
 import alembic, sqlalchemy.dialects.sqlite, valuestore.repository, valuestore.scheduler.scheduler
+import platformdirs, pydantic.type_adapter, valuestore.cli.run.run, valuestore.executors.threads
+gc.freeze()
 for line in sys.stdin:
-    script, folder, arguments, environment, outputs, strict = json.loads(line)
+    script, folder, arguments, environment, given, outputs, strict = json.loads(line)
     if (child := os.fork()) == 0:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(given, os.O_RDONLY), 0)
         for number, name in enumerate(outputs, 1):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         sys.path[0] = os.path.dirname(script)
         sys.argv[1:] = arguments
         if strict:
             warnings.simplefilter("error")
-        runpy.run_path(script, run_name="__main__")
-        sys.exit()
+        code = None
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as ended:
+            if not isinstance(code := ended.code, int | None):
+                raise
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -41,8 +55,12 @@ class Ended:
     """How a script ended, and what it wrote."""
 
     code: int
-    out: str
+    written: bytes
     err: str
+
+    @property
+    def out(self) -> str:
+        return self.written.decode("utf-8")
 
 
 class Scripts:
@@ -51,10 +69,25 @@ class Scripts:
     def __init__(self) -> None:
         self._forking: subprocess.Popen[str] | None = None
 
-    def run(self, script: Path, *arguments: str, strict: bool = False) -> Ended:
-        """Run it in its folder, in the environment of this moment; if ``strict``, warnings are errors."""
+    def run(
+        self,
+        script: Path,
+        *arguments: str,
+        folder: Path | None = None,
+        given: bytes = b"",
+        strict: bool = False,
+    ) -> Ended:
+        """Run it in its folder, or another, in the environment of this moment.
+
+        ``given``: what it can read. ``strict``: warnings are errors.
+        """
         outputs = [f"{script}.{kind}" for kind in ("stdout", "stderr")]
-        asked = [str(script), str(script.parent), arguments, dict(os.environ), outputs, strict]
+        source = os.devnull
+        if given:
+            source = f"{script}.stdin"
+            Path(source).write_bytes(given)
+        place = str(folder or script.parent)
+        asked = [str(script), place, arguments, dict(os.environ), source, outputs, strict]
         if self._forking is None:
             command = [sys.executable, "-c", _FORKING]
             self._forking = subprocess.Popen(
@@ -65,7 +98,8 @@ class Scripts:
         self._forking.stdin.write(json.dumps(asked) + "\n")
         self._forking.stdin.flush()
         code = int(self._forking.stdout.readline())
-        return Ended(code, *(Path(name).read_text("utf-8") for name in outputs))
+        written, told = (Path(name).read_bytes() for name in outputs)
+        return Ended(code, written, told.decode("utf-8"))
 
     def __enter__(self) -> Self:
         return self
@@ -73,3 +107,16 @@ class Scripts:
     def __exit__(self, *_: object) -> None:
         if self._forking is not None:
             self._forking.communicate()
+
+
+def printed(program: str, folder: Path) -> str:
+    """What a program prints that runs there, with the modules that this one finds. Raises: if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout

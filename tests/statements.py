@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import event
 
 from valuestore.db.engine.database import Database
+from valuestore.db.engine.driver import Driver, Parameters, Table
 
 
 class StatementCounter:
@@ -32,8 +34,9 @@ class StatementCounter:
     def __enter__(self) -> Self:
         event.listen(self.database._engine, "before_cursor_execute", self._execute)
         event.listen(self.database._engine, "commit", self._commit)
-        self._rows = self.database.rows
-        self.database.rows = self._counted_rows  # type: ignore[method-assign]  # its way past the engine
+        self._ask, self._change = self.database.ask, self.database.change
+        self.database.ask = self._counted_ask  # type: ignore[method-assign]  # the way past the engine
+        self.database.change = self._counted_change  # type: ignore[method-assign]
         return self
 
     def __exit__(
@@ -41,12 +44,15 @@ class StatementCounter:
     ) -> None:
         event.remove(self.database._engine, "before_cursor_execute", self._execute)
         event.remove(self.database._engine, "commit", self._commit)
-        self.database.rows = self._rows  # type: ignore[method-assign]
+        self.database.ask, self.database.change = self._ask, self._change  # type: ignore[method-assign]
 
-    def _counted_rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-        if self.database.is_sqlite:
-            self.statements.append(sql)
-        return self._rows(sql, parameters)
+    def _counted_ask(self, work: Callable[[Driver], Any]) -> Any:
+        return self._ask(lambda driver: work(_Counted(driver, self.statements)))
+
+    def _counted_change(self, work: Callable[[Driver], Any], **options: Any) -> Any:
+        done = self._change(lambda driver: work(_Counted(driver, self.statements)), **options)
+        self.commits += self.database.is_sqlite  # of Postgres the engine hears
+        return done
 
     def _execute(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if not statement.startswith("BEGIN"):
@@ -54,3 +60,27 @@ class StatementCounter:
 
     def _commit(self, _connection: Any) -> None:
         self.commits += 1
+
+
+class _Counted:
+    """A driver whose statements are noted."""
+
+    def __init__(self, driver: Driver, statements: list[str]) -> None:
+        self._driver = driver
+        self._statements = statements
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
+        self._statements.append(sql)
+        return self._driver.rows(sql, parameters)
+
+    def table(self, sql: str, parameters: Parameters = ()) -> Table:
+        self._statements.append(sql)
+        return self._driver.table(sql, parameters)
+
+    def change(self, sql: str, parameters: Parameters = ()) -> int:
+        self._statements.append(sql)
+        return self._driver.change(sql, parameters)
+
+    def insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
+        self._statements.append(sql)
+        return self._driver.insert(sql, rows)

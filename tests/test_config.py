@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from valuestore.cli.keep.setting import check_writable, write_setting
 from valuestore.config import (
     _KINDS,
     OBSERVERS,
     Settings,
     cache_folder,
-    check_writable,
     database_password,
     key_file,
     load_settings,
-    write_setting,
 )
 from valuestore.errors import ConfigError
 from valuestore.observe.adapters import ADAPTERS

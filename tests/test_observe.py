@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import pickle
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -349,7 +350,7 @@ def test_observers_of_the_file_hear_a_run(tmp_path, caplog):
     caplog.set_level(logging.INFO, "valuestore.jobs")
     with Scheduler(tmp_path) as scheduler:
         scheduler.run(p.add(1))
-    assert any(f"{p.add.name}: " in message and message.endswith("done") for message in caplog.messages)
+    assert any(f"{p.add.name}(" in message and message.endswith("done") for message in caplog.messages)
 
 
 def test_an_observer_that_nobody_has_is_refused():
@@ -364,13 +365,36 @@ def test_of_several_observers_those_go_to_workers_that_can():
 
 
 def test_the_log_warns_of_jobs_that_fail_and_is_quiet_about_cached_ones(tmp_path, caplog):
+    run(tmp_path, p.double(1))
     caplog.set_level(logging.DEBUG, "valuestore.jobs")
     run(tmp_path, p.fails(1), LogObserver(), fails=KeyError)
-    run(tmp_path, p.double(1))
     run(tmp_path, p.double(1), LogObserver())
     levels = [(record.levelname, record.getMessage().split()[0]) for record in caplog.records]
     assert levels == [("WARNING", "job"), ("WARNING", "execution"), ("DEBUG", "job"), ("INFO", "execution")]
     assert "KeyError: 'no 1'" in caplog.messages[0]
+
+
+def test_a_program_that_listens_hears_each_job_once_with_its_call(tmp_path, caplog):
+    run(tmp_path, p.double(1))
+    assert not caplog.messages
+    caplog.set_level(logging.INFO, "valuestore")
+    run(tmp_path, p.double(1))
+    run(tmp_path, p.double(2), LogObserver())
+    told = [record.getMessage().split(" ", 2)[2] for record in caplog.records]
+    assert [re.sub(r"\d+\.\d+ s", "N s", each) for each in told] == [
+        f"{p.double.name}(x=1): N s, cached",
+        f"{p.double.name}(x=1): N s, done",
+        f"{p.double.name}(x=2): N s, done",
+        f"{p.double.name}(x=2): N s, done",
+    ]
+    assert all(record.name == "valuestore.jobs" for record in caplog.records)
+
+
+def test_an_event_of_a_job_has_its_call_without_secrets_and_can_be_pickled(tmp_path):
+    events = []
+    run(tmp_path, p.double(x=7), events.append)
+    job = next(event for event in events if event.operation == "job" and event.phase == "end")
+    assert str(job.call) == pickle.loads(pickle.dumps(job)).call == f"{p.double.name}(x=7)"
 
 
 def test_prometheus_counts_jobs_by_task_and_outcome(tmp_path, metrics):

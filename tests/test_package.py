@@ -100,7 +100,8 @@ def test_only_the_config_reads_the_environment():
 @pytest.mark.timeout(600)  # the first time, or after changes: twenty seconds of CPU
 def test_calls_type_check_as_their_results(tmp_path):
     (tmp_path / "typed.py").write_text(
-        "from valuestore import File, Scheduler, task\n"
+        "from concurrent.futures import Future\n"
+        "from valuestore import File, Repository, Scheduler, memoize, task\n"
         "@task\n"
         "def double(x: int) -> int:\n    return 2 * x\n"
         "@task(version='1')\n"
@@ -108,6 +109,13 @@ def test_calls_type_check_as_their_results(tmp_path):
         "def pipeline(scheduler: Scheduler) -> int:\n"
         "    text: str = scheduler.run(name(File('a')))\n"
         "    return scheduler.run(double(double(2) + len(text)))\n"
+        "@memoize\n"
+        "def half(x: int) -> float:\n    return x / 2\n"
+        "@memoize(version='1')\n"
+        "def third(x: int) -> float:\n    return x / 3\n"
+        "def at_once(repository: Repository, scheduler: Scheduler) -> Future[int]:\n"
+        "    found: float = half(2) + third(x=3) + repository.memoize(half)(2)\n"
+        "    return scheduler.submit(double(round(found)))\n"
     )
     (tmp_path / "wrong.py").write_text(
         "from valuestore import task\n@task\ndef double(x: int) -> int:\n    return 2 * x\ndouble('two')\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from valuestore import Repository, Scheduler, task
-from valuestore.config import write_setting
+from valuestore.cli.keep.setting import write_setting
 from valuestore.db.schema import migrate
 from valuestore.errors import ConfigError
 from valuestore.repository import find_folder

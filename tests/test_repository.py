@@ -11,21 +11,27 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.statements import StatementCounter
 from tests.stores.faulty import SLOW_DOWN, FaultyProxy
-from valuestore import Dir, File, Repository
+from valuestore import Dir, File, Repository, Scheduler, task
 from valuestore.errors import (
+    AmbiguousId,
     BadKey,
     ConfigError,
+    DatabaseDamaged,
     NotARepository,
+    NotFound,
     PayloadCorrupt,
     PayloadMissing,
     StoreClosed,
     TooLarge,
+    ValuestoreWarning,
 )
 from valuestore.repository import find_folder
 from valuestore.stores import MemoryStore, open_store
@@ -162,7 +168,7 @@ def test_file_in_the_place_of_the_folder_is_refused(tmp_path):
     assert (tmp_path / ".valuestore").read_text() == "mine"
 
 
-@pytest.mark.parametrize("value_hash", ["", "zz", "../../etc/passwd", "A" * 32, "0" * 31, "0" * 33])
+@pytest.mark.parametrize("value_hash", ["", "zz", "../../etc/passwd", "A" * 32, "0" * 65])
 def test_what_is_no_digest_is_refused(tmp_path, value_hash):
     with Repository.open(tmp_path) as repository, pytest.raises(BadKey):
         repository.get(value_hash)
@@ -402,3 +408,137 @@ def test_the_settings_of_the_documentation_put_each_layer_in_its_place(
     key = f"payloads/{ref.payload_digest[:2]}/{ref.payload_digest}"
     assert f"put {key.removeprefix('payloads/')} in s3://" in caplog.text
     assert s3_server.client().head_object(Bucket=s3_bucket, Key=key)["ContentLength"] < 500
+
+
+# --- values by name --------------------------------------------------------------------------------
+
+
+def test_a_value_is_found_by_the_beginning_of_its_hash(tmp_path):
+    with Repository.open(tmp_path) as repository:
+        ref = repository.put({"threshold": 0.5})
+        assert repository.get(ref.value_hash[:8]) == repository.get(ref) == {"threshold": 0.5}
+        assert repository.find_value(ref.value_hash[:8]).value_hash == ref.value_hash
+
+
+def test_a_whole_hash_costs_one_statement(tmp_path):
+    with Repository.open(tmp_path) as repository:
+        value_hash = repository.put("text").value_hash
+        repository.flush()
+        with StatementCounter(repository.database) as counter:
+            assert repository.get(value_hash) == "text"
+        assert len(counter.statements) == 1
+
+
+def test_a_beginning_of_two_hashes_lists_them(tmp_path):
+    with Repository.open(tmp_path) as repository:
+        hashes = [repository.put(number).value_hash for number in range(40)]
+        digit = next(digit for digit in "0123456789abcdef" if sum(h[0] == digit for h in hashes) > 1)
+        with pytest.raises(AmbiguousId) as caught:
+            repository.get(digit)
+        matches = {f"value {value_hash}" for value_hash in hashes if value_hash[0] == digit}
+        assert set(caught.value.args[1]) == matches
+
+
+def test_a_beginning_of_no_hash_is_not_found(tmp_path):
+    with Repository.open(tmp_path) as repository:
+        repository.put(1)
+        for name in ("0123456789", "0" * 32, "0" * 64):
+            with pytest.raises(NotFound):
+                repository.get(name)
+
+
+@pytest.mark.parametrize("name", ["-", " ab", None, 5, b"ab", Path("ab")])
+def test_what_begins_no_hash_is_a_bad_key(tmp_path, name):
+    with Repository.open(tmp_path) as repository, pytest.raises(BadKey):
+        repository.get(name)
+
+
+def test_a_closed_repository_gives_and_takes_nothing(tmp_path):
+    with Repository.open(tmp_path) as repository:
+        ref = repository.put(BIG)
+    for use in (repository.get, repository.find_value):
+        with pytest.raises(StoreClosed, match="is closed"):
+            use(ref.value_hash)
+    for use in (lambda: repository.put(1), repository.stats):
+        with pytest.raises(StoreClosed):
+            use()
+
+
+@task
+def double(n: int) -> int:
+    return 2 * n
+
+
+def test_what_an_execution_gave_comes_back_if_it_was_one_call(tmp_path):
+    with Scheduler(tmp_path) as scheduler:
+        repository = scheduler.repository
+        newest = repository.history.executions().first
+        for call, result in ((double(4), 8), (double(double(4)), 16), (double(double(4)), 16)):
+            assert scheduler.run(call) == result == repository.get(newest())
+
+
+@pytest.mark.parametrize("made", [lambda: double(3) + 1, lambda: [double(3)], lambda: {"a": double(3)}])
+def test_what_an_execution_gave_is_not_guessed(tmp_path, made):
+    with Scheduler(tmp_path) as scheduler:
+        scheduler.run(made())
+        with pytest.raises(NotFound):
+            scheduler.repository.get(scheduler.execution.execution_id)
+
+
+def test_a_database_that_says_something_odd_of_itself_is_begun_anew_and_kept(tmp_path):
+    with Repository.open(tmp_path) as repository:
+        value_hash = repository.put("x" * 20_000).value_hash
+        path = repository.database.path
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("UPDATE repository SET value = 'xxh3-1r8' WHERE name = 'digest'")
+    with pytest.warns(ValuestoreWarning, match=r"begun anew.*recover"):
+        repository = Repository.open(tmp_path)
+    with repository:
+        assert repository.put("x" * 20_000).value_hash == value_hash
+        assert repository.get(value_hash) == "x" * 20_000
+    [kept] = repository.folder.glob("*.damaged-*[!l]")
+    with closing(sqlite3.connect(kept)) as raw:
+        assert raw.execute("SELECT value_hash FROM value").fetchall() == [(value_hash,)]
+
+
+@pytest.mark.parametrize("left", [b"\xaa", b"\0", b"no database at all"])
+def test_a_database_of_which_too_much_is_gone_stays_as_it_is(tmp_path, left):
+    with Repository.open(tmp_path) as repository:
+        path = Path(repository.database.path)
+    whole = path.read_bytes()
+    kept = whole[:4096] if left == b"\xaa" else b""
+    path.write_bytes(kept + left * ((len(whole) - len(kept)) // len(left)))
+    before = path.read_bytes()
+    for _ in range(3):
+        with pytest.raises((DatabaseDamaged, NotARepository)):
+            Repository.open(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_database_without_its_first_page_is_begun_anew(tmp_path):
+    with Repository.open(tmp_path) as repository:
+        refs = repository.put_many(range(1000))
+        path = Path(repository.database.path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[4096:8192] + whole[:4096] + whole[8192:])
+    with pytest.warns(ValuestoreWarning, match="begun anew"):
+        repository = Repository.open(tmp_path)
+    with repository:
+        assert repository.put(5).value_hash == refs[5].value_hash
+
+
+def test_what_is_closed_answers_no_question(tmp_path):
+    with Repository.open(tmp_path) as repository:
+        ref = repository.put([1])
+        history, tags = repository.history, repository.tags
+    for question in (
+        repository.flush,
+        repository.stats,
+        lambda: repository.get(ref.value_hash),
+        lambda: repository.put(2),
+        lambda: history.executions().all(),
+        lambda: list(repository.history.jobs()),
+        lambda: tags.add(ref.value_hash, {"key": 1}),
+    ):
+        with pytest.raises(StoreClosed):
+            question()

@@ -165,7 +165,7 @@ FACTS = {
     ),
     "which process this is": (  # the name of a temporary file, and holders that outlive a process
         names("getpid"),
-        ["config.py", "db/engine/database.py", "lazy.py"],
+        ["cli/keep/setting.py", "db/engine/driver.py", "lazy.py", "locks.py"],
         "from os import getpid",
     ),
     "paging through keys": (

@@ -15,8 +15,28 @@ from valuestore.version import __version__ as __version__
 if TYPE_CHECKING:
     from valuestore.errors import ValuestoreError as ValuestoreError
     from valuestore.repository import Repository as Repository
+    from valuestore.scheduler.bodies.subrun import subrun as subrun
+    from valuestore.scheduler.memoize import memoize as memoize
     from valuestore.scheduler.scheduler import Scheduler as Scheduler
     from valuestore.stores.base import open_store as open_store
+    from valuestore.tasks.context import JobInfo as JobInfo
+    from valuestore.tasks.context import get_context as get_context
+    from valuestore.tasks.control import as_task as as_task
+    from valuestore.tasks.control import catch as catch
+    from valuestore.tasks.control import catch_all as catch_all
+    from valuestore.tasks.control import cond as cond
+    from valuestore.tasks.control import const as const
+    from valuestore.tasks.control import fork as fork
+    from valuestore.tasks.control import identity as identity
+    from valuestore.tasks.control import join as join
+    from valuestore.tasks.control import seq as seq
+    from valuestore.tasks.control import throw as throw
+    from valuestore.tasks.lists import compose as compose
+    from valuestore.tasks.lists import flat_map as flat_map
+    from valuestore.tasks.lists import flatten as flatten
+    from valuestore.tasks.lists import map_ as map_
+    from valuestore.tasks.lists import starmap as starmap
+    from valuestore.tasks.lists import zip_ as zip_
     from valuestore.tasks.script import script as script
     from valuestore.tasks.tag import merge_handles as merge_handles
     from valuestore.tasks.tag import tag as tag
@@ -34,8 +54,13 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "errors": "ValuestoreError",
         "repository": "Repository",
+        "scheduler.bodies.subrun": "subrun",
+        "scheduler.memoize": "memoize",
         "scheduler.scheduler": "Scheduler",
         "stores.base": "open_store",
+        "tasks.context": "JobInfo get_context",
+        "tasks.control": "as_task catch catch_all cond const fork identity join seq throw",
+        "tasks.lists": "compose flat_map flatten map_ starmap zip_",
         "tasks.script": "script",
         "tasks.tag": "merge_handles tag",
         "tasks.task": "task",

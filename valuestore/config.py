@@ -7,19 +7,35 @@ table of ``payloads``, by ``stores.wrappers.store_from_config``, with the same `
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from valuestore.errors import ConfigError
-from valuestore.permissions import file_mode_in, make_file
+from valuestore.errors import ConfigError, StoreUnavailable
+from valuestore.kinds import (
+    COUNT,
+    FLAG,
+    PATH,
+    POSITIVE,
+    SECONDS,
+    SECRET,
+    TABLE,
+    TEXT,
+    WAIT,
+    Kind,
+    all_of,
+    check_table,
+    nearest,
+    one_of,
+    shortened,
+    unknown,
+)
 
 FILE_NAME = "valuestore.toml"
 _PREFIX = "VALUESTORE_"
@@ -39,11 +55,20 @@ class Settings:
     ``inline_max_bytes``      payloads up to this size are kept in the database
     ``busy_timeout_seconds``  how long to wait for a locked database
     ``statement_timeout_seconds``  how long one statement may take on Postgres, its answer included
+    ``payload_retry_seconds``  how long payloads on a server are asked for again when it does not answer
     ``database_password_file``  file with the password of the database; or set VALUESTORE_DATABASE_PASSWORD
     ``tags``                  labels of every execution, as the table ``[tags]``
     ``observe``               which observers of ``observe`` hear of it, as the table ``[observe]``
     ``trust``                 whose unsigned values are loaded, as the table ``[trust]``: see docs/trust.md
+    ``keep``                  what a collection leaves, as the table ``[keep]``: see docs/lifecycle.md
+    ``tasks``                 options of tasks by their names, as tables ``[tasks."etl.*"]``
+    ``executor``, ``workers``  where bodies run, and how many of them at once: see docs/executors.md
+    ``executors``             what tasks ask for by name, as tables ``[executors.big]``
+    ``limits``                how much there is of what tasks take while they run, as the table ``[limits]``
+    ``context``               what ``get_context`` gives, as the table ``[context]``
     ``trace``                 whether code that bodies reach when they run counts: see docs/identity.md
+    ``once``                  whether a run waits for calls that other runs are running: see docs/once.md
+    ``progress``              whether people are shown how runs go; None: runs that take longer than a second
     ``durability``            ``fast``: safe against killed processes; ``full``: also against power loss
 
     ``folder`` is no setting: what relative paths in a table of ``payloads`` are relative to.
@@ -56,47 +81,27 @@ class Settings:
     inline_max_bytes: int = 8192
     busy_timeout_seconds: float = 60.0
     statement_timeout_seconds: float = 60.0
+    payload_retry_seconds: float = 10.0
     database_password_file: str = ""
     durability: str = "fast"
     trace: bool = True
+    once: bool = True
+    progress: bool | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
     observe: Mapping[str, bool] = field(default_factory=dict)
     trust: Mapping[str, Any] = field(default_factory=dict)
+    keep: Mapping[str, Any] = field(default_factory=dict)
+    executor: str = "threads"
+    workers: int | None = None
+    executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
 
-# --- Kind: what a setting may be
+# --- what each setting may be
 
-
-@dataclass(frozen=True)
-class Kind:
-    """What a setting takes: values of ``types`` that ``fits`` says yes to; ``words`` say it to people."""
-
-    words: str
-    types: tuple[type, ...]
-    fits: Callable[[Any], bool] = lambda _: True
-    is_path: bool = False
-    is_secret: bool = False
-
-    def check(self, setting: str, value: Any) -> Any:
-        """The value; numbers that may be fractions as float. Raises: ConfigError, without a secret in it."""
-        is_flag = isinstance(value, bool) and bool not in self.types  # which Python counts as an int
-        fits = not is_flag and isinstance(value, self.types) and self.fits(value)
-        if not fits:
-            shown = type(value).__name__ if self.is_secret else _shortened(repr(value))
-            raise ConfigError(setting, f"{shown} is not {self.words}")
-        return float(value) if float in self.types else str(os.fspath(value)) if self.is_path else value
-
-
-TEXT = Kind("text", (str,))
-SECRET = Kind("text", (str,), is_secret=True)
-PATH = Kind("a path", (str, os.PathLike), is_path=True)
-FLAG = Kind("true or false", (bool,))
-COUNT = Kind("a whole number, 0 or more", (int,), lambda value: value >= 0)
-POSITIVE = Kind("a whole number above 0", (int,), lambda value: value > 0)
-SECONDS = Kind("a number above 0", (int, float), lambda value: 0 < value < float("inf"))
-LIST = Kind("a list", (list, tuple))
-TABLE = Kind("a table", (Mapping,))
 
 OBSERVERS: Mapping[str, Kind] = dict.fromkeys(("log", "opentelemetry", "progress", "prometheus"), FLAG)
 """What ``[observe]`` can switch on, see ``observe.open_observers``."""
@@ -111,60 +116,33 @@ TRUST: Mapping[str, Kind] = {
 """What ``[trust]`` can say."""
 
 
-def one_of(*words: str) -> Kind:
-    """Text that is one of these."""
-    return Kind(f"one of {', '.join(words)}", (str,), words.__contains__)
-
-
 _KINDS: Mapping[str, Kind] = {
     "database": SECRET,
     "payloads": Kind("a URL, a path or a table", (str, Mapping)),
     "digest": TEXT,
     "shared": FLAG,
     "inline_max_bytes": COUNT,
-    "busy_timeout_seconds": Kind(
-        "a number, 0 or more", (int, float), lambda value: 0 <= value < float("inf")
-    ),
+    "busy_timeout_seconds": WAIT,
+    "payload_retry_seconds": WAIT,
     "statement_timeout_seconds": SECONDS,
     "database_password_file": PATH,
     "durability": one_of("fast", "full"),
     "trace": FLAG,
+    "once": FLAG,
+    "progress": FLAG,
     "tags": TABLE,
     "observe": TABLE,
     "trust": TABLE,
+    "keep": TABLE,
+    "executor": TEXT,
+    "workers": POSITIVE,
+    "executors": Kind("tables by the names of executors", (Mapping,), all_of(TABLE)),
+    "tasks": Kind("tables by the names of tasks", (Mapping,), all_of(TABLE)),
+    "limits": Kind("whole numbers above 0 by names", (Mapping,), all_of(POSITIVE)),
+    "context": TABLE,
 }
 _OTHERS = ("cache", "contact_hosts", "database_password", "debug", "key_file", "repository", "safe_folders")
 """What else of the environment is ours, beside the settings."""
-
-
-def check_table(name: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    """What is given in the table, each of its kind; None counts as not given. Raises: ConfigError."""
-    checked = {}
-    for key, value in given.items():
-        if key not in kinds:
-            raise unknown(f"{name}.{key}" if name else key, key, kinds)
-        if value is not None:
-            checked[key] = kinds[key].check(f"{name}.{key}" if name else key, value)
-    return checked
-
-
-def unknown(
-    setting: str, name: object, known: Iterable[str], problem: str = "no such setting"
-) -> ConfigError:
-    """The error for a name that is not one of ``known``; it tells the nearest, or all."""
-    near = _nearest(str(name), known)
-    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known))}"
-    return ConfigError(setting, f"{problem}; {hint}")
-
-
-def _nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    from difflib import get_close_matches  # late: only a mistake needs it
-
-    return next(iter(get_close_matches(name, list(known), 1, likeness)), None)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # --- reading and writing
@@ -178,14 +156,13 @@ def load_settings(folder: Path, arguments: Mapping[str, Any]) -> Settings:
     file = folder / FILE_NAME
     merged: dict[str, Any] = {}
     for source, given, base in (
-        (str(file), _read(file), Path(os.path.abspath(folder))),
+        (str(file), read_file(file), Path(os.path.abspath(folder))),
         ("the environment", _from_environment(), None),
         ("the arguments", {name: value for name, value in arguments.items() if value is not None}, None),
     ):
         for name, value in given.items():
             if name not in _KINDS:
-                problem = f"there is no such setting; {source} must not set it"
-                raise unknown(name, name, _KINDS, problem)
+                raise unknown(name, name, _KINDS, f"there is no such setting; {source} must not set it")
             if base is not None and name == "database" and isinstance(value, str) and _has_password(value):
                 raise ConfigError(
                     "database",
@@ -204,51 +181,13 @@ def _checked(name: str, value: Any, base: Path | None, *, is_argument: bool) -> 
         if not isinstance(value, str | Mapping):
             return value  # a Store perhaps, which nobody here knows: the repository looks at it
     value = _KINDS[name].check(name, value)
-    if name == "observe":
-        return check_table("observe", value, OBSERVERS)
-    if name == "trust":
-        return check_table("trust", value, TRUST)
+    tables = {"observe": OBSERVERS, "trust": TRUST}
+    if name in tables:
+        return check_table(name, value, tables[name])
     if name == "database" and (found := _SQLITE_FILE.fullmatch(value)):
         return found[1] + placed(name, found[2], base) + found[3]
     is_path = "://" not in value if name == "payloads" and isinstance(value, str) else _KINDS[name].is_path
     return placed(name, value, base) if is_path else value
-
-
-def write_setting(folder: Path, name: str, value: str) -> None:
-    """Set one setting in the file of the repository in ``folder``; its other lines stay as they are.
-
-    Raises: ConfigError, as ``check_writable`` does.
-    """
-    file = folder / FILE_NAME
-    text = check_writable(folder, name, value)
-    temporary = file.with_name(f".{FILE_NAME}.{os.getpid()}")
-    mode = file.stat().st_mode & 0o777 if file.exists() else file_mode_in(folder)
-    make_file(temporary, mode)
-    temporary.write_bytes(text.encode())
-    temporary.replace(file)
-
-
-def check_writable(folder: Path, name: str, value: str) -> str:
-    """The text of the file with the setting in it, if that can be had by changing one line.
-
-    Raises: ConfigError if there is a table, or the line is not found.
-    """
-    file = folder / FILE_NAME
-    before = _read(file)
-    if isinstance(before.get(name), Mapping):
-        raise ConfigError(name, f"it is a table in {file}, which is yours to change: it was left as it is")
-    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # a JSON string is a TOML basic string
-    text = file.read_bytes().decode("utf-8-sig") if file.exists() else ""
-    lines = re.finditer(rf"^{name}[ \t]*=[^\r\n]*", text, re.MULTILINE)
-    changed = [text[: found.start()] + line + text[found.end() :] for found in lines]
-    for candidate in (
-        f"{line}\n{text}",
-        *changed,
-    ):  # the same line may stand in a table, or in a text of several lines
-        with suppress(tomllib.TOMLDecodeError):
-            if tomllib.loads(candidate) == {**before, name: value}:
-                return candidate
-    raise ConfigError(name, f"its line is not found in {file}: write {line} there yourself")
 
 
 def placed(setting: str, path: str, folder: str | os.PathLike[str] | None) -> str:
@@ -264,8 +203,7 @@ def database_password(settings: Settings) -> str | None:
 
     Raises: ConfigError if there is to be a file, and it cannot be read.
     """
-    given = environment("database_password")
-    if given is not None or not settings.database_password_file:
+    if (given := environment("database_password")) is not None or not settings.database_password_file:
         return given
     path = Path(placed("database_password_file", settings.database_password_file, None))
     try:
@@ -274,18 +212,24 @@ def database_password(settings: Settings) -> str | None:
         raise ConfigError("database_password_file", f"{path} cannot be read: {error}") from error
 
 
-def payloads_setting(url: str) -> str:
-    """The URL, or the whole path, as the settings file keeps it. Raises: ConfigError if it has a password."""
-    if "://" not in url:
-        return str(Path(placed("payloads", url, None)).resolve())
-    if urlsplit(url).password:
-        raise ConfigError("payloads", "a password is not written down; set VALUESTORE_PAYLOADS instead")
-    return url
-
-
 def environment(name: str) -> str | None:
     """The value of ``VALUESTORE_<NAME>``, or None."""
     return os.environ.get(_PREFIX + name.upper())
+
+
+def clients_are_told(names: re.Pattern[str]) -> bool:
+    """Whether the environment has a variable of such a name, which foreign code reads by itself."""
+    return any(map(names.fullmatch, os.environ))
+
+
+def may_draw() -> bool:
+    """Whether a terminal is one whose cursor can be moved."""
+    return os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+
+
+def may_colour() -> bool:
+    """Whether this user has not switched colours off, see https://no-color.org."""
+    return not os.environ.get("NO_COLOR")
 
 
 def keys_folder() -> Path:
@@ -368,26 +312,35 @@ def _from_environment() -> dict[str, Any]:
         name = variable.removeprefix(_PREFIX).lower()
         if name in _KINDS:
             given[name] = text if str in _KINDS[name].types else _value_of(name, text)
-        elif name not in _OTHERS and (near := _nearest(name, (*_KINDS, *_OTHERS), 0.85)):
+        elif name not in _OTHERS and (near := nearest(name, (*_KINDS, *_OTHERS), 0.85)):
             raise ConfigError(variable, f"no such variable; did you mean {_PREFIX}{near.upper()}?")
     return given
 
 
 def _value_of(name: str, text: str) -> Any:
     """What the text means in a TOML file."""
+    import tomllib  # late: most repositories have no file of settings
+
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
-        problem = f"{_shortened(repr(text))} is not {_KINDS[name].words}, written as in TOML"
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        problem = f"{shortened(repr(text))} is not {_KINDS[name].words}, written as in TOML"
         raise ConfigError(name, problem) from error
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_file(file: Path) -> dict[str, Any]:
+    """What a file of settings says. Raises: ConfigError if it cannot be read; StoreUnavailable."""
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))  # editors on Windows begin with a BOM
+        data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):  # not a matter of this file
+            raise StoreUnavailable(str(file), str(error.strerror)) from error
         raise ConfigError(str(file), f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows begin with a BOM
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(str(file), f"is not TOML: {error}") from error

@@ -7,6 +7,7 @@
     |- StoreError                   the bytes could not be read or written as asked
     |  |- NotFound                  (KeyError, FileNotFoundError) nothing at this key
     |  |- AlreadyExists             (FileExistsError) the key is taken and overwrite is off
+    |  |- VersionConflict           the name is at another version than was expected
     |  |- BadKey                    (ValueError) the key breaks the one key rule
     |  |- BadReference              (ValueError) a URL that no store answers to
     |  |- TooLarge                  (ValueError) over a limit; names the setting
@@ -16,6 +17,7 @@
     |  |- StoreReadOnly             (PermissionError) writes are refused here
     |  |- StoreUnavailable          (ConnectionError) no answer in time, no permission, disk error
     |  |  `- CredentialsRejected    (PermissionError) wrong, expired or missing; another try will not help
+    |  |- BundleRefused             (ValueError) a file of records is no such file, or not whole
     |  `- KeyUnusable               (PermissionError) the key that signs cannot be read, made or trusted
     |- PayloadError                 a stored value cannot be given back
     |  |- PayloadMissing            (KeyError) the bytes are gone
@@ -29,17 +31,28 @@
     |  |- DatabaseBusy              locked by somebody for longer than the timeout
     |  |- DatabaseUnavailable       (ConnectionError) no answer from its server
     |  |- DatabaseDamaged           not readable as a database
+    |  |- DatabaseFull              its disk or quota is
     |  |- NotARepository            a database or folder of somebody else
     |  |- SchemaTooNew              written by a newer valuestore; nothing was changed
     |  `- SchemaTooOld              needs ``valuestore db upgrade``
+    |- CollectionRefused            nothing was collected, since something might have been lost by it
     |- QueryError                   (ValueError) a question to the history that cannot be asked like this
     |  |- RecordNotFound            (LookupError) no record is meant by that id, name or path
     |  `- AmbiguousId               (LookupError) more than one record is; lists them
     |- TagError                     (TypeError, ValueError) a tag that is malformed or over a limit
+    |- TableError                   (ValueError) a row, index or interval that a table cannot take
+    |  `- CodecError                an attribute that has no bytes, or bytes that are no row
     `- TaskError
        |- TaskNotFound              (LookupError) no task of that name
        |- ArgumentError             (TypeError, ValueError) arguments that do not fit the task
        |- LazyValueError            (TypeError) a call's result was used before it ran
+       |- NotUnpackable             (TypeError, ValueError) a result does not come apart like that
+       |- WorkerLost                the worker that ran a body is gone
+       |- WorkerMismatch            a worker cannot do what it is asked
+       |- NotSendable               (TypeError) a task, or what it gave, cannot go to or from a worker
+       |- EndlessCall               (RecursionError) a call waits for its own result
+       |- ContextError              (LookupError) the context does not have a key
+       |- TaskTimeout               (TimeoutError) a body took longer than it may
        |- CredentialsInArgument     (ValueError) a handle was given what must not be recorded
        |- HandleNotOpened           its constructor failed where it was used
        |- StaleHandle               a state that was rolled back is passed to a task
@@ -80,6 +93,11 @@ class UndeclaredReadWarning(ValuestoreWarning):
 UndeclaredRead = UndeclaredReadWarning  # Python prints the class's own name, which says what it is
 
 
+def is_foreign(error: BaseException) -> bool:
+    """Whether it comes from the code of others, and is no interrupt: a border makes it one of ours."""
+    return not isinstance(error, ValuestoreError | KeyboardInterrupt | SystemExit | GeneratorExit)
+
+
 # --- stores -------------------------------------------------------------------------------------
 
 
@@ -109,6 +127,19 @@ class AlreadyExists(StoreError, FileExistsError):
         )
 
 
+class VersionConflict(StoreError):
+    """The name is at another version than expected. Facts: name, expected version, found (0: not there)."""
+
+    def __init__(self, name: str, expected: int, found: int) -> None:
+        super().__init__(name, expected, found)
+
+    def __str__(self) -> str:
+        name, expected, found = self.args
+        there = f"is at version {found}" if found else "is not there"
+        wanted = f"at version {expected}" if expected else "not there"
+        return f"{name!r} {there}, and was to be {wanted}; read it again, and decide"
+
+
 class BadKey(StoreError, ValueError):
     """The key breaks the key rule (see ``stores.base.check_key``). Facts: key, broken rule."""
 
@@ -132,14 +163,15 @@ class BadReference(StoreError, ValueError):
 
 
 class TooLarge(StoreError, ValueError):
-    """Over a limit, refused before a byte moved. Facts: key, size, limit (bytes), setting."""
+    """Over a limit, refused before a byte moved. Facts: key, size, limit (bytes), setting, if any."""
 
     def __init__(self, key: str, size: int, limit: int, setting: str) -> None:
         super().__init__(key, size, limit, setting)
 
     def __str__(self) -> str:
         key, size, limit, setting = self.args
-        return f"{key!r} has {size} bytes, over the limit of {limit}; raise {setting}, or use another store"
+        remedy = f"raise {setting}, or use another store" if setting else "keep less, or use another store"
+        return f"{key!r} has {size} bytes, over the limit of {limit}; {remedy}"
 
 
 class NotSupported(StoreError, NotImplementedError):
@@ -185,13 +217,24 @@ class StoreReadOnly(StoreError, PermissionError):
 
 
 class StoreUnavailable(StoreError, ConnectionError):
-    """No answer in time, no permission, or an I/O error: not the same as absence. Facts: place, reason."""
+    """No answer in time, no permission, or an I/O error: not the same as absence. Facts: place, reason.
+
+    And, where the store that raises it knows: ``operation``, the verb that failed; its ``key`` and ``size``
+    in bytes; ``cause``, the class of what the system or a client raised.
+    """
+
+    operation = key = cause = ""
+    size: int | None = None
 
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(place, reason)
 
     def __str__(self) -> str:
-        return f"{self.args[0]} is unavailable: {self.args[1]}"
+        return f"{self.args[0]} is unavailable: {self.args[1]}{self._told()}"
+
+    def _told(self) -> str:
+        size = "" if self.size is None else f", {self.size} bytes"
+        return f" ({self.operation} {self.key!r}{size})" if self.key else ""
 
 
 class CredentialsRejected(StoreUnavailable, PermissionError):
@@ -199,7 +242,8 @@ class CredentialsRejected(StoreUnavailable, PermissionError):
 
     def __str__(self) -> str:
         place, reason = self.args
-        return f"{place} rejected the credentials ({reason}); renew them, or see where it looks for them"
+        remedy = "renew them, or see where it looks for them"
+        return f"{place} rejected the credentials ({reason}); {remedy}{self._told()}"
 
 
 class KeyUnusable(StoreError, PermissionError):
@@ -210,6 +254,17 @@ class KeyUnusable(StoreError, PermissionError):
 
     def __str__(self) -> str:
         return f"signing key {self.args[0]}: {self.args[1]}"
+
+
+class BundleRefused(StoreError, ValueError):
+    """A bundle is damaged, cut, newer, or made to harm. Facts: file, number of the record, problem."""
+
+    def __init__(self, file: str, record: int, problem: str) -> None:
+        super().__init__(file, record, problem)
+
+    def __str__(self) -> str:
+        file, record, problem = self.args
+        return f"{file} was not imported: record {record}: {problem}; export it again"
 
 
 # --- payloads and identity ----------------------------------------------------------------------
@@ -338,6 +393,13 @@ class DatabaseDamaged(DatabaseError):
         return f"{self.args[0]} is damaged: {self.args[1]}; restore a copy, or move it away to start anew"
 
 
+class DatabaseFull(DatabaseError):
+    """Its disk or its quota is full. Facts: database, reason."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}; make room: what was not written is kept and tried again"
+
+
 class NotARepository(DatabaseError):
     """It belongs to something else, and was not touched. Facts: place, what was found."""
 
@@ -365,6 +427,16 @@ class SchemaTooOld(DatabaseError):
 # --- history ------------------------------------------------------------------------------------
 
 
+class CollectionRefused(ValuestoreError):
+    """A collection cannot go on, or may delete what is needed. Facts: repository, problem."""
+
+    def __init__(self, repository: str, problem: str) -> None:
+        super().__init__(repository, problem)
+
+    def __str__(self) -> str:
+        return f"nothing more is collected of {self.args[0]}: {self.args[1]}"
+
+
 class QueryError(ValuestoreError, ValueError):
     """A question to the history that cannot be asked like this. Facts: filter or name, problem."""
 
@@ -380,10 +452,14 @@ class RecordNotFound(QueryError, LookupError):
 
     def __str__(self) -> str:
         name, looked_for = self.args
-        listing = "valuestore log" + (
-            f" {looked_for}s" if looked_for in ("job", "call", "task", "value", "file") else ""
-        )
-        return f"{name!r} stands for no {looked_for}; `{listing}` shows some"
+        first = looked_for.partition(" or ")[0]
+        is_kind = first in ("job", "call", "task", "value", "file", "tag")
+        hint = f"`valuestore log {first}s` shows some" if is_kind else "`valuestore log` shows some"
+        if "with a result" in looked_for:
+            hint = f"`valuestore show {name}` tells why"
+        elif str(name).startswith("catalog:"):
+            hint = "`valuestore catalog ls` shows the names"
+        return f"{name!r} stands for no {looked_for}; {hint}"
 
 
 class AmbiguousId(QueryError, LookupError):
@@ -394,8 +470,9 @@ class AmbiguousId(QueryError, LookupError):
 
     def __str__(self) -> str:
         name, matches = self.args
-        listed = ", ".join(matches)
-        return f"{name!r} is the beginning of {len(matches)} ids or more; give more digits of one: {listed}"
+        return (
+            f"{name!r} may be {len(matches)} records or more; give the whole name or id: {', '.join(matches)}"
+        )
 
 
 class TagError(ValuestoreError, TypeError, ValueError):
@@ -407,6 +484,20 @@ class TagError(ValuestoreError, TypeError, ValueError):
     def __str__(self) -> str:
         shown = repr(self.args[0])
         return f"tag {shown if len(shown) <= 80 else shown[:77] + '...'}: {self.args[1]}"
+
+
+class TableError(ValuestoreError, ValueError):
+    """A row, key, index or interval that a table cannot take; nothing was changed. Facts: which, problem."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__(what, problem)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
+
+
+class CodecError(TableError):
+    """A codec cannot take the value, or the bytes are not of this schema. Facts: codec or table, problem."""
 
 
 # --- tasks --------------------------------------------------------------------------------------
@@ -449,6 +540,84 @@ class LazyValueError(TaskError, TypeError):
         return (
             f"{self.args[0]} has not run yet, so it has no {self.args[1]}; "
             "pass it to another task, which gets the finished value"
+        )
+
+
+class NotUnpackable(TaskError, TypeError, ValueError):
+    """A result was taken apart, as in ``a, b = call``, and does not fit. Facts: parts, what it is instead."""
+
+    def __init__(self, count: int, found: str) -> None:
+        super().__init__(count, found)
+
+    def __str__(self) -> str:
+        return (
+            f"a result was taken apart into {self.args[0]}, and {self.args[1]}; give the task the nout=, or "
+            "the annotation, that its result has"
+        )
+
+
+class ContextError(TaskError, LookupError):
+    """A key that the context does not have. Facts: key, names that it has."""
+
+    def __init__(self, key: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(key, tuple(known))
+
+    def __str__(self) -> str:
+        key, known = self.args
+        has = f"it has {', '.join(known)}" if known else "it is empty"
+        return f"the context has no {key!r}, and get_context no default for it; {has}"
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """A body took longer than its task's ``timeout_seconds``. Facts: task, seconds."""
+
+    def __init__(self, task: str, seconds: float) -> None:
+        super().__init__(task, seconds)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} took more than {self.args[1]:g} s, and was given up"
+
+
+class WorkerLost(TaskError):
+    """The worker that ran a body is gone. Facts: what became of it."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return f"the worker that ran it is gone: {self.args[0]}"
+
+
+class WorkerMismatch(TaskError):
+    """A worker cannot do what it is asked. Facts: the host, how it differs from this process, what to do."""
+
+    def __init__(self, host: str, problem: str, advice: str) -> None:
+        super().__init__(host, problem, advice)
+
+    def __str__(self) -> str:
+        host, problem, advice = self.args
+        return f"the worker on {host} {problem}; {advice}"
+
+
+class NotSendable(TaskError, TypeError):
+    """A task, or what it gave, cannot be sent to or from a worker. Facts: the reason."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return f"it cannot be sent between processes: {self.args[0]}"
+
+
+class EndlessCall(TaskError, RecursionError):
+    """A call waits for its own result. Facts: the call."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(call)
+
+    def __str__(self) -> str:
+        return (
+            f"a call waits for its own result: {self.args[0]}; its body returns the very call that it is of"
         )
 
 

@@ -10,10 +10,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import import_module
 from types import MethodType
 from typing import Any, Generic, TypeVar
-from weakref import WeakMethod
+from weakref import ref
+
+from valuestore.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -31,12 +34,51 @@ def lazy_names(
     def load(name: str) -> Any:
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(import_module(f"{package}.{home_of[name]}"), name)
+        try:
+            found = getattr(import_module(f"{package}.{home_of[name]}"), name)
+        except ModuleNotFoundError as error:
+            raise ConfigError(name, package_missing(error)) from error
         setattr(sys.modules[package], name, found)
         return found
 
     public = sorted(home_of)
     return load, lambda: public, public
+
+
+_EXTRAS = {"backports": "zstd", "botocore": "s3", "fsspec": "fsspec", "obstore": "s3", "redis": "redis"}
+
+
+def package_missing(error: ImportError) -> str:
+    """What to say to somebody who lacks a package, and which extra has it."""
+    package = str(error.name).partition(".")[0]
+    extra = f": install valuestore[{_EXTRAS[package]}]" if package in _EXTRAS else ""
+    return f"needs the package {package!r}, which is not installed{extra}"
+
+
+def this_process() -> str:
+    """Which process of all that share a repository this is: host, namespace of process ids, process id."""
+    return f"{_where()} {os.getpid()}"
+
+
+@cache
+def _where() -> str:
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino  # processes of two containers may have one id
+    except OSError:
+        space = 0
+    return f"{os.uname().nodename} {space}"
+
+
+def is_known_dead(process: str) -> bool:
+    """Whether that was a process of this host, and is no more. Of other hosts nobody knows."""
+    where, _, number = process.rpartition(" ")
+    if where != _where() or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except OSError as error:  # else it may be somebody else's
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 class PerProcess(Generic[T]):
@@ -74,8 +116,10 @@ def renew_after_fork(renew: Callable[[], object]) -> None:
     A thread that held a lock at the fork does not exist in the child, where it would never be released.
     """
     number = next(_numbers)
-    if isinstance(renew, MethodType):
-        _renewals[number] = WeakMethod(renew, lambda _: _renewals.pop(number, None))
+    if isinstance(renew, MethodType):  # no WeakMethod: what it calls is gone when Python ends
+        function = renew.__func__
+        owner = ref(renew.__self__, partial(_renewals.pop, number))  # in C: a Ctrl-C would be lost in Python
+        _renewals[number] = lambda: None if (found := owner()) is None else MethodType(function, found)
     else:
         _renewals[number] = lambda: renew
 

@@ -1,8 +1,9 @@
 """Permissions: whose a repository's folder is, and for whom besides this user the things in it are made.
 
 The folder's own mode says it, so that every process that writes there does the same: a folder that its group
-may write to is shared with the group, every other one is this user's alone. Called by config.py,
-repository.py, the engine of the database and the file store.
+may write to is shared with the group, every other one is this user's alone. What is
+to leave nothing behind has a folder that passes. Called by config.py, repository.py, the engine of the
+database and the file store.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from weakref import finalize
+
+from valuestore.lazy import renew_after_fork
 
 SHARED = 0o660
 PRIVATE = 0o600
@@ -60,3 +64,21 @@ def reason_to_refuse(folder: str | os.PathLike[str]) -> str:
         if found.st_mode & stat.S_IWOTH and not stat.S_ISLNK(found.st_mode):
             return "everybody can write to it"
     return ""
+
+
+class PassingFolder:
+    """A folder for this user that is gone with this object, on ``remove``, or at the latest when Python ends.
+
+    A child of this process may use it, and leaves it there.
+    """
+
+    def __init__(self) -> None:
+        from shutil import rmtree  # late: few programs need one
+        from tempfile import mkdtemp
+
+        self.path = Path(mkdtemp(prefix="valuestore-"))
+        self.remove = finalize(self, rmtree, self.path, ignore_errors=True)
+        renew_after_fork(self._leave)
+
+    def _leave(self) -> None:
+        self.remove.detach()

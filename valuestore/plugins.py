@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from valuestore.errors import ConfigError
+from valuestore.lazy import package_missing
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -45,12 +46,23 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "pyarrow": "valuestore.values.codecs.arrow:RULES",
         "scipy": "valuestore.values.codecs.scipy:RULES",
         "torch": "valuestore.values.codecs.torch:RULES",
+        **dict.fromkeys(
+            ("array", "decimal", "fractions", "ipaddress", "uuid", "zoneinfo"),
+            "valuestore.values.identity.standard:RULES",
+        ),
         "builtins": "valuestore.values.code.callables:BUILTINS_RULES",
         "functools": "valuestore.values.code.callables:FUNCTOOLS_RULES",
         "operator": "valuestore.values.code.callables:OPERATOR_RULES",
         "valuestore": "valuestore.tasks.stored:RULES",
     },
-    "executors": {"threads": "valuestore.executors.threads:open_threads"},
+    "executors": {
+        "async": "valuestore.executors.threads:open_own_threads",
+        "dask": "valuestore.executors.dask:open_dask",
+        "processes": "valuestore.executors.processes:Processes",
+        "ray": "valuestore.executors.ray:open_ray",
+        "threads": "valuestore.executors.threads:open_threads",
+    },
+    "repository": {"memoize": "valuestore.scheduler.memoize:memoize"},  # from the floor above
 }
 """By kind: name -> ``module:attribute``. The name of a store is its URL scheme."""
 
@@ -98,7 +110,7 @@ def _load_builtin(name: str, target: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        raise ConfigError(name, f"needs the package {error.name!r}, which is not installed") from error
+        raise ConfigError(name, package_missing(error)) from error
 
 
 @cache

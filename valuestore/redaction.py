@@ -3,15 +3,16 @@
 Command lines, labels of executions, errors and tracebacks of jobs, and source code pass through here.
 Arguments and results do not: they are the pipeline's data, and their bytes are what they are. ``FORMS`` is
 the table of what is hidden, ``tests/redaction_corpus.py`` says it by example. Every pattern takes time in
-proportion to the text: what repeats in it is bounded, possessive, or cannot begin twice in one stretch.
+proportion to the text: what repeats in it is bounded, possessive, or cannot begin twice in one stretch. It is
+compiled when there is first a text that can have a match: all of them take as long as opening a repository.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from functools import cache
 
 HIDDEN = "***"
 
@@ -30,12 +31,23 @@ SECRET_WORDS = (
 """What the names of secrets end with: a ``token``, but not ``max_tokens`` or a ``tokenizer``."""
 
 SECRET = rf"(?:{'|'.join(SECRET_WORDS)})"
-names_secret = re.compile(rf"{SECRET}\Z", re.I).search
-"""Whether a name is that of a secret."""
-suggests_secret = re.compile(rf"{SECRET}|passw|auth|session|jwt|\Akey\Z", re.I).search
-"""Whether the name of a parameter in a URL may be that of a secret: these stand anywhere in it."""
-may_hold_secret = re.compile(rf"{SECRET}|passw|auth|key|conn|sas|user|cert|header", re.I).search
-"""Whether an option of a foreign client may hold a secret, by its name."""
+_compiled = cache(re.compile)
+
+
+def names_secret(name: str) -> bool:
+    """Whether a name is that of a secret."""
+    return _compiled(rf"{SECRET}\Z", re.I).search(name) is not None
+
+
+def suggests_secret(name: str) -> bool:
+    """Whether the name of a parameter in a URL may be that of a secret: these stand anywhere in it."""
+    return _compiled(rf"{SECRET}|passw|auth|session|jwt|\Akey\Z", re.I).search(name) is not None
+
+
+def may_hold_secret(name: str) -> bool:
+    """Whether an option of a foreign client may hold a secret, by its name."""
+    return _compiled(rf"{SECRET}|passw|auth|key|conn|sas|user|cert|header", re.I).search(name) is not None
+
 
 # --- Tokens that are known by how they begin.
 
@@ -81,11 +93,9 @@ _BARE = (
     r"|[,)\]}](?=[^\s,;&'\"\\)\]}])(?!.[\w.-]{1,60}[=:]))*+"
 )
 _VALUE = rf"((?:[rbuf]{{0,2}}{_QUOTED}|{_INSIDE}|[({{\[][^(){{}}\[\]\n]{{1,500}}[)}}\]])?+{_BARE})"
-_NO_VALUE = re.compile(
-    r"(?:\"\"|''|\*+|\$\{[\w.]*\}|\$[A-Z_]+|%\(\w+\)s|%s|<[\w-]*>|None|null|True|False|true|false)?\Z"
-)
+_NO_VALUE = r"(?:\"\"|''|\*+|\$\{[\w.]*\}|\$[A-Z_]+|%\(\w+\)s|%s|<[\w-]*>|None|null|True|False|true|false)?\Z"
 """What stands for a value, or says that there is none."""
-_COMPUTED = re.compile(r"\{[\w.]*(?:![rsa])?\}\Z")
+_COMPUTED = r"\{[\w.]*(?:![rsa])?\}\Z"
 """The same in a string literal of code."""
 _OPTION = rf"(?:[\w-]{{0,60}}?{SECRET}\d*|(?:[\w-]{{0,60}}?-)?(?:pass|pw|auth)|sig|pat|sas|jwt)"
 _SCHEME = r"(?:(?:bearer|basic|digest|negotiate|token|apikey|ssws|aws4-hmac-sha256)[ \t]++)?"
@@ -93,87 +103,130 @@ _USER = r"(?<![a-z0-9])(?:(?!https?:)[a-z][a-z0-9+.-]{0,30}://|https?://(?![^/\s
 """Of a URL, up to the password; what follows the host's colon in http is a port."""
 
 
+def _may_have_token(lowered: str) -> bool:
+    """Known tokens have thirteen of these characters or more in a row, but for two kinds."""
+    is_long = _compiled(r"[\w.~=-]{13}").search(lowered) is not None
+    return is_long or "absk" in lowered or "eyj" in lowered
+
+
 @dataclass(frozen=True)
 class Form:
     """A way in which secrets are written: what stays before one is the first group, the secret the last.
 
-    Not ``in_code``: in strings and comments of source code it is mostly prose.
+    Every match has one of the parts that it ``needs``, in lower case, with spaces between. Not
+    ``in_code``: in strings and comments of source code it is mostly prose.
     """
 
     name: str
+    needs: str
     pattern: str
     flags: re.RegexFlag = re.I | re.S
     in_code: bool = True
+
+    def may_match(self, lowered: str) -> bool:
+        """Whether there can be a match in this text, which is in lower case."""
+        if not self.needs:
+            return _may_have_token(lowered)
+        return any(part in lowered for part in self.needs.split()) or not lowered.isascii()
 
 
 FORMS = (
     Form(
         "blocks of keys",
+        "-----begin private-lines",
         r"()(-----BEGIN [A-Z0-9 ]{0,40}(?:PRIVATE KEY|PGP MESSAGE)[A-Z ]{0,10}-----"
         r".*?(?:-----END [A-Z0-9 ]{0,60}-----|\Z)|(?<=Private-Lines: )\d.*?(?=\nPrivate-MAC|\Z))",
         re.S,
     ),
-    Form("known tokens", rf"()(?<![A-Za-z0-9])((?:{'|'.join(_TOKENS)}))", re.NOFLAG),
-    Form("hooks", r"((?:hooks\.slack\.com/\w{1,20}|discord(?:app)?\.com/api/webhooks/\d{1,30})/)([\w/-]++)"),
-    Form("passwords in URLs", rf"({_USER})([^\s/?#'\"]*(?=@)|[^\s'\"@]{{1,512}}(?=@))"),
-    Form("tokens in URLs", r"((?<![a-z0-9])[a-z][a-z0-9+.-]{0,30}://)([^\s/?#'\"@:]{20,}+)(?=@)"),
+    Form("known tokens", "", rf"()(?<![A-Za-z0-9])((?:{'|'.join(_TOKENS)}))", re.NOFLAG),
+    Form(
+        "hooks",
+        "hooks.slack discord",
+        r"((?:hooks\.slack\.com/\w{1,20}|discord(?:app)?\.com/api/webhooks/\d{1,30})/)([\w/-]++)",
+    ),
+    Form("passwords in URLs", "@", rf"({_USER})([^\s/?#'\"]*(?=@)|[^\s'\"@]{{1,512}}(?=@))"),
+    Form("tokens in URLs", "@", r"((?<![a-z0-9])[a-z][a-z0-9+.-]{0,30}://)([^\s/?#'\"@:]{20,}+)(?=@)"),
     Form(
         "headers",
+        ":",
         rf"((?<![\w-])([\"'])?(?:(?:proxy-)?authorization|(?:set-)?cookie2?):[ \t]*{_SCHEME})"
         r"((?:(?(2)(?!\2))[^\r\n])*+)",
     ),
-    Form("assignments", rf"({_NAME}(?:\\{{0,8}}[\"'])?\]?[ \t]*(?::=|=>|=(?!=))[ \t]*{_SCHEME}){_VALUE}"),
-    Form("members", rf"({_NAME}(?:\\{{0,8}}[\"'])?[ \t]*:[ \t]*{_SCHEME}(?=[\\rbuf]{{0,2}}[\"'])){_VALUE}"),
-    Form("lines", rf"({_NAME}[ \t]*:(?!//)[ \t]*{_SCHEME}){_VALUE}", in_code=False),
-    Form("pairs", rf"(\(\s{{0,9}}[\"'][\w.-]{{0,60}}?{_NAME}[\"'],\s{{0,9}}[rbuf]{{0,2}})({_QUOTED})"),
-    Form("elements", rf"(<[\w:.-]{{0,60}}?{_NAME}>)([^<]++)"),
-    Form("options", rf"((?<![\w-])--?{_OPTION}(?:[ \t]++(?!-)|=)){_VALUE}"),
+    Form(
+        "assignments",
+        "=",
+        rf"({_NAME}(?:\\{{0,8}}[\"'])?\]?[ \t]*(?::=|=>|=(?!=))[ \t]*{_SCHEME}){_VALUE}",
+    ),
+    Form(
+        "members",
+        ":",
+        rf"({_NAME}(?:\\{{0,8}}[\"'])?[ \t]*:[ \t]*{_SCHEME}(?=[\\rbuf]{{0,2}}[\"'])){_VALUE}",
+    ),
+    Form("lines", ":", rf"({_NAME}[ \t]*:(?!//)[ \t]*{_SCHEME}){_VALUE}", in_code=False),
+    Form("pairs", ",", rf"(\(\s{{0,9}}[\"'][\w.-]{{0,60}}?{_NAME}[\"'],\s{{0,9}}[rbuf]{{0,2}})({_QUOTED})"),
+    Form("elements", "<", rf"(<[\w:.-]{{0,60}}?{_NAME}>)([^<]++)"),
+    Form("options", "-", rf"((?<![\w-])--?{_OPTION}(?:[ \t]++(?!-)|=)){_VALUE}"),
     Form(
         "users of commands",
+        "-",
         rf"((?<![\w-])(?:-u|--(?:proxy-)?user|--auth)[ \t=]*[\"']?[^\s:'\"/]{{1,100}}:)(?!\d+(?!\S)){_VALUE}",
     ),
     Form(
         "passwords of commands",
+        "-",
         r"((?<![\w-])(?:(?:mysql|mariadb)[\w-]*+(?:[ \t]++[^\s|;]++){0,20}?[ \t]++-p"
         rf"|(?:sshpass|redis-cli)(?:[ \t]++[^\s|;]++){{0,20}}?[ \t]++-[ap][ \t]*)){_VALUE}",
     ),
-    Form("netrc", rf"((?<!\w)login\s{{1,9}}[^\s]{{1,200}}\s{{1,9}}password\s{{1,9}}){_VALUE}"),
-    Form("DSN of MySQL", r"((?<![\w.-])[\w.-]{1,60}:)([^\s@/:]{1,200})(?=@(?:tcp|unix)\()"),
-    Form("DSN of Oracle", r"(jdbc:oracle:\w{1,9}:[^\s/@]{1,60}/)([^\s@]{1,200})(?=@)"),
-    Form("keys of Heroku", r"(heroku[\w .:='\"-]{0,40}?)((?<!\w)[\da-f]{8}-(?:[\da-f]{4}-){3}[\da-f]{12})"),
+    Form("netrc", "login", rf"((?<!\w)login\s{{1,9}}[^\s]{{1,200}}\s{{1,9}}password\s{{1,9}}){_VALUE}"),
+    Form("DSN of MySQL", "@", r"((?<![\w.-])[\w.-]{1,60}:)([^\s@/:]{1,200})(?=@(?:tcp|unix)\()"),
+    Form("DSN of Oracle", "@", r"(jdbc:oracle:\w{1,9}:[^\s/@]{1,60}/)([^\s@]{1,200})(?=@)"),
+    Form(
+        "keys of Heroku",
+        "heroku",
+        r"(heroku[\w .:='\"-]{0,40}?)((?<!\w)[\da-f]{8}-(?:[\da-f]{4}-){3}[\da-f]{12})",
+    ),
     Form(
         "bearers",
+        "bearer basic ssws",
         r"((?<!\w)(?:[Bb]earer|[Bb]asic|SSWS)[ \t]++)((?=[\w~+/.-]{0,200}[\dA-Z=])[\w~+/.=-]{8,}+)",
         re.NOFLAG,
     ),
 )
 """What is hidden, in this order."""
 
-_COMPILED = [(re.compile(form.pattern, form.flags), form.in_code) for form in FORMS]
 _LITERAL = (
     r"[rbuft]{0,2}(?:\"\"\"(?:[^\\]|\\.)*?(?:\"\"\"|\Z)|'''(?:[^\\]|\\.)*?(?:'''|\Z)"
     r"|\"(?:[^\"\\\n]|\\.)*+(?:\"|(?=\n)|\\?\Z)|'(?:[^'\\\n]|\\.)*+(?:'|(?=\n)|\\?\Z))"
 )
-_NAMED_LITERAL = re.compile(
+_NAMED_LITERAL = (
     rf"(\(\s{{0,9}}[\"'][\w.-]{{0,60}}?{_NAME}[\"'],\s{{0,9}}"
     rf"|{_NAME}(?:[\"']\s*:|[\"']?\]?\s*(?::[^=\n\"']{{0,80}})?[=!]?=)[ \t]*(?:\(\s*)?)"
-    rf"(?!(?:\"\"|'')(?![\"']))({_LITERAL}(?:\s*+{_LITERAL})*+)",
-    re.I | re.S,
+    rf"(?!(?:\"\"|'')(?![\"']))({_LITERAL}(?:\s*+{_LITERAL})*+)"
 )
-_IN_CODE = re.compile(rf"#[^\n]*+|{_LITERAL}", re.I | re.S)
-_IS_OPTION = re.compile(rf"--?(?:{_OPTION}|key)\Z", re.I).match
+_ANY_NAME = rf"{SECRET}|x-amz|x-goog|sig|pat|sas|jwt|auth"
+_IN_CODE = rf"#[^\n]*+|{_LITERAL}"
 
 
 def redact(text: str) -> str:
     """The text with passwords in URLs, values that are named as secrets, and known tokens hidden."""
-    for pattern, _ in _COMPILED:
-        text = pattern.sub(_hide, text)
+    return _redacted(text, FORMS, _hide)
+
+
+def _redacted(text: str, forms: Iterable[Form], hide: Callable[[re.Match[str]], str]) -> str:
+    lowered = text.lower()
+    for form in forms:
+        if form.may_match(lowered):
+            text = _compiled(form.pattern, form.flags).sub(hide, text)
+            lowered = text.lower()
     return text
 
 
 def redact_source(code: str) -> str:
     """Source code with secrets hidden where they are literals. What is computed stays, so it can be read."""
-    return _IN_CODE.sub(_hide_inside, _NAMED_LITERAL.sub(rf'\1"{HIDDEN}"', code))
+    flags = re.I | re.S
+    if _compiled(_ANY_NAME, re.I).search(code):
+        code = _compiled(_NAMED_LITERAL, flags).sub(rf'\1"{HIDDEN}"', code)
+    return _compiled(_IN_CODE, flags).sub(_hide_inside, code)
 
 
 def redact_command(arguments: Sequence[str]) -> list[str]:
@@ -183,7 +236,7 @@ def redact_command(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         known = f"{arguments[0]} {before} "  # what a word means depends on these
         shown = redact(known + argument)
-        if _IS_OPTION(before):
+        if before.startswith("-") and _compiled(rf"--?(?:{_OPTION}|key)\Z", re.I).match(before):
             hidden.append(HIDDEN)
             before = ""
         else:
@@ -193,19 +246,16 @@ def redact_command(arguments: Sequence[str]) -> list[str]:
 
 
 def _hide(found: re.Match[str]) -> str:
-    return found[0] if _NO_VALUE.match(found[found.re.groups]) else f"{found[1]}{HIDDEN}"
+    return found[0] if _compiled(_NO_VALUE).match(found[found.re.groups]) else f"{found[1]}{HIDDEN}"
 
 
 def _hide_in_code(found: re.Match[str]) -> str:
-    return found[0] if _COMPUTED.match(found[found.re.groups]) else _hide(found)
+    return found[0] if _compiled(_COMPUTED).match(found[found.re.groups]) else _hide(found)
 
 
 def _hide_inside(found: re.Match[str]) -> str:
     """A string literal or comment of source code."""
-    text = found[0]
-    for pattern, in_code in _COMPILED:
-        text = pattern.sub(_hide_in_code, text) if in_code else text
-    return text
+    return _redacted(found[0], [form for form in FORMS if form.in_code], _hide_in_code)
 
 
 # --- URLs of stores, as messages and logs may show them.
@@ -213,6 +263,8 @@ def _hide_inside(found: re.Match[str]) -> str:
 
 def without_credentials(url: str) -> str:
     """The URL as messages may show it: no user, no password, no query, no fragment."""
+    from urllib.parse import urlsplit  # late: few programs have URLs to show
+
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from tests.scripts import Ended, Scripts
 from valuestore.cli.main import invoke
 
 PROGRAM = [sys.executable, "-c", "import sys; from valuestore.cli.main import main; sys.exit(main())"]
@@ -108,13 +108,23 @@ def cli(here: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 @pytest.fixture
-def program(here: Path) -> Cli:
+def piped(here: Path, scripts: Scripts, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ended]:
+    """Run a command line as a process of its own, with ``given`` as its standard input."""
+    script = tmp_path_factory.mktemp("program") / "program.py"
+    script.write_text(PROGRAM[-1])
+
+    def run(*arguments: str, given: bytes = b"") -> Ended:
+        return scripts.run(script, *arguments, folder=Path.cwd(), given=given)
+
+    return run
+
+
+@pytest.fixture
+def program(piped: Callable[..., Ended]) -> Cli:
     """Run a command line as a process of its own."""
 
     def run(*arguments: str) -> Outcome:
-        done = subprocess.run(
-            [*PROGRAM, *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        ended = piped(*arguments)
+        return Outcome(ended.code, ended.out, ended.err)
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,20 @@ def test_a_wrong_command_line_is_one_sentence(cli: Cli, arguments: list[str]) ->
     assert done.code == 2
     assert done.err.startswith("valuestore: ")
     assert done.err.count("\n") == 1
+
+
+def test_a_wrong_command_line_names_the_help_of_its_command(cli: Cli) -> None:
+    assert "(`valuestore --help` has more)" in cli("nope").err
+    assert "(`valuestore export --help` has more)" in cli("export").err
+    assert "(`valuestore catalog put --help` has more)" in cli("catalog", "put").err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["push", "pull", "export", "import", "backup", "repo", "verify", "repair", "gc", "delete", "pin"],
+)
+def test_help_of_what_is_done_to_a_repository_has_an_example(cli: Cli, command: str) -> None:
+    assert re.search(rf"Examples?:\n +valuestore {command}\b", cli(command, "--help").out)
 
 
 def test_importing_the_program_loads_nothing_heavy() -> None:

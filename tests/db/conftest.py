@@ -25,14 +25,6 @@ def database(database_url):
     database.close()
 
 
-@pytest.fixture(scope="session")
-def repository_on_postgres(postgres_server, tmp_path_factory):
-    """The URL of a database with the schema and nothing else: to copy it takes a fifth of making it."""
-    with postgres_server.database() as url:
-        Repository.open(tmp_path_factory.mktemp("repository"), database=url).close()
-        yield url
-
-
 @contextmanager
 def new_repository(request, folder):
     if request.param == "sqlite":

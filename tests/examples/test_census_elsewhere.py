@@ -21,13 +21,6 @@ def tree(tmp_path):
     return folder.parent
 
 
-@pytest.fixture
-def s3_url(s3_server, s3_bucket, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
-    return f"s3://{s3_bucket}/payloads?endpoint_url={s3_server.url}&region=us-east-1"
-
-
 @pytest.mark.parametrize("place", ["redis_url", "s3_url"])
 def test_payloads_live_where_the_settings_say(place, request, tree, tmp_path, monkeypatch, capsys):
     url = request.getfixturevalue(place)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,14 +17,17 @@ def script(tmp_path):
     return copy
 
 
-def run(script):
-    command = [sys.executable, "-W", "error", script.name]
-    ran = subprocess.run(command, cwd=script.parent, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout, int(re.search(r"(\d+) calls ran", ran.stdout)[1])
+@pytest.fixture
+def run(scripts):
+    def run(script):
+        ran = scripts.run(script, strict=True)
+        assert ran.code == 0, ran.err
+        return ran.out, int(re.search(r"(\d+) calls ran", ran.out)[1])
+
+    return run
 
 
-def test_the_second_run_runs_nothing(script):
+def test_the_second_run_runs_nothing(script, run):
     first, ran = run(script)
     assert "north      mean   2.00  peak   3.00" in first
     assert ran == 6
@@ -35,7 +36,7 @@ def test_the_second_run_runs_nothing(script):
     assert ran == 0
 
 
-def test_a_changed_input_changes_the_database(script):
+def test_a_changed_input_changes_the_database(script, run):
     run(script)
     (script.parent / "readings.csv").write_text("station,value\nnorth,9\n")
     out, ran = run(script)
@@ -43,7 +44,7 @@ def test_a_changed_input_changes_the_database(script):
     assert ran >= 5
 
 
-def test_a_changed_task_runs_with_what_follows_it(script):
+def test_a_changed_task_runs_with_what_follows_it(script, run):
     run(script)
     script.write_text(
         script.read_text().replace("SELECT station, mean.v, peak.v", "SELECT station, mean.v, -peak.v")

@@ -19,6 +19,7 @@ WITH_ALL = (
     "valuestore.stores",
     "valuestore.stores.base",
     "valuestore.stores.wrappers",
+    "valuestore.tables",
     "valuestore.testing",
     "valuestore.values",
 )

@@ -97,7 +97,7 @@ def test_a_changed_file_is_replaced_if_the_task_says_so():
 @pytest.mark.parametrize("harm", ["deleted", "damaged", "truncated"])
 def test_captured_content_that_is_gone_or_damaged_is_a_miss(harm):
     run(write("a.txt", "text" * 100))
-    payload = next(path for path in Path("repository").rglob("payloads/*/*") if path.is_file())
+    payload = next(path for path in Path("repository").rglob("payloads/??/*") if path.is_file())
     os.chmod(payload, 0o600)
     if harm == "deleted":
         payload.unlink()

@@ -20,6 +20,7 @@ from valuestore.errors import (
     TaskError,
     ValuestoreWarning,
 )
+from valuestore.scheduler.code import Code
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,23 @@ def test_a_call_is_run_once_and_remembered_by_a_fresh_repository(tmp_path):
     assert ran() == ["double"]
     assert again(tmp_path, p.double(4)) == 8
     assert ran() == []
+
+
+def test_a_task_that_could_not_be_told_once_is_told_at_the_next_call(tmp_path, monkeypatch):
+    rows, failures = Code.task_row, [NotHashableError("code", "other threads change it")]
+
+    def told(code, task):
+        if failures:
+            raise failures.pop()
+        return rows(code, task)
+
+    monkeypatch.setattr(Code, "task_row", told)
+    with Scheduler(tmp_path) as scheduler:
+        with pytest.raises(NotHashableError):
+            scheduler.run([p.double(1), p.double(2)])
+        assert scheduler.repository.history.jobs().where(task="double").count() == 2
+    assert again(tmp_path, p.double(2)) == 4
+    assert ran() == ["double"]
 
 
 @pytest.mark.parametrize("value", [None, False, 0, "", [], ()])

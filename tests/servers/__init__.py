@@ -14,9 +14,18 @@ is a program rather than a container, which starts in milliseconds and shares fi
 
 from __future__ import annotations
 
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.servers.s3 import S3Server, SigningS3Server
 from tests.servers.server import Server, ServerMissing
 
-__all__ = ["PostgresServer", "RedisServer", "S3Server", "Server", "ServerMissing", "SigningS3Server"]
+__all__ = [
+    "PgBouncer",
+    "PostgresServer",
+    "RedisServer",
+    "S3Server",
+    "Server",
+    "ServerMissing",
+    "SigningS3Server",
+]

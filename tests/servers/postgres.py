@@ -41,7 +41,8 @@ class PostgresServer(Server):
         run([initdb, "-D", f"{folder}/data", *options])
 
     def command(self, program: str, folder: str, port: int) -> list[str]:
-        return [program, "-D", f"{folder}/data", "-h", LOOPBACK, "-p", str(port), "-k", "", "-F"]
+        here = ["-c", "dynamic_shared_memory_type=mmap"]  # in its folder, which goes with it
+        return [program, "-D", f"{folder}/data", "-h", LOOPBACK, "-p", str(port), "-k", "", "-F", *here]
 
     def image_command(self) -> list[str]:
         return ["postgres", "-F"]

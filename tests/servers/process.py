@@ -22,6 +22,8 @@ from tests.servers.runner import (
     wait_until_ready,
 )
 
+_SHM = "/dev/shm"
+
 
 class Process:
     """A program in a folder of its own. Both end when we do, even if we are killed."""
@@ -34,7 +36,7 @@ class Process:
         self._prepared = False
         self._process: subprocess.Popen[bytes] | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
-        self._folder = tempfile.mkdtemp(prefix="valuestore-test-")
+        self._folder = tempfile.mkdtemp(prefix="valuestore-test-", dir=_in_memory())
         self._user = _unprivileged_user() if recipe.unprivileged else {}
         if self._user:
             os.chown(self._folder, self._user["user"], self._user["group"])
@@ -124,8 +126,10 @@ class Process:
         )
 
     def _signal(self, number: int) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
+        """To all processes of the server: it leads a session of its own."""
+        if self.is_running():
+            assert self._process is not None
+            os.killpg(self._process.pid, number)
 
     def _end(self) -> None:
         if self._process is not None:
@@ -139,6 +143,16 @@ class Process:
             self._guardian.kill()
             self._guardian.communicate()
             self._guardian = None
+
+
+def _in_memory() -> str | None:
+    """Where files are in memory, if there is room: each test has a database, which is 400 files."""
+    with suppress(OSError):
+        found = os.statvfs(_SHM)
+        is_roomy = found.f_bavail * found.f_frsize > 2 << 30
+        if is_roomy and not found.f_flag & os.ST_NOEXEC and os.access(_SHM, os.W_OK):
+            return _SHM
+    return None
 
 
 def _unprivileged_user() -> dict[str, Any]:

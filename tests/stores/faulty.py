@@ -13,15 +13,21 @@ TRUNCATE, DROP, LOSE = "truncate", "drop", "lose"
 
 
 class FaultyProxy:
-    """``rule`` gets method and path and returns None, a status with a code, or one of the words above."""
+    """``rule`` gets method and path and returns None, a status with a code, or one of the words above.
+
+    The header ``ignored`` is not passed on; a request with the header ``unknown`` is refused by ``refusal``.
+    """
 
     def __init__(self, url):
         self.rule = lambda method, path: None
         self.requests = []
+        self.ignored = self.unknown = ""
+        self.refusal = (501, "NotImplemented")
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def handle_one_request(self):
                 try:
@@ -33,6 +39,8 @@ class FaultyProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 proxy.requests.append((self.command, self.path))
                 fault = proxy.rule(self.command, self.path)
+                if self.headers.get(proxy.unknown):
+                    fault = proxy.refusal
                 if isinstance(fault, tuple):
                     return self.refuse(*fault)
                 if fault == DROP:
@@ -40,6 +48,7 @@ class FaultyProxy:
                     return None
                 host = urlsplit(url)
                 upstream = http.client.HTTPConnection(host.hostname, host.port, timeout=60)
+                del self.headers[proxy.ignored]
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 got = upstream.getresponse()
                 data = got.read()

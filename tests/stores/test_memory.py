@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -58,3 +59,17 @@ def test_an_unnamed_store_goes_with_its_last_holder():
 def test_it_signs_no_urls():
     with pytest.raises(NotSupported):
         MemoryStore().sign("k", "GET", 60)
+
+
+@pytest.mark.parametrize("data", ["text", None, 5, Path("file")])
+def test_what_is_no_bytes_is_named_with_what_to_do(data):
+    with pytest.raises(TypeError, match=rf"not {type(data).__name__}; encode a text, open a file first"):
+        MemoryStore().put("k", data)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(float("nan"), "nan"), ({1: 2}, "a dict whose keys are not all str"), (b"", "bytes")]
+)
+def test_an_attribute_that_is_not_json_is_shown(value, said):
+    with pytest.raises(TypeError, match=rf"attrs\['x'\] is not a JSON value: {said}$"):
+        MemoryStore().put("k", b"", attrs={"x": value})

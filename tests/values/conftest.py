@@ -7,7 +7,7 @@ import time
 import pytest
 
 from valuestore.values.codecs.plain import SIGNED
-from valuestore.values.codecs.signed import seal
+from valuestore.values.codecs.signed import sign
 from valuestore.values.files import stat_memory as memory_module
 from valuestore.values.registry import Payload, TypeRegistry
 
@@ -24,7 +24,7 @@ def resigned(registry, obj, before, after, type_name=None):
     assert before in encoded.tagged
     name = type_name or encoded.type_name
     data = encoded.tagged.replace(before, after)
-    return Payload(name, SIGNED, seal(data, name, encoded.value_hash, registry.signer))
+    return Payload(name, SIGNED, data, sign(data, name, encoded.value_hash, SIGNED, registry.signer))
 
 
 @pytest.fixture

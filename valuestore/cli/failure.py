@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import traceback
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
 from valuestore.cli.terminal import shown
 from valuestore.config import environment
 from valuestore.errors import (
+    BadKey,
+    CollectionRefused,
     ConfigError,
     DatabaseError,
+    NotFound,
     PayloadError,
     QueryError,
     RecordNotFound,
@@ -30,6 +35,7 @@ PIPELINE, USAGE, REPOSITORY, INTERRUPTED, CLOSED_PIPE = 1, 2, 3, 130, 141
 NOT_FOUND = PIPELINE
 """No record of that name: the answer to a question, as with grep."""
 
+_UNUSABLE = StoreError | DatabaseError | PayloadError | CollectionRefused
 COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that it cannot parse: click's UsageError, vendored or not."""
 
@@ -50,31 +56,44 @@ class Usage(ValuestoreError):
 def report(error: Exception, *, debug: bool = False) -> int:
     """Say it on stderr and return the exit code. What is no error of ours is a defect, and raised again."""
     if isinstance(error, COMMAND_LINE_ERROR):
-        say(f"{error.format_message()} (`valuestore --help` has more)")  # type: ignore[attr-defined]  # click's
+        command = getattr(getattr(error, "ctx", None), "command_path", "valuestore")
+        say(f"{error.format_message()} (`{command} --help` has more)")  # type: ignore[attr-defined]  # click's
         return USAGE
     if not isinstance(error, ValuestoreError):
         raise error
     if debug or environment("debug") not in (None, "", "0"):
-        sys.stderr.write(shown("".join(traceback.format_exception(error)), lines=True))
-    say(str(error))
+        _write(shown("".join(traceback.format_exception(error)), lines=True))
+    say("; ".join((str(error), *getattr(error, "__notes__", ()))))
     if isinstance(error, Usage):
         for line in error.args[1]:
-            print(f"  {shown(line)}", file=sys.stderr)
+            _write(f"  {shown(line)}\n")
     return exit_code(error)
 
 
 def exit_code(error: ValuestoreError) -> int:
     """The exit code of an error that is not the pipeline's own."""
-    if isinstance(error, RecordNotFound):
+    if isinstance(error, RecordNotFound | NotFound):
         return NOT_FOUND
-    if isinstance(error, Usage | ConfigError | TaskError | QueryError | TagError):
+    if isinstance(error, Usage | BadKey | ConfigError | TaskError | QueryError | TagError):
         return USAGE
-    return REPOSITORY if isinstance(error, StoreError | DatabaseError | PayloadError) else PIPELINE
+    return REPOSITORY if isinstance(error, _UNUSABLE) else PIPELINE
 
 
 def say(sentence: str) -> None:
     """One line on stderr."""
-    print(f"valuestore: {shown(sentence)}", file=sys.stderr)
+    _write(f"valuestore: {shown(sentence)}\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+    except OSError:  # nobody can be told, then the exit code has to do
+        leave(sys.stderr)
+
+
+def leave(stream: TextIO | io.FileIO) -> None:
+    """Have what a stream still holds go nowhere: at its end, Python would try to write it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -97,7 +116,7 @@ def report_pipeline(error: BaseException, *, debug: bool = False) -> None:
         text = "".join(f"{note}\n" for note in notes)
     else:
         text = "".join(traceback.format_exception(type(error), error, trace))
-    sys.stderr.write(shown(text, lines=True))
+    _write(shown(text, lines=True))
 
 
 def _own_frames(trace: TracebackType | None) -> TracebackType | None:

@@ -2,53 +2,78 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 import valuestore
-from valuestore.cli.ask.lineage import lineage
-from valuestore.cli.ask.log import log
-from valuestore.cli.ask.show import show
-from valuestore.cli.ask.sql import sql
-from valuestore.cli.ask.tag import tag
-from valuestore.cli.ask.task import task
-from valuestore.cli.ask.why import diff, why
-from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, report, show_warning
-from valuestore.cli.keep.db import db
-from valuestore.cli.keep.doctor import doctor
-from valuestore.cli.keep.init import init, stats
-from valuestore.cli.keep.keys import keys
-from valuestore.cli.keep.payloads import payloads
-from valuestore.cli.run.run import run
+from valuestore.cli.failure import CLOSED_PIPE, INTERRUPTED, REPOSITORY, leave, report, say, show_warning
 
-app = typer.Typer(
-    name="valuestore",
-    add_completion=False,
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # docstrings of users' tasks and of ours are text, not markup
-)
-app.command(context_settings={"allow_interspersed_args": False})(run)
-app.command()(log)
-app.command()(show)
-app.add_typer(tag, name="tag")
-app.command()(why)
-app.command()(task)
-app.command()(diff)
-app.command()(lineage)
-app.command()(sql)
-app.add_typer(db, name="db")
-app.add_typer(payloads, name="payloads")
-app.add_typer(keys, name="keys")
-app.command()(init)
-app.command()(stats)
-app.command()(doctor)
+_COMMANDS = {
+    "run": "run.run",
+    "log": "ask.log",
+    "show": "ask.show",
+    "get": "keep.value",
+    "put": "keep.value",
+    "tag": "ask.tag",
+    "catalog": "keep.catalog",
+    "why": "ask.why",
+    "task": "ask.task",
+    "diff": "ask.why",
+    "lineage": "ask.lineage",
+    "runs": "ask.runs",
+    "sql": "ask.sql",
+    "db": "keep.db",
+    "payloads": "keep.payloads",
+    "keys": "keep.keys",
+    "init": "keep.init",
+    "stats": "keep.init",
+    "doctor": "keep.doctor",
+    "gc": "keep.gc",
+    "delete": "keep.gc",
+    "pin": "keep.gc",
+    "unpin": "keep.gc",
+    "verify": "keep.verify",
+    "repair": "keep.verify",
+    "push": "keep.share",
+    "pull": "keep.share",
+    "export": "keep.share",
+    "import": "keep.share",
+    "backup": "keep.share",
+    "repo": "keep.repo",
+}
+"""Each is a function or a group of that name in a module of a room. In the order of the help."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
+"""Of an error without a file: the standard output cannot be written. Those of files are typed elsewhere."""
+
+
+def _app(arguments: Sequence[str]) -> typer.Typer:
+    """The command that is named, or all of them: to make and to import all takes as long as most commands."""
+    app = typer.Typer(
+        name="valuestore",
+        add_completion=False,
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # docstrings of users' tasks and of ours are text, not markup
+    )
+    app.callback()(options)
+    named = next((each for each in arguments if not each.startswith("-")), "")
+    for name in [named] if named in _COMMANDS else _COMMANDS:
+        module = import_module(f"valuestore.cli.{_COMMANDS[name]}")
+        command = getattr(module, "import_" if name == "import" else name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, context_settings={"allow_interspersed_args": name != "run"})(command)
+    return app
 
 
 @dataclass
@@ -64,7 +89,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     context: typer.Context,
     *,
@@ -76,9 +100,18 @@ def options(
     """Pipelines that remember: nothing is computed twice, and every result can be asked where it came from.
 
     \b
+    Examples:
+      valuestore run words.py count --book README.md
+      valuestore run words.py count --book README.md --dry-run    what would run, and why
+      valuestore log                what ran; `valuestore show -` has the jobs of the newest execution
+      valuestore why count          why the newest job of a task ran; `valuestore diff ~1` what else is new
+      valuestore runs fit --sort loss         parameters and metrics of all runs of a task
+      valuestore get - > result     what the newest execution gave
+
+    \b
     Exit codes: 0 done; 1 the pipeline's own code raised, there is no such record, or executions differ;
     2 wrong command line, arguments or settings;
-    3 the repository, its database or its store cannot be used; 130 interrupted.
+    3 the repository, its database, its store or the output cannot be used; 130 interrupted.
     """
     context.obj.debug = debug
     if context.invoked_subcommand is None:
@@ -89,18 +122,32 @@ def invoke(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code. Raises: only what is a defect of this program."""
     chosen = Options()
     try:
-        code = app(list(arguments), prog_name="valuestore", standalone_mode=False, obj=chosen)
+        code = _app(arguments)(list(arguments), prog_name="valuestore", standalone_mode=False, obj=chosen)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except SystemExit:  # typer's, for a reader that went away
         return CLOSED_PIPE
     except Exception as error:  # noqa: BLE001  # reported, or raised again
+        if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+            return _say_unwritten(error)
         return report(error, debug=chosen.debug)
     return code if isinstance(code, int) else 0
 
 
+def _say_unwritten(error: OSError) -> int:
+    """The exit code when the standard output takes no more: its reader has left, or a disk is full."""
+    leave(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        return CLOSED_PIPE
+    say(f"the output could not be written: {error.strerror}")
+    return REPOSITORY
+
+
 def main() -> int:
     """The console script."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before (`>&-`)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # to the end of the process
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a lone surrogate, or a terminal without UTF-8
@@ -108,9 +155,8 @@ def main() -> int:
     code = invoke(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as in `valuestore log | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
+    except OSError as error:
+        return _say_unwritten(error)
     if code == INTERRUPTED:  # everything is written; do not wait for task bodies that still run in threads
         sys.stderr.flush()
         os._exit(code)

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from valuestore.config import Settings, load_settings
-from valuestore.errors import NotARepository
+from valuestore.config import Settings, keys_folder, load_settings, read_file
+from valuestore.errors import ConfigError, NotARepository
 
 if TYPE_CHECKING:
     from valuestore.db.engine.database import Database
     from valuestore.repository import Repository
 
 import json
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,8 +41,14 @@ _STYLES = {
     "interrupted": "yellow",
 }
 
-_KEPT_WIDTH = 24
-"""Columns this wide are shown whole on a terminal: ids, times, most names."""
+_LEAST_WIDTH = 4
+"""Columns that give way keep so much: a word's beginning."""
+
+_READABLE_WIDTH = 24
+"""As wide as the widest of them stay, if headers can give way instead."""
+
+_MINUTES = len("2026-01-31 12:00")
+_HEX, _LONGEST_ID = frozenset("0123456789abcdef"), 64
 
 
 def shown(value: object, *, lines: bool = False) -> str:
@@ -83,7 +92,7 @@ class TerminalText:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout. On a terminal, columns are cut to its width; elsewhere nothing is cut."""
+    """A table on stdout. On a terminal columns give way to its width, but not ids; elsewhere nothing does."""
     if not sys.stdout.isatty():
         sys.stdout.writelines(_plain_table(columns, rows))
         return
@@ -93,13 +102,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     console = open_console()
     lines = [[shown(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip([shown(name) for name in columns], *lines, strict=True)]
-    kept = [width for width in widths if width <= _KEPT_WIDTH]
-    # A long preview must not take the room of the ids that one types.
-    room = (console.width - sum(kept) - 2 * len(widths)) // max(len(widths) - len(kept), 1)
+    widths, gap, lines = _fitted([shown(name) for name in columns], lines, console.width)
+    table.padding = (0, gap, 0, 0)
+    console = open_console(width=max(console.width, sum(widths) + gap * len(widths)))
     for column, width in zip(columns, widths, strict=True):
-        most = None if width <= _KEPT_WIDTH else max(room, _KEPT_WIDTH // 3)
-        table.add_column(Text(shown(column)), no_wrap=True, overflow="ellipsis", max_width=most)
+        table.add_column(Text(shown(column)), no_wrap=True, overflow="ellipsis", width=width)
     for cells in lines:
         table.add_row(
             *[Text(cell, style=_style(name, cell)) for name, cell in zip(columns, cells, strict=True)]
@@ -107,16 +114,57 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     console.print(table)
 
 
+def _fitted(
+    columns: Sequence[str], lines: list[list[str]], room: int
+) -> tuple[list[int], int, list[list[str]]]:
+    """Widths of columns that fit into so much room, the gap between them, and the cells.
+
+    Ids stay whole, whatever else there is, since they are there to be typed, and so do times; the widest of
+    the others gives way first. If little would be left of it, headers and seconds give way before.
+    """
+    times = [name.endswith("(UTC)") for name in columns]
+    kept = [
+        is_time or all(_HEX.issuperset(cell) and len(cell) <= _LONGEST_ID for cell in column)
+        for is_time, *column in zip(times, *lines, strict=True)
+    ]
+    widths, is_readable = _narrowed([columns, *lines], kept, room - 2 * len(columns))
+    if is_readable or not lines:
+        return widths, 2, lines
+    lines = [
+        [cell[:_MINUTES] if is_time else cell for cell, is_time in zip(line, times, strict=True)]
+        for line in lines
+    ]
+    return _narrowed(lines, kept, room - len(columns))[0], 1, lines
+
+
+def _narrowed(lines: Sequence[Sequence[str]], kept: list[bool], room: int) -> tuple[list[int], bool]:
+    """Widths of columns when the widest that are not kept have given way, and whether these can be read."""
+    widths = [max(_LEAST_WIDTH, *map(_cell_len, column)) for column in zip(*lines, strict=True)]
+    others = [width for width, is_kept in zip(widths, kept, strict=True) if not is_kept]
+    room -= sum(widths) - sum(others)
+    widest = most = max(others, default=0)
+    while most > _LEAST_WIDTH and sum(min(width, most) for width in others) > room:
+        most -= 1
+    fitted = [width if is_kept else min(width, most) for width, is_kept in zip(widths, kept, strict=True)]
+    return fitted, most >= min(widest, _READABLE_WIDTH)
+
+
 def _plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """Its lines where nobody looks; rich takes a minute for a hundred thousand."""
-    from rich.cells import cell_len
-
     lines = [[shown(cell) for cell in row] for row in (columns, *rows)]
-    sizes = [[len(cell) if cell.isascii() else cell_len(cell) for cell in line] for line in lines]
+    sizes = [[_cell_len(cell) for cell in line] for line in lines]
     widths = [max(column) for column in zip(*sizes, strict=True)]
     for line, size in zip(lines, sizes, strict=True):
         cells = zip(line, size, widths, strict=True)
         yield "  ".join(cell + " " * (width - taken) for cell, taken, width in cells).rstrip() + "\n"
+
+
+def _cell_len(cell: str) -> int:
+    if cell.isascii():
+        return len(cell)
+    from rich.cells import cell_len  # late: most texts are ASCII
+
+    return cell_len(cell)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -131,13 +179,14 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
             print(f"{name:<{width}}  {first}")
 
 
-def open_console(*, stderr: bool = False) -> Console:
+def open_console(*, stderr: bool = False, width: int | None = None) -> Console:
     """A rich console that reads nothing as markup; as wide as it needs to be where nobody looks."""
     from rich.console import Console
 
     file = sys.stderr if stderr else sys.stdout
-    width = None if file.isatty() else _UNBOUNDED
-    return Console(file=file, markup=False, highlight=False, emoji=False, width=width)
+    width = width if file.isatty() else _UNBOUNDED
+    height = width and 25  # a width alone does not count where the terminal is dumb
+    return Console(file=file, markup=False, highlight=False, emoji=False, width=width, height=height)
 
 
 def _style(column: str, cell: str) -> str:
@@ -154,10 +203,42 @@ def _json_text(value: object) -> str:
 
 # --- Which repository a command means.
 
+
+def located(place: str) -> Path:
+    """Where a repository is: by its name (``valuestore repo``), else by its path. Raises: ConfigError.
+
+    Who has no configuration, or cannot read it, has no names.
+    """
+    file = None
+    if _NAME.fullmatch(place):
+        with suppress(ConfigError):
+            file = user_file()
+    return Path(repositories().get(place, place) if file and os.access(file, os.R_OK) else place)
+
+
+def repositories() -> dict[str, str]:
+    """Places of repositories by their names, as this user's configuration has them. Raises: ConfigError."""
+    found = read_file(user_file()).get("repositories", {})
+    if not isinstance(found, dict) or not all(isinstance(place, str) for place in found.values()):
+        raise ConfigError("repositories", f"in {user_file()} it is no table of paths by names")
+    return found
+
+
+def user_file() -> Path:
+    """This user's configuration, beside the keys. Raises: ConfigError without a home folder."""
+    return keys_folder().with_name("config.toml")
+
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
 RepositoryOption = Annotated[
     Path | None,
     typer.Option(
-        "--repository", "-r", metavar="PATH", help="Its folder. Default: .valuestore here or in a parent."
+        "--repository",
+        "-r",
+        metavar="PATH",
+        parser=located,
+        help="Its folder, or a name of `valuestore repo`. Default: .valuestore here or in a parent.",
     ),
 ]
 
@@ -185,5 +266,6 @@ def _require(location: Path | None) -> tuple[Path, Settings]:
     folder = find_folder(location)
     settings = load_settings(folder, {})
     if not settings.database and not (folder / "valuestore.db").exists():
-        raise NotARepository(str(folder), "there is none yet (`valuestore init` makes one)")
+        named = "" if location is None else ", `valuestore repo list` shows those that have a name"
+        raise NotARepository(str(folder), f"there is none yet (`valuestore init` makes one{named})")
     return folder, settings

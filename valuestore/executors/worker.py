@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from valuestore.errors import MisplacedCall, NotHashableError, StoreError
 from valuestore.values.archive import Archive, ValueRef
@@ -14,6 +13,7 @@ from valuestore.values.code.members import Body, Version
 from valuestore.values.code.members import inside_body as inside_body
 from valuestore.values.code.reads import Read
 from valuestore.values.code.trace import nobodys
+from valuestore.values.entry import opened_in
 from valuestore.values.files.capture import captured
 from valuestore.values.files.external import External
 from valuestore.values.handles.journal import handles_taken_as_valid
@@ -21,11 +21,11 @@ from valuestore.values.identity.inside import calls_refused
 from valuestore.values.registry import TypeRegistry
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a body gave. ``ref`` is None when the result cannot be stored, and ``refused`` says why.
 
-    Times are microseconds since 1970-01-01 UTC. ``reached`` and ``reads`` are what ``Body.seen`` says.
+    ``error`` is what the body raised; then ``refused`` says why nobody knows what it saw. Times are
+    microseconds since 1970-01-01 UTC. ``reached`` and ``reads`` are what ``Body.seen`` says.
     """
 
     value: Any
@@ -35,6 +35,7 @@ class Outcome:
     ended: int
     reached: tuple[Dependency, ...] = ()
     reads: tuple[Read, ...] = ()
+    error: Exception | None = None
 
 
 def run_body(
@@ -47,7 +48,7 @@ def run_body(
     capture: bool = False,
     version: Version = Version(),  # noqa: B008  # nothing changes it
 ) -> Outcome:
-    """Call ``func``, of that ``version``, and pack its result. Raises: whatever ``func`` raises, untouched.
+    """Call ``func``, of that ``version``, and pack its result. Raises: MisplacedCall.
 
     ``watched`` are the arguments that stand for outside state: if one is not what was hashed, or was true
     and changes meanwhile, nobody knows what the body saw, and the result is not kept. A missing file is
@@ -56,22 +57,22 @@ def run_body(
     """
     registry = archive.registry
     with nobodys():
-        externals = (
-            [one for one in registry.iter_values(watched) if isinstance(one, External)] if watched else []
-        )
+        found = opened_in(archive, registry.iter_values(watched)) if watched else []
+        externals = [one for one in found if isinstance(one, External)]
         other = next((external for external in externals if not external.is_as_recorded()), None)
         watched = [value for value in watched if _are_valid([value], registry)]
         started = time.time_ns() // 1000
         with Body(func, version, registry) as body:
-            value = func(*args, **kwargs)
-        value = registry.postprocess(value, eval_hash=eval_hash)
+            value, error = call_body(func, args, kwargs)
+        if error is None:
+            value = registry.postprocess(value, eval_hash=eval_hash)
         ended = time.time_ns() // 1000
         reached, reads = body.seen((args, kwargs))
         ref, refused = None, ""
         try:
             if other is None and _are_valid(watched, registry):
                 with calls_refused(step=value):
-                    ref, refused = archive.try_pack(value)
+                    ref, refused = archive.try_pack(value) if error is None else (None, "")
                 ref = captured(ref, value, archive) if capture and ref else ref
             else:
                 when = "before it ran" if other else "while it ran"
@@ -82,9 +83,19 @@ def run_body(
                 registry.check_no_calls(value)
         except MisplacedCall:
             raise
-        except (NotHashableError, StoreError) as error:
-            ref, refused = None, str(error)
-    return Outcome(value, ref, refused, started, ended, reached, reads)
+        except (NotHashableError, StoreError) as problem:
+            ref, refused = None, str(problem)
+    return Outcome(value, ref, refused, started, ended, reached, reads, error)
+
+
+def call_body(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, Exception | None]:
+    """What it returns, or what it raises."""
+    try:
+        return func(*args, **kwargs), None
+    except Exception as error:  # noqa: BLE001  # it is the caller's to record
+        return None, error
 
 
 def _are_valid(watched: Sequence[Any], registry: TypeRegistry) -> bool:

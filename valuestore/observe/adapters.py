@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from valuestore.errors import ConfigError
-from valuestore.observe.events import Event, JobEvent, Observer, is_failure
+from valuestore.observe.events import Audience, Event, JobEvent, Observer, is_failure
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -55,10 +55,17 @@ class LogObserver:
             "%s %s %s: %.3f s, %s",
             event.operation,
             event.key,
-            event.task,
+            event.call or event.task,
             event.seconds,
             f"{event.outcome}: {event.message}" if event.message else event.outcome,
         )
+
+
+def with_log(observers: tuple[Observer, ...]) -> tuple[Observer, ...]:
+    """These, and one that logs each job at INFO, unless one of them logs."""
+    told = [one for each in observers for one in (each._observers if isinstance(each, Audience) else (each,))]
+    is_logged = any(isinstance(one, LogObserver) for one in told)
+    return observers if is_logged else (*observers, LogObserver(level=logging.INFO))
 
 
 class ProgressObserver:

@@ -9,7 +9,6 @@ once, in order.
 from __future__ import annotations
 
 import itertools
-import logging
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +18,6 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from valuestore.errors import NotFound
 
-_log = logging.getLogger(__name__)
 _numbers = itertools.count(1)
 
 Phase = Literal["start", "step", "end"]
@@ -62,6 +60,8 @@ class JobEvent(Event):
     """Why it failed, without the secrets that the text of ``error`` may hold."""
     parent: int = 0
     """The number of the job that called it, or of the execution; 0 for that."""
+    call: object = ""
+    """Of a job: ``str(event.call)`` is its call, without secrets. It is made when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,12 @@ def notify(observers: Iterable[Callable[[_E], object]], event: _E) -> None:
     for observer in observers:
         try:
             observer(event)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the work goes on
-            _log.warning("observer %r failed at %s of %r", observer, event, event.key, exc_info=True)
+        except Exception:
+            import logging  # late: few observers fail
+
+            logging.getLogger(__name__).warning(
+                "observer %r failed at %s of %r", observer, event, event.key, exc_info=True
+            )
 
 
 class Audience:
@@ -173,25 +177,27 @@ class RunWatch:
         self._run = JobEvent("execution", execution_id, "start", place=place, task=label)
         notify(self._observers, self._run)
 
-    def start(self, job_id: str, task: str, parent: str | None = None) -> None:
+    def start(self, job_id: str, task: str, parent: str | None = None, call: object = "") -> None:
         """The job begins, unless it has; ``parent`` is the id of the job that called it."""
         if job_id in self._open:
             return
         above = self._open.get(parent or "", self._run)
-        self._start(JobEvent("job", job_id, "start", place=self._place, task=task, parent=above.number))
+        began = JobEvent("job", job_id, "start", place=self._place, task=task, parent=above.number, call=call)
+        self._start(began)
 
     def end(
         self,
         job_id: str,
         task: str,
         parent: str | None,
+        call: object,
         outcome: str,
         seconds: float = 0.0,
         error: BaseException | None = None,
         message: str = "",
     ) -> None:
         """The job has ended. What needed no start of its own, since it was cached, starts now."""
-        self.start(job_id, task, parent)
+        self.start(job_id, task, parent, call)
         self._end(self._open[job_id], outcome, seconds, error, message)
 
     def close(self, outcome: str, seconds: float) -> None:

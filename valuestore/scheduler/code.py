@@ -8,7 +8,8 @@ names with digests, addressed by their content and recorded as the code of a tas
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 from valuestore.db.ids import new_id
@@ -17,21 +18,41 @@ from valuestore.db.record.lookup import MISS
 from valuestore.errors import NotHashableError, ValuestoreWarning
 from valuestore.hashing import Digest
 from valuestore.repository import Repository
+from valuestore.tasks.context import MISSING, Context
+from valuestore.tasks.control import named
+from valuestore.tasks.options import Resolver
 from valuestore.tasks.task import Task
 from valuestore.values.code.function import Dependency, code_dependencies, own_form
-from valuestore.values.code.members import Version, verify
+from valuestore.values.code.members import Version, members_of, verify
 from valuestore.values.code.reads import leave_out
+from valuestore.values.identity.inside import calls_refused
+from valuestore.values.value import type_name_of
 
 AnyTask = Task[..., Any]
+_CONTEXT, _OPTIONS = "context", "options"
 
 
 class Code:
-    """The code behind one execution's calls, each part looked at once."""
+    """The code behind one execution's calls, each part looked at once.
 
-    def __init__(self, repository: Repository) -> None:
+    ``met`` gives the hash of a task, which is recorded.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        met: Callable[[AnyTask], Digest],
+        options: Resolver,
+        context: Context,
+    ) -> None:
+        self.met = met
+        self.options = options
+        self._context = context
         self.task_hashes: dict[int, Digest] = {}
         self._named: dict[Digest, frozenset[type]] = {}
         self._class_sets: dict[tuple[Digest, frozenset[type]], Digest | None] = {}
+        self.signatures: dict[int, Digest] = {}
+        self._own_sets: dict[tuple[object, ...], tuple[tuple[Digest, ...] | None, object]] = {}
         self._holds: dict[str, bool] = {}
         self._digests: dict[str, Digest] = {}
         self._trace_hashes: dict[int, tuple[tuple[Dependency, ...], Digest]] = {}
@@ -41,6 +62,15 @@ class Code:
         self._lookup = repository.lookup
         self._recorder = repository.recorder
         self._algorithm = repository.algorithm
+
+    def is_cached(self, task: AnyTask) -> bool:
+        """Whether what its calls give is kept."""
+        return self.options.of(task).cache
+
+    def may_replay(self, task: AnyTask) -> bool:
+        """Whether its calls may be answered with those above them."""
+        is_forced = self.options.is_forced
+        return self.is_cached(task) and not (is_forced is not None and is_forced(task))
 
     def task_hash(self, task: AnyTask) -> Digest:
         """The task's hash, taken once in an execution."""
@@ -79,7 +109,7 @@ class Code:
         if key not in self._class_sets:
             brought = classes - self._named[task_hash] if task.version is None else frozenset()
             try:
-                found = code_dependencies(*sorted(brought, key=_place), registry=self._registry)
+                found = self._code_of(brought)
                 self._class_sets[key] = self._set_hash(found) if found else None
             except NotHashableError as error:
                 problem = f"results of {task.name} are not found again: {error}"
@@ -87,10 +117,42 @@ class Code:
                 self._class_sets[key] = Digest(new_id())
         return self._class_sets[key]
 
-    def version(self, task: AnyTask, run: str) -> Version:
+    def brought(self, classes: frozenset[type], code: tuple[object, ...] = ()) -> tuple[Digest, ...] | None:
+        """What tells of these own classes and of this code, which whoever is given them may run.
+
+        The hashes of the tasks, and the address of the rest, recorded as what bodies reach is. None if
+        nobody can tell whether it is still the same.
+        """
+        key = classes, *map(id, code)
+        if key not in self._own_sets:
+            found: tuple[Digest, ...] | None = None
+            tasks = [one for one in code if isinstance(one, Task)]
+            with suppress(NotHashableError):
+                rest = [*sorted(classes, key=_place), *(one for one in code if not isinstance(one, Task))]
+                members = members_of(rest, self._registry)
+                if all(map(self.is_cached, tasks)):
+                    found = (*map(self.met, tasks), *([self._set_hash(members)] if members else ()))
+            self._own_sets[key] = found, code  # which is kept, or its ids could be those of others
+        return self._own_sets[key][0]
+
+    def signature_hash(self, task: AnyTask) -> Digest:
+        """How calls of it are bound: a stored call runs with the parameters and defaults of its day."""
+        known = self.signatures.get(id(task))
+        if known is None:
+            told = [[one.name, one.kind.name, one.default is one.empty] for one in _parameters(task)]
+            defaults = [one.default for one in _parameters(task) if one.default is not one.empty]
+            try:
+                with calls_refused(step=defaults):
+                    known = self._registry.hash(["signature", task.name, told, defaults])
+            except NotHashableError:
+                known = Digest(new_id())
+            self.signatures[id(task)] = known
+        return known
+
+    def version(self, task: AnyTask, run: str, around: tuple[str, ...] = ()) -> Version:
         """Whose body it is, for whoever calls it; what has a version, or is not kept, is not traced."""
-        is_traced = self._traces and task.cache and task.version is None
-        return Version(task.name, self.task_hashes[id(task)] if is_traced else "", run)
+        is_traced = self._traces and self.is_cached(task) and task.version is None
+        return Version(task.name, self.task_hashes[id(task)] if is_traced else "", run, around)
 
     def holding(self, trace_hashes: set[Digest]) -> set[Digest]:
         """Those of which the code that was reached is as it was; each looked at once in an execution."""
@@ -100,7 +162,8 @@ class Code:
                 parts = sets.get(trace_hash, {})
                 is_whole = rows.code_set_hash(parts.items(), self._algorithm) == trace_hash
                 members = [Dependency(name, digest, None) for name, digest in parts.items()]
-                self._holds[trace_hash] = is_whole and verify(members, self._registry, self._digests)
+                code = [one for one in members if is_whole and not self._is_same(one)]
+                self._holds[trace_hash] = is_whole and verify(code, self._registry, self._digests)
         return {trace_hash for trace_hash in trace_hashes if self._holds[trace_hash]}
 
     def trace_hash(self, reached: tuple[Dependency, ...]) -> Digest:
@@ -112,11 +175,43 @@ class Code:
             known = self._trace_hashes[id(reached)] = reached, self._set_hash(reached)
         return known[1]
 
+    def context_hash(self, key: str, context: Context) -> Digest:
+        """The address of what a key of a context has as its value, recorded as code is."""
+        return self._set_hash([Dependency(f"{_CONTEXT} {key}", self._value_hash(key, context), None)])
+
+    def options_hash(self, task: AnyTask) -> Digest:
+        """The address of how a task's calls are run, recorded as code is."""
+        return self._set_hash([Dependency(f"{_OPTIONS} {task.name}", self._hash_of_options(task), None)])
+
+    def _hash_of_options(self, task: AnyTask) -> Digest:
+        options = self.options.of(task)
+        errors = [type_name_of(one) for one in options.retry_on]
+        return self._registry.hash([options.retries, errors, options.timeout_seconds, dict(options.limits)])
+
+    def _is_same(self, member: Dependency) -> bool:
+        """Whether it is a key of the run's context that has the same value, or options that are the same."""
+        kind, _, name = member.name.partition(" ")
+        if kind == _CONTEXT:
+            return self._value_hash(name, self._context) == member.digest
+        task = named(name) if kind == _OPTIONS else None
+        return task is not None and self._hash_of_options(task) == member.digest
+
+    def _value_hash(self, key: str, context: Context) -> Digest:
+        found = context.find(key)
+        return self._registry.hash([] if found is MISSING else [found])
+
+    def _code_of(self, classes: frozenset[type]) -> Collection[Dependency]:
+        return code_dependencies(*sorted(classes, key=_place), registry=self._registry)
+
     def _set_hash(self, parts: Collection[Dependency]) -> Digest:
         """The address of these parts, which are recorded."""
         code_hash = rows.code_set_hash(((one.name, one.digest) for one in parts), self._algorithm)
         self._recorder.record_code(_rows(code_hash, parts))
         return code_hash
+
+
+def _parameters(task: AnyTask) -> Iterable[Any]:
+    return task.signature.parameters.values()
 
 
 def _place(cls: type) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.scheduler.job import Job
 from valuestore.values.codecs.plain import MAY_GO_STALE
+from valuestore.values.entry import EntryRef
 from valuestore.values.handles.journal import Journaled
 from valuestore.values.value import hooks_in_use
 
@@ -35,6 +36,7 @@ class Handles:
     """Used by the thread of one run alone."""
 
     def __init__(self, repository: Repository) -> None:
+        self._repository = repository
         self._states = HandleStates(repository.database)
         self._registry = repository.archive.registry
         self._answers: dict[Digest, bool] = {}
@@ -58,6 +60,10 @@ class Handles:
             return all(self._answers[anchor] for anchor in anchors)
         finally:
             self._answers.clear()  # another process may roll back at any time
+
+    def holds(self, ref: EntryRef, /) -> bool:
+        """Whether a name of the catalog stands for what it did."""
+        return self._repository.catalog.holds(ref)
 
     @contextmanager
     def asking(self) -> Iterator[set[Digest]]:

@@ -5,9 +5,8 @@ Every execution is labelled with the version, the user, the host, and the git co
 
 from __future__ import annotations
 
-import platform
+import os
 import re
-import subprocess
 import threading
 import time
 import warnings
@@ -15,27 +14,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valuestore.db.history.tags import current_author, tag_rows
+from valuestore.db.record.tag import current_author, tag_rows
 from valuestore.errors import NotHashableError, StoreError, ValuestoreWarning
 from valuestore.repository import Repository
+from valuestore.scheduler.job import Job
 from valuestore.scheduler.record import Execution
 from valuestore.version import __version__
 
 
 class Tagging:
-    """Keeps the labels of one run. ``job_id`` is the job whose result is being put together."""
+    """Keeps the labels of one run. ``job`` is the one whose result is being put together."""
 
     def __init__(self, repository: Repository, execution: Execution, tags: Mapping[str, Any]) -> None:
         self.archive = repository.archive
         self.recorder = repository.recorder
         self.execution = execution
         self.author = current_author()
-        self.job_id: str | None = None
+        self.job: Job | None = None
         self._checkout: Checkout | None = None
         self._given = {
             "valuestore.version": __version__,
             "user": current_author(),
-            "host": platform.node(),
+            "host": os.uname().nodename,
             **repository.settings.tags,
             **tags,
         }
@@ -68,8 +68,9 @@ class Tagging:
     ) -> None:
         """What ``tag`` was given. Raises: TagError."""
         self._keep("execution", self.execution.execution_id, execution_tags)
-        if self.job_id is not None:
-            self._keep("job", self.job_id, job_tags)
+        if self.job is not None:
+            self._keep("job", self.job.job_id, job_tags)
+            self.job.replayable &= not (job_tags or execution_tags)  # each run has its own
         if not tags:
             return
         try:
@@ -149,6 +150,8 @@ class Checkout:
 
 def _git(folder: Path, *words: str) -> str | None:
     """What git prints; None if it fails, or takes too long."""
+    import subprocess  # late: outside of checkouts nothing is started
+
     try:
         asked = subprocess.run(  # noqa: S603  # constants, run in the user's own folder
             [*_GIT, *words],

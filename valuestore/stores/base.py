@@ -10,11 +10,19 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from functools import wraps
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from valuestore.errors import BadReference, NotFound, NotSupported, StoreClosed
+from valuestore.errors import (
+    BadReference,
+    NotFound,
+    NotSupported,
+    StoreClosed,
+    StoreUnavailable,
+    is_foreign,
+)
 from valuestore.lazy import lazy_names
 from valuestore.redaction import without_credentials
 from valuestore.stores.data import (
@@ -52,6 +60,10 @@ __all__ = [  # what those who write a store need
 
 _PAGE_KEYS = 1000
 
+_OF_A_KEY = {"get", "put", "stat", "delete", "exists", "size", "map", "open", "copy", "move", "sign"}
+_TELLING = {*_OF_A_KEY, "list", "exists_many", "get_many", "put_many", "delete_many", "flush"}
+"""The verbs of a store that tell a StoreUnavailable what it is about, whoever writes the store."""
+
 __getattr__, *_ = lazy_names("valuestore.stores", {"open": "open_store"})  # open.py stands above this
 
 
@@ -64,6 +76,10 @@ class Store(ABC):
     """
 
     _closed = False
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        _make_border(cls)
 
     # --- the five ---------------------------------------------------------------------------------
 
@@ -127,13 +143,37 @@ class Store(ABC):
         return memoryview(self.get(key))
 
     def open(self, key: str) -> BinaryIO:
-        """A stream of the bytes at ``key``, as they were when it was opened. Raises: NotFound."""
+        """A stream of the bytes at ``key``, as they were when it was opened; it seeks. Raises: NotFound."""
         return io.BytesIO(self.get(key))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """All keys that start with ``prefix``, in byte order."""
         self._check_open()
         return page_through(self, prefix)
+
+    def scan(self, prefix: str = "") -> Iterator[Stat]:
+        """What is known of each key that starts with ``prefix``, in byte order.
+
+        Where a listing tells key, size and time alone, ``etag`` and ``attrs`` are empty; ``stat`` has them.
+        """
+        for key in self.keys(prefix):
+            with suppress(NotFound):  # gone meanwhile
+                yield self.stat(key)
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """How keys begin that start with ``prefix``: each up to the next slash and with it, in byte order."""
+        cursor, last = None, ""
+        while True:
+            page = self.list(prefix, limit=_PAGE_KEYS, cursor=cursor)
+            for key in page.keys:
+                folder = key[: key.find("/", len(prefix)) + 1]
+                if folder not in ("", last):
+                    yield folder
+                    last = folder
+            if (cursor := page.cursor) is None:
+                return
+            if last and cursor.startswith(last) and len(last.encode()) <= KEY_MAX_BYTES - 4:
+                cursor = last + "\U0010ffff"  # past what else is in that folder
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         """Store what is at ``source``, attributes included, under ``target`` too.
@@ -215,9 +255,21 @@ class Store(ABC):
     # --- itself -------------------------------------------------------------------------------------
 
     @property
+    def is_remote(self) -> bool:
+        """Whether each call is a request to a server, so that to create costs no more than to look first."""
+        return False
+
+    @property
     def url(self) -> str:
         """What messages call this store; where it can be opened by URL, that URL. Never holds credentials."""
         return type(self).__name__
+
+    def losses(self) -> Sequence[str]:
+        """By which of its policies the server may forget what it acknowledged; empty if none is known.
+
+        Raises: StoreError.
+        """
+        return ()
 
     @classmethod
     def from_url(cls, url: str, **settings: Any) -> Self:  # noqa: ARG003 - for stores that have URLs
@@ -246,6 +298,55 @@ class Store(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _make_border(cls: type[Any]) -> None:
+    for verb in _TELLING & cls.__dict__.keys():
+        setattr(cls, verb, _telling(verb, cls.__dict__[verb]))
+
+
+def _telling(verb: str, work: Any) -> Any:
+    """The method as a border: a StoreUnavailable that passes it is told the verb, its key and its size.
+
+    In the store of somebody else, what we do not know becomes one, unless arguments or a stream raised it.
+    """
+    is_theirs = not work.__module__.startswith("valuestore.")
+
+    @wraps(work)
+    def telling(self: Store, *args: Any, **keywords: Any) -> Any:
+        try:
+            return work(self, *args, **keywords)
+        except StoreUnavailable as error:
+            _tell(error, verb, args, keywords)
+            raise
+        except BaseException as error:
+            if not is_theirs or not is_foreign(error) or isinstance(error, TypeError | ValueError):
+                raise
+            if verb.startswith("put") and as_buffer(_data(args, keywords)) is None:
+                raise
+            unavailable = StoreUnavailable(self.url, f"{type(error).__name__}: {error}"[:300])
+            unavailable.cause = type(error).__name__
+            _tell(unavailable, verb, args, keywords)
+            raise unavailable from error
+
+    return telling
+
+
+def _tell(error: StoreUnavailable, verb: str, args: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+    error.operation = verb
+    error.cause = error.cause or (type(error.__cause__).__name__ if error.__cause__ else "")
+    if verb in _OF_A_KEY:
+        error.key = str(args[0] if args else keywords.get("key", keywords.get("source")))
+    if verb == "put":
+        buffer = as_buffer(_data(args, keywords))
+        error.size = keywords.get("size") if buffer is None else len(buffer)
+
+
+def _data(args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    return args[1] if len(args) > 1 else keywords.get("data")
+
+
+_make_border(Store)
 
 
 def _reopen(cls: type[Store], settings: dict[str, Any]) -> Store:

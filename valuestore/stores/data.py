@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, cast
@@ -49,15 +49,25 @@ def _pieces(data: Any) -> Iterator[bytes | memoryview]:
     if (buffer := as_buffer(data)) is not None:
         yield buffer
         return
-    if isinstance(data, str):
-        raise TypeError("a store keeps bytes, not str; encode the text first")
     read = getattr(data, "read", None)
+    if isinstance(data, str) or (read is None and not isinstance(data, Iterable)):
+        raise TypeError(f"a store keeps bytes, not {type(data).__name__}; encode a text, open a file first")
     source = iter(lambda: read(CHUNK_BYTES), b"") if read is not None else iter(data)
     for piece in source:
         chunk = as_buffer(piece)
         if chunk is None:
             raise TypeError(f"a store keeps bytes, but the data gave {type(piece).__name__}")
         yield chunk
+
+
+class Replayed:
+    """Pieces that are made anew each time they are gone through, so that a put of them can be tried again."""
+
+    def __init__(self, begin: Callable[[], Iterator[bytes]]) -> None:
+        self._begin = begin
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._begin()
 
 
 # --- Pieces: a stream of bytes cut to one length, for servers that take large values piece by piece.
@@ -121,7 +131,10 @@ def _copy_json(value: Any, place: str, depth: int) -> Any:
         return [_copy_json(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(value)]
     if kind is dict and all(type(name) is str for name in value):
         return {name: _copy_json(item, f"{place}[{name!r}]", depth + 1) for name, item in value.items()}
-    raise TypeError(f"{place} is not a JSON value: {kind.__name__}")
+    what = "a dict whose keys are not all str" if kind is dict else kind.__name__
+    if kind is float:
+        what = repr(value)
+    raise TypeError(f"{place} is not a JSON value: {what}")
 
 
 # --- What a store answers: Stat of one key, Page of a listing, SignedUrl for somebody without credentials.

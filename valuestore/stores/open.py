@@ -18,11 +18,13 @@ def open_store(url: str | os.PathLike[str], **settings: Any) -> Store:
     (``valuestore.plugins``, kind ``stores``). Raises: BadReference, naming the schemes there are.
     """
     text = os.fspath(url)
-    scheme, separator, _ = text.partition("://")
+    scheme, separator, _ = text.strip().partition("://")
     if not separator:
         if not text:
             raise BadReference(text, "it is empty; give a folder or a URL")
         return cast(Store, plugins.find("stores", "file")(text, **settings))
+    if not (text := text.strip()).isprintable():
+        raise BadReference(without_credentials(repr(text)), "there is a control character in it")
     try:
         store = plugins.find("stores", scheme.lower())
     except ConfigError as error:

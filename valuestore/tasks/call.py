@@ -7,26 +7,12 @@ another call's argument, under operators, attribute and item access. It is not t
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NoReturn, Protocol
 
 from valuestore.errors import LazyValueError
+from valuestore.tasks.operation import BINARY, COMPARISONS, LOGIC, OPERATIONS, UNARY
 from valuestore.values.identity.inside import Lazy, container_of, find
-
-_BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift")
-_LOGIC = ("and", "or", "xor")
-_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-_UNARY = ("neg", "pos", "abs", "invert")
-
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    "getattr": getattr,
-    "getitem": operator.getitem,
-    **{name: getattr(operator, name) for name in (*_BINARY, *_COMPARISONS, *_UNARY)},
-    **{name: getattr(operator, f"__{name}__") for name in _LOGIC},
-}
-"""What may be asked of a result before it is there, by the name that is recorded."""
-
 
 _BRACKETS: dict[Any, Any] = {list: "[]", tuple: "()", dict: "{}", set: "{}", frozenset: ("frozenset({", "})")}
 
@@ -61,9 +47,6 @@ class Expression(Lazy):
     def __index__(self) -> NoReturn:
         raise LazyValueError(repr(self), "integer value")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise LazyValueError(repr(self), "value to call")
-
     def __format__(self, format_spec: str) -> NoReturn:
         raise LazyValueError(repr(self), "text")
 
@@ -83,11 +66,11 @@ def _lazy_unary(name: str) -> Callable[..., Operation]:
     return lambda self: Operation(name, (self,))
 
 
-for _name in (*_BINARY, *_LOGIC, *_COMPARISONS):
+for _name in (*BINARY, *LOGIC, *COMPARISONS):
     setattr(Expression, f"__{_name}__", _lazy(_name))
-for _name in (*_BINARY, *_LOGIC):
+for _name in (*BINARY, *LOGIC):
     setattr(Expression, f"__r{_name}__", _lazy_reflected(_name))
-for _name in _UNARY:
+for _name in UNARY:
     setattr(Expression, f"__{_name}__", _lazy_unary(_name))
 
 
@@ -97,19 +80,40 @@ class Called(Protocol):
     name: str
     func: Callable[..., Any]
 
+    @property
+    def nout(self) -> int | None:
+        """How many parts its result has, if that is known."""
+
+
+Options = Mapping[str, Any]
+_NO_OPTIONS: Options = {}
+
 
 class Call(Expression):
     """A task with arguments bound to its parameters, defaults applied: equal calls have equal arguments.
 
-    A call that is stored keeps only what was given, so that it runs with the defaults of its day.
+    A call that is stored keeps only what was given, so that it runs with the defaults of its day. ``options``
+    say how it is run (options.py).
     """
 
-    __slots__ = ("_arguments", "_given", "_task")
+    __slots__ = ("_arguments", "_given", "_options", "_task")
 
-    def __init__(self, task: Called, given: dict[str, Any], arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, task: Called, given: dict[str, Any], arguments: dict[str, Any], options: Options = _NO_OPTIONS
+    ) -> None:
         self._task = task
         self._given = given
         self._arguments = arguments
+        self._options = options
+
+    def _parts(self) -> Collection[Any]:
+        return [*self._given.values(), *self._options.values()] if self._options else self._given.values()
+
+    def __iter__(self) -> Iterator[Operation]:  # type: ignore[override]  # it has parts if its task says so
+        count = self._task.nout
+        if count is None:
+            raise LazyValueError(repr(self), "items")
+        return iter([Operation("unpack", (self, number, count)) for number in range(count)])
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_brief(value)}" for name, value in self._arguments.items())
@@ -124,6 +128,9 @@ class Operation(Expression):
     def __init__(self, name: str, operands: tuple[Any, ...]) -> None:
         self._name = name
         self._operands = operands
+
+    def _parts(self) -> Collection[Any]:
+        return self._operands
 
     def __repr__(self) -> str:
         operands = [_brief(operand) for operand in self._operands]

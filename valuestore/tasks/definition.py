@@ -6,27 +6,76 @@ by task.py; it knows no task.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import inspect
 import types
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from importlib import import_module
 from inspect import Parameter, Signature
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
-from valuestore.errors import ArgumentError, TaskError, ValuestoreWarning
+from valuestore.errors import ArgumentError, TaskError, TaskNotFound, ValuestoreWarning
 from valuestore.hashing import ATOMS
+from valuestore.tasks.call import find_expressions
+from valuestore.tasks.renewed import renewed
 from valuestore.values.code.ownership import is_own
 from valuestore.values.value import find_class, module_name_of, type_name_of
 
-OPTIONS = ("name", "namespace", "version", "cache", "tags", "executor", "capture")
+DEFINITION = ("name", "namespace", "version", "tags", "capture", "nout", "script")
+"""Options of ``@task`` that say what it is; those of options.py say how it is run."""
+
 _ASIDE = ARGS, _KWARGS, _GIVEN = "*args", "**kwargs", "*given"
 """Names of no parameter: what fits a wrapper alone, as given; which parameters were given their default."""
 
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 _PLAIN = (types.FunctionType, types.MethodType, functools.partial)
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+all_tasks: dict[str, Any] = {}
+"""Which tasks this program has defined, by full name. Defining one again, as a notebook does, replaces it."""
+
+
+class Sent:
+    """A task in a pickle: by its name where another process finds it so, else as it is."""
+
+    @property
+    def has_name(self) -> bool:
+        """Whether other processes find it by its module and its name."""
+        task: Any = self
+        is_placed = task.module not in ("__main__", "__mp_main__") and "<" not in task.__qualname__
+        return is_placed and all_tasks.get(task.name) is self
+
+    @property
+    def module(self) -> str:
+        """Where it is defined."""
+        task: Any = self
+        return getattr(root_of(task.func), "__module__", None) or "__main__"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        task: Any = self
+        if self.has_name:
+            return _task_of, (self.module, task.name)
+        return copyreg.__newobj__, (type(self),), dict(vars(self))  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, is_copy=True)  # of one that no name leads to
+        known = all_tasks.get(state["name"])
+        if known is None or "is_copy" in vars(known):  # the sender's is newer
+            all_tasks[state["name"]] = self
+
+
+def _task_of(module: str, name: str) -> Any:
+    """The task that a module defines, or of a function in it. Raises: TaskNotFound; ImportError."""
+    if name not in all_tasks:
+        import_module(module)
+    found = all_tasks.get(name) or import_module("valuestore.tasks.control").named(name)  # which stands above
+    if found is None:
+        raise TaskNotFound(name, ())
+    return found
 
 
 # --- what it is -----------------------------------------------------------------------------------
@@ -42,9 +91,7 @@ def checked_function(func: Any) -> Any:
     if isinstance(func, type) and find_class(type_name_of(func)) is not func:
         raise TaskError(f"@task decorates a function, and {name} is a class; write a function that makes one")
     for called in (func, vars(type(func)).get("__call__")):
-        if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
-            raise TaskError(f"@task does not run coroutines yet; make {name} a plain function")
-        if inspect.isgeneratorfunction(called):
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
             raise TaskError(f"what a generator gives can be taken once; have {name} return a list")
     return func
 
@@ -82,6 +129,21 @@ def place_of(func: Any) -> tuple[str, str, str | None]:
     return module, qualname, getattr(root, "__globals__", {}).get("__file__")
 
 
+def namespace_of(func: Any) -> str:
+    """What its module says in ``valuestore_namespace``, else in ``redun_namespace``; else the module's name.
+
+    Raises: TaskError for what is no str.
+    """
+    module, _, _ = place_of(func)
+    names = getattr(inspect.unwrap(root_of(func)), "__globals__", {})
+    for variable in ("valuestore_namespace", "redun_namespace"):
+        if variable in names:
+            if not isinstance(names[variable], str):
+                raise TaskError(f"{variable} = {names[variable]!r} in {module}: it is a str")
+            return str(names[variable])
+    return module
+
+
 def check_version(task: Any, known: Any, *, is_at_home: bool) -> None:
     """A version stands for code, so two of one name cannot. Whatever is defined anew may have it again.
 
@@ -94,7 +156,7 @@ def check_version(task: Any, known: Any, *, is_at_home: bool) -> None:
             f"{task.name} of version {task.version} is defined twice, with other code: {'.'.join(there)} in "
             f"{other} and {'.'.join(here)} in {file}; give one of them another name, namespace or version"
         )
-    if is_at_home and here[0] in ("__main__", "main"):
+    if is_at_home and task.namespace == here[0] in ("__main__", "main"):
         _warn_of_main(task.name, here[0])
 
 
@@ -115,18 +177,18 @@ def _warn_of_main(name: str, module: str) -> None:
 
 
 def checked_options(
-    name: Any, namespace: Any, version: Any, cache: Any, tags: Any, executor: Any, capture: Any
+    name: Any, namespace: Any, version: Any, tags: Any, capture: Any, nout: Any
 ) -> dict[str, Any] | list[tuple[str, Any]]:
     """The tags. Raises: TaskError for an option of another kind, saying what it is."""
-    for option, value in (("name", name), ("namespace", namespace), ("executor", executor)):
+    for option, value in (("name", name), ("namespace", namespace)):
         if not isinstance(value, str | None):
             raise TaskError(f"{option}={value!r}: it is a str")
     if not isinstance(version, str | int | None) or isinstance(version, bool):
         raise TaskError(f'version={version!r}: it is a str, such as "1.10", or a whole number')
-    if cache not in (True, False):
-        raise TaskError(f"cache={cache!r}: it is True or False")
     if capture not in (False, True, "overwrite"):
         raise TaskError(f"capture={capture!r}: it is False, True or 'overwrite'")
+    if nout is not None and (type(nout) is not int or nout < 1):
+        raise TaskError(f"nout={nout!r}: it is the number of parts of the result, at least 1")
     try:
         pairs = list(tags.items() if isinstance(tags, Mapping) else tags or ())
         if isinstance(tags, str) or not all(isinstance(key, str) for key, _ in pairs):
@@ -134,6 +196,16 @@ def checked_options(
     except (TypeError, ValueError):
         raise TaskError(f"tags={tags!r}: it is a dict of names, or pairs") from None
     return dict(pairs) if isinstance(tags, Mapping | None) else pairs
+
+
+def parts_of_result(func: Any) -> int | None:
+    """How many parts a function's result has by its annotation, such as ``tuple[int, str]``, or None."""
+    try:
+        said = get_type_hints(root_of(func)).get("return")
+    except Exception:  # noqa: BLE001  # a name in the annotations that is nowhere defined
+        return None
+    parts = get_args(said)
+    return len(parts) if get_origin(said) is tuple and parts and Ellipsis not in parts else None
 
 
 # --- how it is called -----------------------------------------------------------------------------
@@ -156,8 +228,15 @@ class Binding:
             raise TaskError(f"{name} cannot be a task: {reason}") from None
         is_same = taken is not None and _shapes(said) == _shapes(taken)
         self.passes_on = not is_same and (taken is None or _takes_all(taken, said))
-        self.signature = said if is_same or self.passes_on or taken is None else taken
+        self.whole = said if is_same or self.passes_on or taken is None else taken
+        named = self.whole.parameters.values()
+        self.told = tuple([each.name for each in named if _is_job_info(each.annotation, func)])
+        """Parameters that are told which job it is, and are no part of its calls."""
+        self.signature = self.whole.replace(parameters=[one for one in named if one.name not in self.told])
         self.defaults = _defaults(self.signature)
+        called = root_of(func), vars(type(func)).get("__call__")
+        self.is_async = any(map(inspect.iscoroutinefunction, called))
+        self.lazy = [name for name, value in self.defaults.items() if find_expressions(value)]
         is_counted = is_own(getattr(root_of(func), "__globals__", {}).get("__name__"))
         self.hidden = (
             {}
@@ -167,7 +246,9 @@ class Binding:
         """Defaults of what a library's wrapper wraps that are no parameters: they count here or nowhere."""
         kinds = {each.kind for each in self.signature.parameters.values()}
         defaults_tell = self.passes_on and bool(self.defaults)
-        self.is_simple = kinds <= {Parameter.POSITIONAL_OR_KEYWORD} and not (self.hidden or defaults_tell)
+        self.is_simple = kinds <= {Parameter.POSITIONAL_OR_KEYWORD} and not (
+            self.hidden or defaults_tell or self.told
+        )
 
     def bind(self, signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """As ``Task.bind``."""
@@ -180,6 +261,14 @@ class Binding:
         same = [name for name in self.defaults.keys() & given if _is_same(given[name], self.defaults[name])]
         return {**given, _GIVEN: sorted(same)} if self.passes_on and same else given
 
+    def check_partial(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Raises: ArgumentError if no call can have these arguments."""
+        try:
+            self.signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            if not self.passes_on:
+                raise ArgumentError(self.name, str(error)) from None
+
     def complete(self, signature: Signature, given: dict[str, Any]) -> dict[str, Any]:
         """As ``Task.apply_defaults``."""
         aside = {name: given[name] for name in _ASIDE if name in given and self.passes_on}
@@ -191,6 +280,8 @@ class Binding:
             raise ArgumentError(self.name, f"no parameter {unknown[0]!r}")
         bound = _bound(signature, given)
         bound.apply_defaults()
+        if self.lazy:
+            bound.arguments.update((n, renewed(self.defaults[n])) for n in self.lazy if n not in given)
         missing = [name for name in names if name not in bound.arguments]
         if missing:
             raise ArgumentError(self.name, f"no argument for {missing[0]!r}")
@@ -203,13 +294,31 @@ class Binding:
         if ARGS in arguments and self.passes_on:
             return tuple(arguments[ARGS]), arguments[_KWARGS]
         names = given if given and self.passes_on else arguments
-        bound = _bound(signature, {name: arguments[name] for name in names})
+        if not self.told:
+            bound = _bound(signature, {name: arguments[name] for name in names})
+        else:
+            bound = _bound(self.whole, arguments)
         return bound.args, bound.kwargs
 
 
 def _bound(signature: Signature, arguments: Mapping[str, Any]) -> inspect.BoundArguments:
     own = {name: value for name, value in arguments.items() if name in signature.parameters}
     return inspect.BoundArguments(signature, own)
+
+
+def _is_job_info(annotation: Any, func: Any) -> bool:
+    """Whether it is JobInfo (context.py); a name that leads to nothing yet is taken at its word."""
+    if isinstance(annotation, str) and annotation.rpartition(".")[2] == "JobInfo":
+        first, *others = annotation.split(".")
+        found = getattr(root_of(func), "__globals__", {}).get(first)
+        for name in others:
+            found = getattr(found, name, None)
+        annotation = found
+        if found is None:
+            return True
+    return getattr(annotation, "__module__", "") == "valuestore.tasks.context" and (
+        getattr(annotation, "__qualname__", "") == "JobInfo"
+    )
 
 
 def _defaults(signature: Signature) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from typing import Any
 
 from valuestore.errors import ArgumentError, DecodeError
 from valuestore.hashing import DEFAULT_ALGORITHM, active_algorithm, algorithm_of
-from valuestore.tasks.call import OPERATIONS, Call, Operation
+from valuestore.tasks.call import Call, Operation
+from valuestore.tasks.operation import OPERATIONS
+from valuestore.tasks.options import Configured
 from valuestore.tasks.tag import tag as _tag  # noqa: F401  # a stored ``tag`` is an operation, too
 from valuestore.tasks.task import Task, find_task
 from valuestore.values.code.callables import MissingFunction
@@ -24,7 +26,8 @@ from valuestore.values.value import Plain
 def _call_state(call: Call) -> Plain:
     task: Any = call._task
     _check_name(task)
-    return {"task": task.name, "arguments": call._given}
+    state = {"task": task.name, "arguments": call._given}
+    return {**state, "options": call._options} if call._options else state
 
 
 def _call(state: Plain) -> Call:
@@ -32,7 +35,8 @@ def _call(state: Plain) -> Call:
     if task is None:
         raise DecodeError("valuestore.Call", f"the task {state['task']} is not defined here")
     try:
-        return Call(task, state["arguments"], task.apply_defaults(state["arguments"]))
+        given = state["arguments"]
+        return Call(task, given, task.apply_defaults(given), state.get("options", {}))
     except ArgumentError as error:
         raise DecodeError("valuestore.Call", str(error)) from error
 
@@ -89,7 +93,13 @@ def _stored_task(state: Plain) -> Any:
 
 
 RULES = (
-    TypeRule(Task, "valuestore.Task", _task_state, _stored_task),
+    TypeRule(Task, "valuestore.Task", _task_state, _stored_task, subclasses=True),
+    TypeRule(
+        Configured,
+        "valuestore.Configured",
+        lambda one: [one._task, one._given],
+        lambda state: Configured(*state),
+    ),
     TypeRule(Call, "valuestore.Call", _call_state, _call, as_value=_placed(_call_state)),
     TypeRule(
         Operation, "valuestore.Operation", _operation_state, _operation, as_value=_placed(_operation_state)

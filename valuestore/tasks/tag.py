@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
-from valuestore.tasks.call import OPERATIONS, Operation
+from valuestore.tasks.call import Operation
+from valuestore.tasks.operation import OPERATIONS
 from valuestore.tasks.task import task
 from valuestore.values.handles.handle import Handle, merged
 

@@ -10,22 +10,28 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from importlib import import_module
+from typing import Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from valuestore.errors import TaskError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.tasks.call import Call
 from valuestore.tasks.definition import (
     ARGS,
-    OPTIONS,
+    DEFINITION,
     Binding,
+    Sent,
+    all_tasks,
     bound_to,
     check_version,
     checked_function,
     checked_options,
+    namespace_of,
+    parts_of_result,
     place_of,
     root_of,
 )
+from valuestore.tasks.options import Configurable, RunOptions, checked
 from valuestore.values.code.function import Dependency, code_and_classes, code_dependencies, code_identity
 from valuestore.values.code.ownership import adopt
 from valuestore.values.code.source import source_of
@@ -40,17 +46,16 @@ _SCALARS = tuple(ATOMS)
 _EMPTY_CELL = types.CellType()
 
 
-_tasks: dict[str, Task[..., Any]] = {}
-"""Which tasks this program has defined, by full name. Defining one again, as a notebook does, replaces it."""
-
-
 def find_task(name: str) -> Task[..., Any] | None:
     """The task of that full name, or None."""
-    return _tasks.get(name)
+    return all_tasks.get(name)
 
 
-class Task(Generic[P, R]):
+class Task(Sent, Configurable[P, R]):
     """A function that the scheduler runs. ``func`` is the function itself, for calling it at once."""
+
+    is_control = False
+    """Whether the scheduler itself runs it, and with arguments that are not evaluated (control.py)."""
 
     def __init__(
         self,
@@ -60,18 +65,19 @@ class Task(Generic[P, R]):
         name: str | None = None,
         namespace: str | None = None,
         version: str | int | None = None,
-        cache: bool = True,
         tags: Tags | None = None,
-        executor: str | None = None,
         capture: Capture = False,
+        nout: int | None = None,
+        **options: Any,
     ) -> None:
         func = checked_function(func)
         adopt(func)
-        self.tags = checked_options(name, namespace, version, cache, tags, executor, capture)
+        self.tags = checked_options(name, namespace, version, tags, capture, nout)
+        self.said = checked(options, "@task", others=DEFINITION)
         functools.update_wrapper(self, func, updated=())
         self.func = func
-        module, self.__qualname__, _ = place_of(func)
-        self.namespace = module if namespace is None else namespace
+        _, self.__qualname__, _ = place_of(func)
+        self.namespace = namespace_of(func) if namespace is None else namespace
         short = name or getattr(func, "__qualname__", "").replace("<locals>.", "")
         if not short:
             raise TaskError(f"a {type(func).__name__} has no name of its own; say it: task(name=...)")
@@ -79,16 +85,18 @@ class Task(Generic[P, R]):
         if isinstance(func, Task) and func.name == self.name:
             raise TaskError(f"{self.name} is a task already")
         self.version = None if version is None else str(version)
-        self.cache = bool(cache)
-        self.executor = executor
         self.capture = capture
+        self._nout = nout
         self.binding = Binding(self.name, func)
         self.signature, self.parameters = self.binding.signature, tuple(self.binding.signature.parameters)
         self._simple = self.binding.is_simple
         self.__valuestore_task__ = self.name
         if self.version is not None:
-            check_version(self, _tasks.get(self.name, self), is_at_home=namespace is None)
-        _tasks[self.name] = self
+            check_version(self, all_tasks.get(self.name, self), is_at_home=namespace is None)
+        self.is_whole = self.is_control or self.binding.is_async  # found again with all below it, or not
+        self._task: Any = self
+        self._given: Mapping[str, Any] = {}  # options at a call: none
+        all_tasks[self.name] = self
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """A lazy call. Raises: ArgumentError if the arguments do not fit the signature."""
@@ -118,6 +126,25 @@ class Task(Generic[P, R]):
         if self._simple and ARGS not in arguments:
             return tuple(arguments.values()), {}
         return self.binding.spelling(self.signature, arguments, given)
+
+    def partial(self, /, *args: Any, **kwargs: Any) -> Callable[..., R]:
+        """The task with some of its arguments given. Raises: ArgumentError if they fit no call."""
+        self.binding.check_partial(args, kwargs)
+        return functools.partial(self, *args, **kwargs)
+
+    @property
+    def body(self) -> Callable[..., Any]:
+        """What an executor runs: the function, unless a kind of task makes more of it."""
+        if self.binding.is_async:
+            from valuestore.tasks.awaiting import in_own_loop  # late: few programs have such tasks
+
+            return in_own_loop(self.func)
+        return self.func
+
+    @property
+    def nout(self) -> int | None:
+        """How many parts the result has, if the task or its annotation says so."""
+        return parts_of_result(self.func) if self._nout is None else self._nout
 
     def code(self, registry: TypeRegistry) -> dict[str, Digest]:
         """What its results depend on: name -> digest. Raises: NotHashableError (see values/function.py)."""
@@ -170,25 +197,28 @@ def task(
     name: str | None = None,
     namespace: str | None = None,
     version: str | int | None = None,
-    cache: bool = True,
     tags: Tags | None = None,
-    executor: str | None = None,
     capture: Capture = False,
+    nout: int | None = None,
+    script: bool = False,
+    **options: Unpack[RunOptions],
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(func: Callable[P, R] | None = None, /, **options: Any) -> Any:
     """Make a function a task: ``@task`` or ``@task(version="2")``.
 
     ``name``       last part of the full name; default: the function's
-    ``namespace``  first part; default: the module's name, "" for none
+    ``namespace``  first part, "" for none; default: the module's ``valuestore_namespace``, or its name
     ``version``    identifies the code instead of the code itself
-    ``cache``      false: the body runs in every execution
     ``tags``       labels of this version of the task, as a dict or pairs; values are JSON
-    ``executor``   name of the scheduler's executor that runs it
     ``capture``    true: the content of local Files in the result is kept in the payload store, and put back
                    if a file is missing; "overwrite": also if it has other content by now
+    ``nout``       how many parts the result has, for ``a, b = call``; default: as ``tuple[int, str]`` says
+    ``script``     true: the text that the body returns is run as a script; the result is its stdout
+
+    The others say how it is run, not what it is: see ``valuestore.tasks.options.Options``.
     """
-    if unknown := [option for option in options if option not in OPTIONS]:
-        raise TaskError(f"@task has no option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
+    if (is_script := options.pop("script", False)) is not False:  # script.py knows this module, not it that
+        return import_module("valuestore.tasks.script").script_task(func, is_script, **options)
     if func is not None:
         return Task(func, **options)
     return lambda function: Task(function, **options)

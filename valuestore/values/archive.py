@@ -6,57 +6,28 @@ It turns objects into value refs and back. It knows no SQL: rows are made of ref
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
 from typing import Any
 
 from valuestore.errors import MisplacedCall, NotHashableError, PayloadCorrupt, StoreError
-from valuestore.hashing import Bytes, Digest, hash_bytes, hash_pieces, value_tag
+from valuestore.hashing import Bytes, Digest, hash_bytes, hash_pieces, is_digest, value_tag
 from valuestore.stores.content.store import ContentStore, PayloadRef
-from valuestore.stores.data import Data
-from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import (
-    MAY_GO_STALE,
     NEVER_STALE,
     PLAIN_CODECS,
-    SIGNED,
+    SIGNED_CODECS,
     decode,
     decode_tagged,
 )
-from valuestore.values.payload import Encoded
+from valuestore.values.payload import Encoded, RecentRefs
+from valuestore.values.payload import ValueRef as ValueRef
 from valuestore.values.registry import TypeRegistry
 
 INLINE_MAX_BYTES = 8192
 """Payloads up to this size live in the database, where SQLite reads them faster than files."""
 
-UNVIEWED_CODECS = PLAIN_CODECS | {SIGNED, PICKLED.name}
+UNVIEWED_CODECS = PLAIN_CODECS | SIGNED_CODECS
 """Codecs whose objects are made from the bytes, and never show them as their own memory."""
-
-_RECENT_REFS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class ValueRef:
-    """All that passes between values, stores and database: what a value is and where its bytes are.
-
-    ``size`` counts payload bytes; ``inline`` holds them, or is None when they are in the payload store.
-    Without a ``payload_digest`` they are inline, and the very bytes that the value hash was made from.
-    ``preview`` is short JSON text for people. ``external`` is the path, URL or name of the outside state
-    that the value stands for. ``parts`` are the Values inside it, ``classes`` the user's own of the objects
-    in it; a ref read from the database has none.
-    """
-
-    value_hash: Digest
-    type_name: str
-    codec: str
-    payload_digest: Digest | None
-    size: int
-    inline: bytes | None
-    preview: str
-    external: str | None = None
-    parts: tuple[ValueRef, ...] = ()
-    classes: frozenset[type] = field(default=frozenset(), repr=False, compare=False)
 
 
 class Archive:
@@ -68,7 +39,7 @@ class Archive:
         self.registry = registry
         self.payloads = payloads
         self.inline_max_bytes = inline_max_bytes
-        self._stored = RecentRefs()
+        self.stored = RecentRefs()
 
     def pack(self, obj: object) -> ValueRef:
         """Hash and store. Raises: NotHashableError; StoreError if the payload store refuses."""
@@ -86,18 +57,19 @@ class Archive:
 
     def store(self, encoded: Encoded) -> ValueRef:
         """The ref of an object encoded before, its bytes stored if they are too many to travel inline."""
-        known = self._stored.find(encoded)
-        if known is not None and self.payloads.holds(PayloadRef(_digest_of(known), known.size)):
-            return known
+        known = self.stored.find(encoded)
+        if known is not None and self.payloads.holds(PayloadRef(address_of(known), known.size)):
+            return self.stored.keep(known, encoded)
         pieces = encoded.pieces()
         size = sum(map(len, pieces))
         digest: Digest | None = None
+        signature = encoded.signature(bytes(pieces[0])) if encoded.codec in SIGNED_CODECS else None
         if size <= self.inline_max_bytes:
             inline = b"".join(pieces)
             if not encoded.is_preimage:
                 digest = hash_bytes(inline, algorithm=self.registry.algorithm.name)
         else:
-            digest = self.payloads.put(_data(pieces)).digest
+            digest = self.payloads.put(pieces[0] if len(pieces) == 1 else pieces).digest
             inline = None
         encoded.check()
         ref = ValueRef(
@@ -109,11 +81,12 @@ class Archive:
             inline,
             encoded.preview,
             encoded.external,
+            signature,
             tuple([self.store(part) for part in encoded.parts]),
             encoded.classes,
+            encoded.code,
         )
-        self._stored.keep(ref)
-        return ref
+        return self.stored.keep(ref, encoded)
 
     def unpack(self, ref: ValueRef, *, copy: bool = True) -> Any:
         """The object, its bytes verified wherever they were.
@@ -122,19 +95,22 @@ class Archive:
         Raises: PayloadMissing, PayloadCorrupt, DecodeError; StoreUnavailable if the store does not answer.
         """
         if ref.inline is not None or ref.codec in UNVIEWED_CODECS:
-            return self._decoded(ref, self.read(ref), copy=copy)
-        digest = _digest_of(ref)
+            return self.decoded(ref, self.read(ref), copy=copy)
+        digest = address_of(ref)
         data = self.payloads.read(digest, ref.size) if copy else self.payloads.map(digest)
-        return self._decoded(ref, data, copy=copy)
+        return self.decoded(ref, data if data is not None else self.payloads.get(digest), copy=copy)
 
     def unpack_verified(self, ref: ValueRef) -> Any:
         """As ``unpack``, of a ref whose inline bytes were verified before, or made here."""
-        return self.unpack(ref) if ref.inline is None else self._decoded(ref, ref.inline)
+        return self.unpack(ref) if ref.inline is None else self.decoded(ref, ref.inline)
 
-    def _decoded(self, ref: ValueRef, data: Bytes, *, copy: bool = True) -> Any:
+    def decoded(self, ref: ValueRef, data: Bytes, *, copy: bool = True) -> Any:
+        """The object of these bytes, which are verified already. Raises: DecodeError."""
         if ref.codec in NEVER_STALE:
             return decode(ref.codec, bytes(data))  # which copies no bytes
-        return self.registry.open(ref.codec, ref.type_name, data, ref.value_hash, copy=copy)
+        return self.registry.open(
+            ref.codec, ref.type_name, data, ref.value_hash, copy=copy, signature=ref.signature
+        )
 
     def copy(self, encoded: Encoded) -> Any:
         """Another object from the bytes that were hashed. Raises: NotHashableError if it changed since."""
@@ -150,7 +126,7 @@ class Archive:
             self.verify(ref)
             return ref.inline
         vouches = ref.codec in NEVER_STALE
-        return self.payloads.get(_digest_of(ref), partial(self._is_value, ref) if vouches else None)
+        return self.payloads.get(address_of(ref), partial(self._is_value, ref) if vouches else None)
 
     def _is_value(self, ref: ValueRef, data: bytes) -> bool:
         pieces = value_tag(ref.type_name, ref.codec), data
@@ -172,41 +148,11 @@ class Archive:
 
     def missing(self, refs: Iterable[ValueRef]) -> set[Digest]:
         """The payload digests of these refs that the store does not hold; asked in one batch."""
-        wanted = {_digest_of(ref) for ref in refs if ref.inline is None}
+        wanted = {address_of(ref) for ref in refs if ref.inline is None}
         return wanted - self.payloads.has_many(wanted) if wanted else set()
 
 
-class RecentRefs:
-    """What was put into the payload store lately, so that the same value is not put together again.
-
-    Refs of values whose payload follows from their identity: a container's may hold state beside it, a
-    pickle's depends on the key.
-    """
-
-    def __init__(self) -> None:
-        self._refs: dict[Digest, ValueRef] = {}
-        self._lock = Lock()
-
-    def find(self, encoded: Encoded) -> ValueRef | None:
-        """The ref of that value, if it was kept lately."""
-        ref = self._refs.get(encoded.value_hash)
-        return ref if ref is not None and ref.codec == encoded.codec else None
-
-    def keep(self, ref: ValueRef) -> None:
-        """Remember the ref, if such a one may be; the oldest of too many is forgotten."""
-        if ref.inline is not None or ref.codec in MAY_GO_STALE:
-            return
-        with self._lock:
-            self._refs[ref.value_hash] = ref
-            if len(self._refs) > _RECENT_REFS:
-                del self._refs[next(iter(self._refs))]
-
-
-def _digest_of(ref: ValueRef) -> Digest:
+def address_of(ref: ValueRef) -> Digest:
     """Where its bytes are in the payload store; a damaged row may not say it, and then nothing is there."""
-    return ref.payload_digest or ref.value_hash
-
-
-def _data(pieces: tuple[Bytes, ...]) -> Data:
-    """What the payload store is given: bytes as they are, or the pieces one after the other."""
-    return pieces[0] if len(pieces) == 1 else pieces
+    digest = ref.payload_digest
+    return digest if digest and is_digest(digest) else ref.value_hash

@@ -11,28 +11,38 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
+from valuestore.errors import PayloadError, StoreError
 from valuestore.hashing import NotPlain, encode_plain
+from valuestore.values.archive import Archive, ValueRef
+from valuestore.values.codecs.plain import decode_form
+from valuestore.values.columns import ABSENT, CODECS, columns_that_differ
 from valuestore.values.identity.canonical import NODE
 from valuestore.values.preview import preview
 
 MOST_CHANGES = 20
 _DEEPEST = 20
 _LONGEST = 200
+_COMPARED_MAX_BYTES = 4 << 20
+_COMPARED_TABLE_MAX_BYTES = 64 << 20
 
 _MISSING = object()
+
+Kind = Literal["changed", "added", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One place where two values differ: ``path`` such as ``["rows"][3].name``, empty for the whole value.
 
-    ``before`` and ``after`` are short JSON texts; None where there is nothing.
+    ``before`` and ``after`` are short JSON texts; None where there is nothing. ``note`` says what of a frame
+    or array changed (column `price` differs in 3 of 1,000 rows), they are the first items that differ then.
     """
 
     path: str
-    kind: Literal["changed", "added", "removed"]
+    kind: Kind
     before: str | None
     after: str | None
+    note: str | None = None
 
 
 def difference(before: Any, after: Any, most: int = MOST_CHANGES) -> list[Change]:
@@ -42,10 +52,13 @@ def difference(before: Any, after: Any, most: int = MOST_CHANGES) -> list[Change
 
 def _changes(path: str, before: Any, after: Any, depth: int) -> Iterator[Change]:
     if before is _MISSING or after is _MISSING:
-        kind: Literal["added", "removed"] = "added" if before is _MISSING else "removed"
+        kind: Kind = "added" if before is _MISSING else "removed"
         yield Change(path, kind, _text(before), _text(after))
         return
     if _same(before, after):
+        return
+    if _is_stored(before, after):
+        yield from _columns(path, before, after)
         return
     pairs = _pairs(before, after) if depth < _DEEPEST else None
     if pairs is None:
@@ -53,6 +66,39 @@ def _changes(path: str, before: Any, after: Any, depth: int) -> Iterator[Change]
         return
     for step, old, new in pairs:
         yield from _changes(path + step, old, new, depth + 1)
+
+
+def _is_stored(before: Any, after: Any) -> bool:
+    """Whether both are frames or arrays of one type, as payloads of one format."""
+    both = _is_node(before) and _is_node(after) and len(before) == len(after) == 4
+    return both and before[:3] == after[:3] and before[2] in CODECS
+
+
+def _columns(path: str, before: Any, after: Any) -> Iterator[Change]:
+    """Nothing for a whole value whose columns do not differ: its previews say more than its type."""
+    found = columns_that_differ(before[2], before[3], after[3])
+    for column, old, new, note in found:
+        kind: Kind = "added" if old is ABSENT else "removed" if new is ABSENT else "changed"
+        texts = _text(_MISSING if old is ABSENT else old), _text(_MISSING if new is ABSENT else new)
+        step = "" if column is None else f"[{_text(column)}]"
+        said = f"{path}: {note}" if path else note
+        yield Change(
+            path + step, kind, *texts, said if len(said) <= _LONGEST else f"{said[: _LONGEST - 3]}..."
+        )
+    if path and not found:
+        yield Change(path, "changed", _text(before), _text(after))
+
+
+def _labelled(before: Any, after: Any) -> tuple[Any, Any]:
+    """The states of two frames of pandas that no Arrow file holds: columns by label, if these are texts."""
+    match before, after:
+        case (
+            {"columns": (_, _, {"data": (_, _, {"items": [*labels]})}) as old, "data": [*_]},
+            {"columns": new, "data": [*_]},
+        ) if old == new and {*map(type, labels)} <= {str} and len({*labels}) == len(labels):
+            data = [dict(zip(labels, each["data"], strict=False)) for each in (before, after)]
+            return before | {"data": data[0]}, after | {"data": data[1]}
+    return before, after
 
 
 def _pairs(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]] | None:
@@ -70,6 +116,7 @@ def _pairs(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]] | None:
 
 def _node(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
     """The state of objects of one type: their fields by name if it is a dict of names."""
+    before, after = _labelled(before, after)
     if (
         type(before) is dict
         and type(after) is dict
@@ -120,3 +167,16 @@ def _text(form: Any) -> str | None:
         return None
     text = preview(form, 1 << 20) if not isinstance(form, str) else json.dumps(form)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def form_of(ref: ValueRef, archive: Archive) -> Any:
+    """A value's canonical form, a frame's with its payload; None if it is large, lost or unknown."""
+    is_table = ref.codec in CODECS
+    if ref.size > (_COMPARED_TABLE_MAX_BYTES if is_table else _COMPARED_MAX_BYTES):
+        return None
+    try:
+        if is_table:
+            return NODE, ref.type_name, ref.codec, archive.read(ref)
+        return decode_form(ref.codec, archive.read(ref))
+    except (PayloadError, StoreError):
+        return None

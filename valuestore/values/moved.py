@@ -8,6 +8,8 @@ from __future__ import annotations
 
 _MOVED = (  # module then, module now, names
     ("db.compare", "db.history.compare", "ComparedJob ComparedPair Comparison"),
+    ("db.history.query", "db.history.records", "Page"),
+    ("db.history.tags", "db.record.tag", "AnyValue"),
     ("db.lineage", "db.history.lineage", "Lineage LineageCall LineageEdge LineageInput"),
     ("db.names", "db.history.names", "Found"),
     (

@@ -74,7 +74,7 @@ def parse_args(annotation: Any, texts: Sequence[str]) -> Any:
     if _plain(kind) in _COLLECTIONS:
         return _collection(kind, texts)
     if len(texts) != 1:
-        raise ValueError(f"expected one {type_text(kind)}, got {len(texts)}")
+        raise ValueError(f"expected {type_text(kind)} once, got {len(texts)}")
     return _single(kind, texts[0])
 
 
@@ -91,28 +91,42 @@ def is_flag(annotation: Any) -> bool:
     return bool in kinds and all(member in (bool, types.NoneType) for member in kinds)
 
 
-def type_text(annotation: Any) -> str:
-    """The type for people, with the spelling that is expected: ``int``, ``bool (true or false)``."""
+def type_text(annotation: Any, depth: int = 4) -> str:
+    """The type for people, with the spelling that is expected: ``int``, ``list[path]``, ``one of a, b``.
+
+    Types in it are named ``depth`` deep: aliases may stand for what they are themselves in.
+    """
     kind = _resolved(annotation)
+    plain, arguments = _plain(kind), get_args(kind)
+    if depth == 0:
+        return "..."
     if any(kind is anything for anything in _ANYTHING):
         return "JSON or text"
     if isinstance(kind, str):
         return kind
     if members := _members(kind):
-        return " or ".join(type_text(member) for member in members)
+        return " or ".join(type_text(member, depth) for member in members)
     if get_origin(kind) is typing.Literal:
-        return " or ".join(repr(choice) for choice in get_args(kind))
-    if kind is bool:
-        return "bool (true or false)"
-    if kind is types.NoneType:
-        return "null"
-    if isinstance(kind, type) and kind in _ISO:
+        return f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else str(arguments[0])
+    if kind is typing.Callable or plain in (abc.Callable, type):
+        return "package.module.name"
+    if plain in _COLLECTIONS or plain in _MAPPINGS:
+        made = "dict" if plain in _MAPPINGS else _COLLECTIONS[plain].__name__
+        inner = ["..." if each is ... else type_text(each, depth - 1) for each in arguments]
+        return f"{made}[{', '.join(inner)}]" if inner else made
+    if not isinstance(kind, type):
+        return inspect.formatannotation(kind)
+    if kind in _ISO:
         return f"{kind.__name__} (such as {_ISO[kind][1]})"
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return f"{kind.__name__} ({', '.join(kind.__members__)})"
-    if get_origin(kind) is None and isinstance(kind, type):
-        return kind.__name__
-    return inspect.formatannotation(kind)
+    if issubclass(kind, Enum):
+        return f"one of {', '.join(kind.__members__)}"
+    if dataclasses.is_dataclass(kind) and not hasattr(kind, "parse_arg"):
+        names = [field.name for field in dataclasses.fields(kind) if field.init]
+        return f"{kind.__name__} (a JSON object with {', '.join(names)})"
+    return "path" if issubclass(kind, PurePath) else _TEXTS.get(kind, kind.__name__)
+
+
+_TEXTS = {bool: "bool (true or false)", types.NoneType: "none", str: "text"}
 
 
 # --- one text ------------------------------------------------------------------------------------

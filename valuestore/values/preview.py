@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 from itertools import islice
+from typing import Any
 
-from valuestore.values.identity.canonical import NODE
+from valuestore.values.identity.canonical import EXPRESSION, NODE
 from valuestore.values.value import Plain
 
 PREVIEW_MAX_CHARS = 500
@@ -52,8 +53,8 @@ def preview_bytes(data: bytes) -> str:
 _dumps = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
-def _readable(node: Plain, depth: int, items: int, text: int) -> object:
-    """JSON-able data that says what the node says."""
+def _readable(node: Plain, depth: int, items: int, text: int, rows: Any = ()) -> object:
+    """JSON-able data that says what the node says. ``rows`` are those of the expression that it is in."""
     kind = type(node)
     if kind is str:
         return _cut(node, text)
@@ -65,21 +66,36 @@ def _readable(node: Plain, depth: int, items: int, text: int) -> object:
         return _bytes_text(node)
     if kind not in (list, tuple, dict):
         return node
+    if kind is tuple and len(node) == 3 and node[:2] == (NODE, EXPRESSION) and type(node[2]) is not str:
+        return _readable_row(node[2], depth, items, text, rows)
     if kind is tuple and len(node) in (3, 4) and node[0] == NODE:
-        return _readable(node[2], depth, items, text) if len(node) == 3 else _summary(node)
+        return _readable(node[2], depth, items, text, rows) if len(node) == 3 else _summary(node)
     if depth == 0:
         return _summary(node)
     if kind is dict:
         shown = {
-            _key(key): _readable(value, depth - 1, items, text) for key, value in islice(node.items(), items)
+            _key(key): _readable(value, depth - 1, items, text, rows)
+            for key, value in islice(node.items(), items)
         }
         if len(node) > items:
             shown["..."] = f"{len(node) - items} more"
         return shown
-    parts = [_readable(item, depth - 1, items, text) for item in node[:items]]
+    parts = [_readable(item, depth - 1, items, text, rows) for item in node[:items]]
     if len(node) > items:
         parts.append(f"... {len(node) - items} more")
     return parts
+
+
+def _readable_row(named: Plain, depth: int, items: int, text: int, rows: list[Any]) -> object:
+    """The row of that number, or the last of a list of rows; by its type alone where it was shown before."""
+    if type(named) is list:
+        rows, named = [*named], len(named) - 1
+    if type(named) is not int or not 0 <= named < len(rows):
+        return EXPRESSION
+    row = rows[named]
+    rows[named] = _summary(row)
+    is_shown = depth > 0 and (type(row) is not tuple or row[:2] != (NODE, EXPRESSION))
+    return _readable(row, depth, items, text, rows) if is_shown else rows[named]
 
 
 def _summary(node: Plain) -> str:

@@ -6,7 +6,7 @@ archive, the tasks layer and the scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO
@@ -22,12 +22,13 @@ from valuestore.hashing import (
     hash_pieces,
     value_tag,
 )
-from valuestore.values.codecs.pickled import PICKLED, Signer, check_leaf, dump_leaf, load_leaf
+from valuestore.values.codecs.pickled import PICKLED, Signer, bare, check_pickle
 from valuestore.values.codecs.plain import (
     BYTES,
     NEVER_STALE,
     PLAIN,
     SIGNED,
+    SIGNED_CODECS,
     TAGGED,
     TEXT,
     decode,
@@ -35,16 +36,27 @@ from valuestore.values.codecs.plain import (
     decode_tagged,
     encode_text,
 )
-from valuestore.values.codecs.signed import seal, unseal, unsigned
+from valuestore.values.codecs.signed import opened, sign, unsigned
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
-from valuestore.values.identity.canonical import NODE, Codec, Part, TypeRule, encode, explain_depth, lower
+from valuestore.values.identity.canonical import (
+    NODE,
+    Codec,
+    Part,
+    TypeRule,
+    encode,
+    explain_depth,
+    hash_rows,
+    lower,
+)
 from valuestore.values.identity.nested import Insides
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
 from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.trust.gate import needs_key
+from valuestore.values.summary import summarised
+from valuestore.values.trust.gate import Signature, load_vouched, needs_key
 from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, opening_of
-from valuestore.values.value import Value
+from valuestore.values.trust.pickling import dump_signed
+from valuestore.values.value import Plain, Value
 
 _COPY_MAX_BYTES = 1 << 16
 _STREAM_BYTES = 1 << 20
@@ -92,7 +104,7 @@ class TypeRegistry(Insides):
     def hash(self, obj: object) -> Digest:
         """The value hash: digest of domain, type name and canonical bytes. Raises: NotHashableError."""
         as_is = self._as_is(obj)
-        return self._digest(*as_is) if as_is is not None else self._hash_lowered(obj)
+        return self._digest(*as_is) if as_is is not None else self.hash_with_classes(obj)[0]
 
     def _as_is(self, obj: object) -> tuple[str, str, bytes] | None:
         """Type name, codec and bytes of plain data; None for what has to be lowered."""
@@ -119,10 +131,20 @@ class TypeRegistry(Insides):
         """
         if payload.codec in NEVER_STALE:
             return decode(payload.codec, payload.data)
-        return self.open(payload.codec, payload.type_name, payload.data, value_hash, copy=copy)
+        signature = payload.signature
+        return self.open(
+            payload.codec, payload.type_name, payload.data, value_hash, copy=copy, signature=signature
+        )
 
     def open(
-        self, codec: str, type_name: str, data: Bytes, value_hash: str | None = None, *, copy: bool = True
+        self,
+        codec: str,
+        type_name: str,
+        data: Bytes,
+        value_hash: str | None = None,
+        *,
+        copy: bool = True,
+        signature: Signature | None = None,
     ) -> Any:
         """As ``load``: the object of these bytes, which anybody may have written."""
         if codec == TAGGED:
@@ -130,15 +152,16 @@ class TypeRegistry(Insides):
             def check(form: Any) -> None:
                 if value_hash is not None and (found := type_name_in(form)) != type_name:
                     raise DecodeError(type_name, f"its payload is that of a {found}")
-                if (vouched := needs_key(form, self, len(data))) is not None:
-                    raise unsigned(value_hash, codec, vouched)
+                if (name := needs_key(form, self, len(data))) is not None:
+                    raise unsigned(value_hash, codec, name)
 
             return decode_tagged(bytes(data), self, check)
-        if codec == SIGNED:
-            return decode_tagged(unseal(data, type_name, value_hash, self.signer), self)
-        if codec != PICKLED.name and self.opening_named(type_name)[0].kind is not Kind.INERT:
+        if codec in SIGNED_CODECS:
+            data = opened(codec, type_name, data, value_hash, signature, self.signer)
+            return decode_tagged(data, self) if codec == SIGNED else load_vouched(data, type_name)
+        if self.opening_named(type_name)[0].kind is not Kind.INERT:
             raise unsigned(value_hash, codec, type_name)
-        return self.decode(codec, type_name, data, value_hash, copy=copy)
+        return self.decode(codec, type_name, data, copy=copy)
 
     def opening_named(self, type_name: str, /) -> tuple[Opening, TypeRule | None]:
         """Of which kind values of a stored type name are, and its rule; imports nothing unlisted.
@@ -166,26 +189,28 @@ class TypeRegistry(Insides):
         return known[1]
 
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
-        """The object's bytes in that format. Raises: UntrustedPayload for want of a key."""
+        """The object's bytes in that format."""
         if codec is not PICKLED:
             return codec.encode(obj)
         rule = None if type(obj) in PLAIN_TYPE_NAMES else self.rule_of(obj)
-        type_name = PLAIN_TYPE_NAMES[type(obj)] if rule is None else rule.type_name
-        data = dump_leaf(obj, type_name, self.hash(obj), self.signer)
+        data = dump_signed(obj)
         if rule is None or rule.codec is not PICKLED:
-            check_leaf(data, type_name, self.signer, self.hash)
+            type_name = PLAIN_TYPE_NAMES[type(obj)] if rule is None else rule.type_name
+            check_pickle(data, type_name, self.hash(obj), self.hash)
         return [data]
 
-    def decode(
-        self, codec: str, type_name: str, data: Bytes, /, value_hash: str | None = None, *, copy: bool = True
-    ) -> Any:
-        """The object that a codec, which is not one of plain data, made these bytes from.
+    def open_part(self, codec: str, type_name: str, data: bytes, /) -> Any:
+        """The object of such bytes inside tagged data, which was looked at or signed. Raises: DecodeError."""
+        if codec != PICKLED.name:
+            return self.decode(codec, type_name, data)
+        return load_vouched(bare(data), type_name)
+
+    def decode(self, codec: str, type_name: str, data: Bytes, /, *, copy: bool = True) -> Any:
+        """The object that a codec, which is none of plain data or signed, made these bytes from.
 
         With ``copy`` it is in memory of its own: ``data`` itself, if that may be written to. Raises:
-        DecodeError, UntrustedPayload.
+        DecodeError.
         """
-        if codec == PICKLED.name:
-            return load_leaf(data, type_name, value_hash, self.signer)
         found = self.rule_named(type_name).codec
         if found is None or found.name != codec:
             raise DecodeError(
@@ -216,12 +241,13 @@ class TypeRegistry(Insides):
         except RuntimeError as error:
             raise NotHashableError("value", f"it changed while it was read ({error})") from error
 
-    def _hash_lowered(self, obj: object) -> Digest:
+    def hash_with_classes(self, obj: object, is_step: bool = False) -> tuple[Digest, frozenset[type]]:
+        """The hash of what is not plain, and the user's own classes in it. Raises: as ``hash``."""
         type_name = PLAIN_TYPE_NAMES.get(type(obj)) or self.rule_of(obj).type_name
         token = active_algorithm.set(self.algorithm.name)
         try:
-            form = lower(obj, self, stored=False, as_value=True).hashed
-            return self._digest(type_name, TAGGED, encode_plain(form))
+            lowered = lower(obj, self, stored=False, values=self, is_step=is_step)
+            return self._digest(type_name, TAGGED, encode_plain(lowered.hashed)), lowered.classes
         finally:
             active_algorithm.reset(token)
 
@@ -233,7 +259,7 @@ class TypeRegistry(Insides):
             codec = None  # inside tagged data, which can be signed
         token = active_algorithm.set(self.algorithm.name)
         try:
-            lowered = lower(obj, self, stored=codec is None, as_value=True)
+            lowered = lower(obj, self, stored=codec is None, values=self)
             parts = tuple([self._part(part, lowered.differs) for part in lowered.parts])
             codec = PICKLED if lowered.is_loop else codec
         finally:
@@ -242,13 +268,13 @@ class TypeRegistry(Insides):
         type_name = type_name or rule.type_name  # type: ignore[union-attr]  # one of the two is there
         digest = self._digest(type_name, TAGGED, hashed)
         external = obj.external() if isinstance(obj, Value) else None
-        shown = rule.summary(obj) if rule is not None and rule.summary is not None else lowered.hashed
+        shown = summarised(obj, lowered.shown, self.rule_of)
         if codec is None:
             data = encode_plain(lowered.stored) if lowered.differs else hashed
             if lowered.shows_memory and self.hash(obj) != digest:
                 raise NotHashableError("value", "it changed while it was read")
             encoded = self._tagged(digest, type_name, lowered.stored, data, hashed, shown, parts, external)
-            encoded.classes = lowered.classes
+            encoded.classes, encoded.code = lowered.classes, lowered.code
             return encoded
 
         def encode_again() -> tuple[Bytes, ...]:
@@ -258,14 +284,17 @@ class TypeRegistry(Insides):
             if self.hash(obj) != digest:
                 raise NotHashableError("value", "it changed while it was stored")
 
-        encoded = Encoded(digest, type_name, codec.name, encode_again, shown, parts, external, check)
-        encoded.classes = lowered.classes
+        signed = self._signature(digest, type_name, PICKLED.name) if codec is PICKLED else None
+        encoded = Encoded(
+            digest, type_name, codec.name, encode_again, shown, parts, external, check, sign=signed
+        )
+        encoded.classes, encoded.code = lowered.classes, lowered.code
         return encoded
 
     def _part(self, part: Part, differs: bool) -> Encoded:
         """A Value met inside an object, as ``encode`` would give it, from the form it has already."""
         hashed = encode_plain(part.hashed)
-        form = lower(part.value, self, as_value=True).stored if differs else part.hashed
+        form = lower(part.value, self, values=self).stored if differs else part.hashed
         stored = encode_plain(form) if differs else hashed
         parts = tuple([self._part(inner, differs) for inner in part.parts])
         type_name = self.rule_of(part.value).type_name
@@ -292,11 +321,23 @@ class TypeRegistry(Insides):
         if is_open:
             same = data == hashed
             return Encoded(digest, type_name, TAGGED, data, shown, parts, external, is_preimage=same)
+        signed = self._signature(digest, type_name, SIGNED)
+        return Encoded(digest, type_name, SIGNED, data, shown, parts, external, sign=signed)
 
-        def sign(data: bytes) -> bytes:
-            return seal(data, type_name, digest, self.signer)
+    def _signature(self, digest: Digest, type_name: str, codec: str) -> Callable[[bytes], Signature]:
+        return lambda data: sign(data, type_name, digest, codec, self.signer)
 
-        return Encoded(digest, type_name, SIGNED, data, shown, parts, external, seal=sign)
+    def hash_calls(self, obj: object) -> dict[int, Digest]:
+        """The value hash of each call in an object, by its id, at a cost of one for all."""
+        token = active_algorithm.set(self.algorithm.name)
+        try:
+            return hash_rows(obj, self, self)
+        finally:
+            active_algorithm.reset(token)
+
+    def hash_form(self, form: Plain, /) -> Digest:
+        """The value hash of the object with that canonical form."""
+        return self._digest(type_name_in(form), TAGGED, encode_plain(form))
 
     def _digest(self, type_name: str, codec: str, identity: bytes) -> Digest:
         tag = value_tag(type_name, codec)

@@ -27,7 +27,8 @@ value_types: dict[str, type[Value]] = {}
 """Type name -> class, filled by subclassing. Read by the registry alone."""
 
 hooks_in_use: set[str] = set()
-"""Which of ``preprocess`` and ``postprocess`` some class of this program overrides."""
+"""Which of ``preprocess`` and ``postprocess`` some class of this program overrides; ``opened in``, once there
+is a ref of the catalog (values/entry.py)."""
 
 
 class Value:
@@ -45,13 +46,7 @@ class Value:
         super().__init_subclass__(**kwargs)
         if "type_name" not in cls.__dict__:
             cls.type_name = type_name_of(cls)
-        for hook in ("preprocess", "postprocess"):
-            if getattr(cls, hook) is not getattr(Value, hook):
-                hooks_in_use.add(hook)
-        if register:
-            for name in (cls.type_name, *cls.__dict__.get("aliases", ())):
-                _check_free(name, cls)
-                value_types[name] = cls
+        enter(cls, register=register)
 
     def identity(self) -> Plain:
         """What is hashed, under the type name."""
@@ -96,6 +91,17 @@ class Value:
     def iter_subvalues(self) -> Iterator[Value]:
         """The values inside this one; each is checked for validity along with it."""
         return iter(())
+
+
+def enter(cls: type[Value], *, register: bool = True) -> None:
+    """Have its stored name lead to the class. One that comes from another process has it late."""
+    for hook in ("preprocess", "postprocess"):
+        if getattr(cls, hook) is not getattr(Value, hook):
+            hooks_in_use.add(hook)
+    if register:
+        for name in (cls.type_name, *cls.__dict__.get("aliases", ())):
+            _check_free(name, cls)
+            value_types[name] = cls
 
 
 def _check_free(type_name: str, cls: type[Value]) -> None:

@@ -155,6 +155,36 @@ def test_diff_tells_what_was_added_and_exits_1(ran: Cli) -> None:
     assert ran("diff", "-", "-").code == 0
 
 
+def test_diff_sums_up_by_task_first(ran: Cli) -> None:
+    ran("run", "pipe.py", "squares", "--count", "5")
+    out = ran("diff", "~3", "-").out.splitlines()
+    assert out[0].endswith(": 3 equal")
+    assert [line.split()[0] for line in out[2:5]] == ["task", "pipe.square", "pipe.squares"]
+    assert out[3].split("  ")[1].strip() == "3 executed"
+    assert "2 added, 3 equal" in out[3]
+    assert "1 changed" in out[4]
+    told = json.loads(ran("diff", "~3", "-", "--json").out)["tasks"]
+    assert told[0]["after"] == {"cached": 3, "done": 2}
+
+
+def test_diff_of_one_task_with_a_limit(ran: Cli) -> None:
+    ran("run", "pipe.py", "squares", "--count", "6")
+    out = ran("diff", "~3", "-", "--task", "square", "--limit", "1").out
+    assert "pipe.squares" not in out
+    assert "... and 2 more added (--limit 3 shows all)" in out
+    done = ran("diff", "~3", "-", "--task", "greet")
+    assert (done.code, done.out) == (1, "")
+
+
+def test_diff_names_the_code_that_changed(program: Cli, here: Path) -> None:
+    program("run", "pipe.py", "squares", "--count", "2")
+    (here / "pipe.py").write_text((here / "pipe.py").read_text().replace("return n * n", "return n**2"))
+    program("run", "pipe.py", "squares", "--count", "2")
+    [square, squares] = json.loads(program("diff", "~1", "--json").out)["tasks"]
+    assert (square["code"], squares["code"]) == (["pipe.square"], [])
+    assert square["calls"] == {"rerun": 2, "equal": 2}
+
+
 def test_lineage_is_a_tree_json_or_events(asked: Cli) -> None:
     tree = asked("lineage", "made.txt").out
     assert "pipe.write = made.txt" in tree
@@ -228,3 +258,8 @@ def test_a_url_in_the_place_of_the_folder_is_refused_and_not_quoted(cli: Cli, co
     assert "VALUESTORE_DATABASE" in done.err
     assert "canary" not in done.out + done.err
     assert not Path("postgresql:").exists()
+
+
+def test_a_status_that_is_none_is_named_beside_those_there_are(asked: Cli) -> None:
+    said = asked("log", "--status", "done", "--status", "dnoe").err
+    assert said.endswith("done, failed, interrupted, crashed, not 'dnoe'\n")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.cli.conftest import Cli
+from valuestore import Repository
 
 
 def _executions(cli: Cli) -> list[dict[str, object]]:
@@ -216,7 +218,91 @@ def test_task_lists_what_a_task_depends_on(cli: Cli, here: Path) -> None:
     cli("run", "reads.py", "load", "--n", "3")
     out = cli("task", "load").out.splitlines()
     assert out[0].startswith("reads.load  ")
-    assert [line.split()[-1] for line in out[3:5]] == ["reads.load", "reads.load:LIMIT"]
+    assert out[1].startswith("1 jobs (1 executed, 0 cached, 0 failed)")
+    assert "def load(n: int) -> str:" in out
+    follows = out.index("follows")
+    assert [line.split()[-1] for line in out[follows + 1 : follows + 3]] == ["reads.load", "reads.load:LIMIT"]
     assert out[-1].split() == ["file", "config.txt"]
     assert json.loads(cli("task", "reads.load", "--json").out)["undeclared"] == [["file", "config.txt"]]
-    assert "stands for no task" in cli("task", "nothing").err
+    assert "stands for no task; `valuestore log tasks`" in cli("task", "nothing").err
+    assert "stands for no job or task; `valuestore log jobs`" in cli("why", "nothing").err
+
+
+def test_a_frame_shows_its_first_rows(here: Path, cli: Cli) -> None:
+    with Repository.open(here) as repository:
+        frame = pd.DataFrame({"city": ["Rome\x1b[2J"] * 50, "t": [1.5] * 50})
+        value_hash = repository.put(frame).value_hash
+    *_, head, first, _, _ = cli("show", value_hash[:10]).out.splitlines()
+    assert head.split()[0::2] == ["city:", "t:"]
+    assert first.split() == ["Rome\\x1b[2J", "1.5"]
+
+
+@pytest.mark.parametrize(
+    "preview",
+    [
+        "{broken",
+        "[" * 50_000,
+        '{"rows":1,"columns":{},"first":[[1]]}',
+        '{"rows":1,"columns":["a"],"first":["list of 1"]}',
+        '{"rows":1,"columns":["a"],"first":[[1,2]]}',
+        '{"rows":1,"columns":{"a":[1]},"first":[[{"b":1}],[]]}',
+    ],
+)
+def test_a_preview_that_lies_is_shown_as_it_is(here: Path, cli: Cli, preview: str) -> None:
+    with Repository.open(here) as repository:
+        value_hash = repository.put(1).value_hash
+        repository.flush()
+        with repository.database.write() as connection:
+            connection.exec_driver_sql("UPDATE value SET preview = ?", (preview,))
+    done = cli("show", value_hash)
+    assert (done.code, done.err) == (0, "")
+    assert preview[:40] in done.out
+
+
+SHORT_NAMES = """
+from valuestore import task
+
+@task
+def f(n: int) -> int:
+    return n
+
+@task
+def both(n: int) -> int:
+    return f(n)
+"""
+
+
+def test_a_task_is_found_by_its_short_name_whatever_hashes_begin_so(cli: Cli, here: Path) -> None:
+    (here / "letters.py").write_text(
+        SHORT_NAMES + "\n@task\ndef many() -> list:\n    return [f(n) for n in range(60)]\n"
+    )
+    cli("run", "letters.py", "many")
+    assert any(call.startswith("f") for call in _ids(cli, "call_node", "call_hash"))
+    assert json.loads(cli("show", "f", "--json").out)["task_name"] == "letters.f"
+    assert cli("task", "f").out.startswith("letters.f")
+    assert cli("tag", "add", "f", "kind=letter").code == 0
+    assert cli("why", "f").out.startswith("letters.f  done")
+
+
+def test_a_short_name_of_two_tasks_lists_both_and_a_whole_name_is_one(cli: Cli, here: Path) -> None:
+    for name in ("one", "two"):
+        (here / f"{name}.py").write_text(SHORT_NAMES)
+        cli("run", f"{name}.py", "both", "--n", "1")
+    done = cli("show", "f")
+    assert done.code == 2
+    assert "one.f" in done.err
+    assert "two.f" in done.err
+    assert cli("show", "two.f", "--json").code == 0
+    assert cli("task", "f").code == 2
+
+
+def test_task_says_who_called_it_and_how_many_versions_there_are(cli: Cli, here: Path) -> None:
+    (here / "letters.py").write_text(SHORT_NAMES)
+    cli("run", "letters.py", "both", "--n", "1")
+    cli("run", "letters.py", "both", "--n", "2")
+    told = json.loads(cli("task", "f", "--json").out)
+    assert (told["called_by"], len(told["versions"])) == ([["letters.both", 2]], 1)
+    assert (told["counts"]["jobs"], told["counts"]["executed"]) == (2, 2)
+    assert "called by letters.both (2)" in cli("task", "f").out
+    cli("tag", "add", "f", "kind=letter")
+    assert "tags kind=letter" in cli("task", "letters.f").out

@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.scripts import Scripts
+from tests.servers.s3 import S3Server
+from valuestore import Repository
 
 SHOP = """
 import sys
@@ -115,3 +117,59 @@ def test_no_repository_is_made(cli: Cli, shop: Path) -> None:
     (shop / "elsewhere").mkdir()
     assert cli("doctor", "-r", "elsewhere").code == 3
     assert not list((shop / "elsewhere").iterdir())
+
+
+def test_the_database_that_is_there_is_what_it_speaks_of(cli: Cli, here: Path, postgres_url: str) -> None:
+    Repository.open(here / "other", database=postgres_url).close()  # which makes the schema
+    (here / "other" / ".valuestore" / "valuestore.toml").write_text(
+        f"database = {json.dumps(postgres_url)}\n"
+    )
+    facts = json.loads(cli("doctor", "--json", "--repository", "other").out)
+    assert "sqlite" not in facts
+    assert ", UTF8, at postgresql" in facts["postgresql"]
+
+
+def test_versions_sizes_and_durability_are_told(cli: Cli) -> None:
+    _, found = examined(cli)
+    assert "schema 0" in found["versions"]
+    assert found["durability"] == "fast"
+    assert "rows" in found["sizes"]
+    assert "a file of" in found["sizes"]
+
+
+def test_advice_is_no_problem(cli: Cli, shop: Path) -> None:
+    code, found = examined(cli)
+    assert code == 0
+    assert any("valuestore gc" in one for one in found["advice"])
+    (shop / ".valuestore" / "valuestore.toml").write_text("[keep]\nlast = 5\n")
+    (shop / ".valuestore" / "payloads" / "quarantine").mkdir()
+    (shop / ".valuestore" / "payloads" / "quarantine" / f"{'0' * 32}.0").write_bytes(b"damaged")
+    assert examined(cli)[1]["advice"] == [
+        "1 damaged payloads are put aside, below quarantine/; they may be deleted"
+    ]
+
+
+def test_rules_by_which_a_bucket_forgets_are_told(
+    cli: Cli, here: Path, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.url)
+    url = f"s3://{s3_bucket}/ours"
+    assert cli("init", "other", "--payloads", url).code == 0
+    assert not [one for one in told(cli) if "lifecycle" in one]
+    rules = [
+        {"ID": "short", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 3}},
+        {"ID": "else", "Status": "Enabled", "Filter": {"Prefix": "theirs"}, "Expiration": {"Days": 3}},
+        {"ID": "off", "Status": "Disabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 3}},
+    ]
+    s3_server.client().put_bucket_lifecycle_configuration(
+        Bucket=s3_bucket, LifecycleConfiguration={"Rules": rules}
+    )
+    [one] = [one for one in told(cli) if "lifecycle" in one]
+    assert "rule short" in one
+
+
+def told(cli: Cli) -> list[str]:
+    found: list[str] = json.loads(cli("doctor", "--json", "-r", "other").out)["advice"]
+    return found

@@ -11,8 +11,6 @@ import pytest
 
 from tests.cli.conftest import Cli
 from valuestore.errors import ValuestoreWarning
-from valuestore.hashing import hash_bytes
-from valuestore.values.codecs.pickled import signature_of
 
 SECRET = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
 SHOP = """
@@ -83,6 +81,31 @@ def test_add_verifies_and_signs_only_when_asked(cli: Cli, team: Path) -> None:
     assert ids(cli)[added["key_id"]] is True
 
 
+def test_list_and_doctor_and_show_say_who_vouches_for_what(
+    cli: Cli, here: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "shop.py").write_text(SHOP)
+    cli("run", "shop.py", "cart", "--n", "1")
+    [mine] = ids(cli)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(here / "colleague"))
+    with pytest.warns(ValuestoreWarning, match=f"signed by key {mine}"):
+        cli("run", "shop.py", "cart", "--n", "1")
+    cli("run", "shop.py", "cart", "--n", "2")
+    found = {key["key_id"]: key for key in json.loads(cli("keys", "list", "--json").out)}
+    [theirs] = found.keys() - {mine}
+    assert found[mine] == {"key_id": mine, "signs": False, "accepted": False, "values": 1}
+    assert found[theirs] == {"key_id": theirs, "signs": True, "accepted": True, "values": 2}
+    assert "keys add" in cli("keys", "list").out
+    signatures = json.loads(cli("doctor", "--json").out)["signatures"]
+    assert f"{mine} (not accepted here) 1" in signatures
+    assert f"{theirs} 2" in signatures
+    with closing(sqlite3.connect(here / ".valuestore" / "valuestore.db")) as connection:
+        [(value_hash,)] = connection.execute("SELECT value_hash FROM signature WHERE key_id = ?", (mine,))
+    assert json.loads(cli("show", value_hash, "--json").out)["signed_by"] == sorted([mine, theirs])
+    assert mine in cli("show", value_hash).out
+    assert cli("keys", "list", "-r", "nowhere").code == 3
+
+
 def test_show_path_names_the_folder_or_the_file(
     cli: Cli, home: Path, team: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,13 +143,9 @@ def unsigned(cli: Cli, here: Path) -> Path:
     cli("run", "shop.py", "row", "--n", "2")
     database = here / ".valuestore" / "valuestore.db"
     with closing(sqlite3.connect(database)) as connection, connection:
-        [(value_hash, data)] = connection.execute(
-            "SELECT value_hash, inline FROM value WHERE codec = 'signed'"
-        )
-        bare = bytes(signature_of(data)[1].data)
-        columns = "codec = 'tagged', inline = ?, size = ?, payload_digest = ?"
-        values = (bare, len(bare), hash_bytes(bare), value_hash)
-        connection.execute(f"UPDATE value SET {columns} WHERE value_hash = ?", values)
+        [(value_hash,)] = connection.execute("SELECT value_hash FROM value WHERE codec = 'signed'")
+        connection.execute("UPDATE value SET codec = 'tagged' WHERE value_hash = ?", (value_hash,))
+        connection.execute("DELETE FROM signature")
     return database
 
 

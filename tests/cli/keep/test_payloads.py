@@ -49,6 +49,12 @@ def test_damaged_payload_stops_the_change_of_place_and_is_named(cli: Cli, here: 
         assert repository.settings.payloads == ""
 
 
+def test_payloads_are_not_moved_to_where_nobody_answers(cli: Cli, here: Path) -> None:
+    assert cli("init").code == 0
+    assert cli("payloads", "move", "redis://127.0.0.1:1/0").code == 3
+    assert not (here / ".valuestore" / "valuestore.toml").exists()
+
+
 def test_existing_repository_is_not_given_other_payloads_by_init(cli: Cli, here: Path) -> None:
     assert cli("init").code == 0
     refused = cli("init", "--payloads", "bytes")

@@ -63,19 +63,22 @@ def test_stats_count_rows_and_bytes(cli: Cli) -> None:
 
 def test_db_current_names_the_revision(cli: Cli) -> None:
     cli("init")
-    assert cli("db", "current").out == "0003 (newest)\n"
-    assert cli("db", "upgrade").out == "0003 (newest already)\n"
+    assert cli("db", "current").out == "0009 (newest)\n"
+    assert cli("db", "upgrade").out == "0009 (newest already)\n"
 
 
 def test_db_goes_back_and_forth_when_told_so(cli: Cli) -> None:
     cli("init")
-    assert cli("db", "versions").out == "0001\n0002\n0003 (newest)\n"
+    assert cli("db", "versions").out == "0001\n0002\n0003\n0004\n0005\n0006\n0007\n0008\n0009 (newest)\n"
     assert "--yes" in cli("db", "downgrade", "0001").err
-    assert "there are 0001, 0002, 0003" in cli("db", "downgrade", "base", "--yes").err
-    assert cli("db", "current").out == "0003 (newest)\n"
-    assert cli("db", "downgrade", "0001", "--yes").out == "0001 (was 0003)\n"
+    assert (
+        "there are 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009"
+        in cli("db", "downgrade", "base", "--yes").err
+    )
+    assert cli("db", "current").out == "0009 (newest)\n"
+    assert cli("db", "downgrade", "0001", "--yes").out == "0001 (was 0009)\n"
     assert "valuestore db upgrade" in cli("log").err
-    assert cli("db", "upgrade").out == "0003 (was 0001)\n"
+    assert cli("db", "upgrade").out == "0009 (was 0001)\n"
     assert cli("log").code == 0
 
 

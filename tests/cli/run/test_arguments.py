@@ -103,13 +103,13 @@ def test_an_option_becomes_the_argument(typed: Cli, options: list[str], expected
     ("options", "expected"),
     [
         (["--count", "x"], "task args.typed: --count: expected int, got 'x'"),
-        (["--count", "1", "--count", "2"], "--count: expected one int, got 2"),
-        (["--color", "blue"], "--color: expected Color (red, green), got 'blue'"),
-        (["--mode", "slow"], "--mode: expected 'fast' or 'full', got 'slow'"),
+        (["--count", "1", "--count", "2"], "--count: expected int once, got 2"),
+        (["--color", "blue"], "--color: expected one of red, green, got 'blue'"),
+        (["--mode", "slow"], "--mode: expected one of fast, full, got 'slow'"),
         (["--flag=maybe"], "--flag: expected bool (true or false), got 'maybe'"),
         (["--items", "a"], "--items: expected int, got 'a'"),
-        (["--maybe", "x"], "--maybe: expected int or null, got 'x'"),
-        (["--table", "{"], "--table: expected dict[str, int], got '{': it is not JSON"),
+        (["--maybe", "x"], "--maybe: expected int or none, got 'x'"),
+        (["--table", "{"], "--table: expected dict[text, int], got '{': it is not JSON"),
         (["--later", "x"], "the annotation 'Unknown' of later names nothing that is defined"),
         (["--nothing", "x"], "no parameter --nothing; it takes --count int = 0"),
         (["stray"], "unexpected 'stray'; arguments are given by name: --count int = 0"),
@@ -157,5 +157,23 @@ def test_a_parameter_comes_before_an_option_of_run(typed: Cli) -> None:
 
 def test_a_parameter_without_resolvable_annotation_does_not_spoil_the_others(typed: Cli) -> None:
     done = typed("typed", "--help")
-    assert "--later Unknown = None" in done.out
+    assert "--later Unknown = none" in done.out
     assert "--count int = 0" in done.out
+
+
+def test_the_help_of_a_task_names_types_as_they_are_typed(typed: Cli) -> None:
+    lines = typed("typed", "--help").out.splitlines()
+    assert [line.strip() for line in lines if line.strip().startswith("--")][:12] == [
+        "--count int = 0",
+        "--ratio float = 0.0",
+        "--max-size int = 1",
+        "--path path = .",
+        "--color one of red, green = red",
+        "--mode one of fast, full = 'fast'",
+        "--maybe int or none = none",
+        "--items list[int] = []",
+        "--flag/--no-flag = True",
+        "--tag text = ''",
+        "--plain JSON or text = none",
+        "--table dict[text, int] = {}",
+    ]

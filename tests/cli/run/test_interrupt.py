@@ -1,4 +1,4 @@
-"""Ctrl-C in mid run and mid query: the program ends at once, and what finished before is kept."""
+"""Ctrl-C in mid run, twice, and in mid query: the program ends at once, and what finished before is kept."""
 
 from __future__ import annotations
 
@@ -51,9 +51,13 @@ def test_an_interrupted_run_keeps_what_finished_and_the_rerun_uses_it(here: Path
     process = _start("run", "slow.py", "main")
     _wait_for(here / "stuck", process)
     process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None  # what runs is let finish
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
+    assert "interrupted: 1 call that runs is let finish, and kept; Ctrl-C again stops" in err
     assert out == ""
     assert "interrupted; what finished is kept, and the next run uses it" in err
     assert "Traceback" not in err

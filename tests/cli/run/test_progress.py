@@ -1,55 +1,122 @@
-"""The progress line: on a terminal alone, and never in the way of the result."""
+"""What ``valuestore run`` shows while it runs: on a terminal, line by line, and to readers that leave."""
 
 from __future__ import annotations
 
-import os
-import pty
+import json
+import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import PROGRAM, Cli
+from tests.terminals import OnTerminal
+
+TALKING = """
+import time
+from valuestore import task
+
+@task
+def talk(n: int, seconds: float = 0.0) -> int:
+    print("said", n, flush=True)
+    time.sleep(seconds)
+    return n
+
+@task
+def talks(count: int) -> list:
+    return [talk(n) for n in range(count)]
+
+@task
+def wrong(password: str) -> int:
+    raise ValueError("no")
+"""
 
 
-def _run_on_terminal(*arguments: str) -> tuple[str, str]:
-    """What goes to stdout, a pipe, and to stderr, a terminal."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=theirs, text=True)
-    os.close(theirs)
-    seen = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other end is closed
-            break
-        if not piece:
-            break
-        seen += piece
-    os.close(ours)
-    assert process.stdout is not None
-    out = process.stdout.read()
-    process.stdout.close()
-    assert process.wait(timeout=60) == 0
-    return out, seen.decode()
+@pytest.fixture
+def talking(here: Path) -> Path:
+    (here / "talking.py").write_text(TALKING)
+    return here
 
 
-def test_a_terminal_sees_counts_while_it_runs(here: Path) -> None:
-    out, err = _run_on_terminal("run", "pipe.py", "squares", "--count", "3")
-    assert out == "{'squares': [0, 1, 4], 'scale': 1.0, 'verbose': False}\n"
-    for part in (" done", " cached", " running", " failed", " s"):
-        assert part in err
-    assert "done: execution " in err
-
-
-def test_what_a_task_prints_stays_on_stdout(here: Path) -> None:
-    (here / "talks.py").write_text(
-        "from valuestore import task\n@task\ndef talk() -> str:\n    print('said')\n    return 'result'\n"
+def test_a_terminal_sees_how_it_goes_and_then_the_summary(talking: Path) -> None:
+    terminal = OnTerminal(
+        [*PROGRAM, "run", "talking.py", "talk", "--n", "1", "--seconds", "1.5"],
+        talking,
+        stdout=subprocess.PIPE,
     )
-    out, err = _run_on_terminal("run", "talks.py", "talk")
-    assert out == "said\nresult\n"
-    assert "said" not in err
+    assert terminal.process.stdout is not None
+    assert terminal.ended() == 0
+    assert terminal.process.stdout.read() == b"said 1\n1\n"
+    terminal.process.stdout.close()
+    assert any("1 running" in frame for frame in terminal.frames)
+    assert terminal.text.startswith("valuestore: done: execution ")
+    assert b"said" not in terminal.raw
 
 
 def test_elsewhere_there_is_the_summary_and_nothing_else(cli: Cli) -> None:
     done = cli("run", "pipe.py", "squares", "--count", "3")
     assert done.err.count("\n") == 1
     assert "\x1b" not in done.err
+
+
+def test_verbose_is_a_line_for_each_job_on_stderr(talking: Path, cli: Cli) -> None:
+    first = cli("run", "talking.py", "talks", "--count", "2", "--verbose")
+    jobs = [line for line in first.err.splitlines() if line.startswith("valuestore: job ")]
+    for n in range(2):
+        line = rf"valuestore: job \w{{32}} talking\.talk\(n={n}, seconds=0.0\): 0\.\d+ s, done"
+        assert any(re.fullmatch(line, job) for job in jobs)
+    again = cli("run", "--verbose", "talking.py", "talks", "--count", "2")
+    [job] = [line for line in again.err.splitlines() if line.startswith("valuestore: job ")]
+    assert "talking.talks(count=2): " in job
+    assert job.endswith("s, cached")
+    assert "job " not in cli("run", "talking.py", "talks", "--count", "2").err
+
+
+def test_lines_of_jobs_say_why_they_failed_and_hide_secrets(talking: Path, cli: Cli) -> None:
+    failed = cli("run", "--verbose", "talking.py", "wrong", "--password", "canary")
+    assert "talking.wrong(" in failed.err
+    assert "failed: ValueError: no" in failed.err
+    assert "canary" not in failed.err
+
+
+thorough = [">&-", "2>&-", "| true", "2>&1 | true", "--verbose 2>&1 | true"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "| head -1 >/dev/null",
+        ">&- 2>&-",
+        *(pytest.param(end, marks=pytest.mark.thorough) for end in thorough),
+    ],
+)
+def test_readers_that_leave_neither_stop_a_run_nor_lose_what_it_gives(
+    talking: Path, program: Cli, end: str
+) -> None:
+    command = f'"$@" run talking.py talks --count 20 {end}'
+    done = subprocess.run(["sh", "-c", command, "sh", *PROGRAM], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    [execution] = json.loads(program("log", "--json").out)
+    assert (execution["status"], execution["executed"], execution["failed"]) == ("done", 21, 0)
+
+
+def test_a_closed_stdout_is_no_defect_of_other_commands(here: Path) -> None:
+    done = subprocess.run(["sh", "-c", '"$@" --version >&-', "sh", *PROGRAM], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "command", ["--version", "--help", "log", "get -", "run talking.py talks --count 2", "sql 'select 1'"]
+)
+def test_an_output_that_takes_no_more_is_one_sentence(talking: Path, cli: Cli, command: str) -> None:
+    cli("run", "talking.py", "talks", "--count", "2")
+    run = ["sh", "-c", f'"$@" {command} >/dev/full', "sh", *PROGRAM]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr == "valuestore: the output could not be written: No space left on device\n"
+
+
+def test_what_cannot_be_said_leaves_the_exit_code(here: Path) -> None:
+    run = ["sh", "-c", '"$@" log >/dev/full 2>/dev/full', "sh", *PROGRAM]
+    assert subprocess.run(run, capture_output=True, timeout=60).returncode == 3  # there is no repository

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import random
@@ -137,9 +138,17 @@ def test_two_transactions_that_deadlock_both_succeed(postgres):
     assert scalar(postgres, "SELECT sum(x) FROM t") == 4
 
 
-def test_server_that_stands_still_is_given_up_and_one_that_restarts_is_waited_for():
-    with PostgresServer(own=True) as server, server.database() as url:
-        database = Database(url, busy_timeout_seconds=20, statement_timeout_seconds=1)
+@pytest.fixture(scope="module")
+def own_server():
+    """One that a test may stop, here and on this machine."""
+    with PostgresServer(own=True) as server:
+        yield server
+
+
+def test_server_that_stands_still_is_given_up_and_one_that_restarts_is_waited_for(own_server):
+    server = own_server
+    with server.database() as url:
+        database = Database(url, busy_timeout_seconds=20, statement_timeout_seconds=0.5)
         pid = scalar(database, "SELECT pg_backend_pid()")
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -194,6 +203,124 @@ def test_child_of_a_fork_makes_its_own_connection(database):
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert scalar(database, "SELECT 3") == 3
+
+
+# --- on the driver --------------------------------------------------------------------------------
+
+
+def numbers(database):
+    return [number for (number,) in database.rows("SELECT n FROM t ORDER BY n")]
+
+
+def test_work_on_the_driver_is_committed_whole_or_not_at_all(database):
+    database.change(lambda driver: driver.change("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
+    place = "?" if database.is_sqlite else "%s"
+
+    def insert(*rows):
+        return lambda driver: driver.insert(f"INSERT INTO t VALUES ({place})", rows)
+
+    database.change(insert((1,), (2,)))
+    with pytest.raises(DatabaseError):
+        database.change(insert((3,), (1,)))
+    with pytest.raises(KeyError):
+        database.change(lambda driver: (insert((4,))(driver), {}["no"]))
+    assert numbers(database) == [1, 2]
+    assert database.table("SELECT n, n + 1 AS next FROM t ORDER BY n") == (("n", "next"), [(1, 2), (2, 3)])
+    assert database.change(lambda driver: driver.change("DELETE FROM t WHERE n > 1")) == 1
+
+
+def test_work_on_the_driver_is_done_again_when_its_backend_is_killed(postgres, postgres_url):
+    execute(postgres, "CREATE TABLE t (n INTEGER PRIMARY KEY)")
+    attempts = []
+
+    def work(driver):
+        attempts.append(driver.rows("SELECT pg_backend_pid()"))
+        driver.insert("INSERT INTO t VALUES (%s)", [(1,)])
+        if len(attempts) == 1:
+            terminate(postgres_url)
+
+    postgres.change(work)
+    assert len(attempts) == 2
+    assert attempts[0] != attempts[1]
+    assert numbers(postgres) == [1]
+
+
+def test_reads_on_the_driver_survive_killed_connections(postgres, postgres_url):
+    assert postgres.rows("SELECT 1") == [(1,)]
+    terminate(postgres_url)
+    assert postgres.rows("SELECT 2") == [(2,)]
+
+
+def test_statement_on_the_driver_that_takes_too_long_is_ended(postgres_url):
+    database = Database(postgres_url, statement_timeout_seconds=0.2)
+    with pytest.raises(DatabaseError, match="statement_timeout_seconds"):
+        database.rows("SELECT pg_sleep(30)")
+    assert database.rows("SELECT 1") == [(1,)]
+    database.close()
+
+
+def test_server_that_stands_still_is_given_up_on_the_driver(own_server):
+    with own_server.database() as url:
+        database = Database(url, busy_timeout_seconds=0.1, statement_timeout_seconds=0.5)
+        ((pid,),) = database.rows("SELECT pg_backend_pid()")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(DatabaseUnavailable):
+                database.change(lambda driver: driver.rows("SELECT 2"))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert database.rows("SELECT 3") == [(3,)]
+        database.close()
+
+
+def test_child_of_a_fork_has_its_own_driver(database):
+    assert database.rows("SELECT 1") == [(1,)]
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = 0 if database.rows("SELECT 2") == [(2,)] else 2
+            database.close()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert database.rows("SELECT 3") == [(3,)]
+
+
+def test_text_that_is_damaged_comes_escaped_on_the_driver(tmp_path):
+    database = Database.at(tmp_path / "valuestore.db")
+    damaged = "SELECT CAST(x'61ff62' AS TEXT) AS damaged"
+    assert database.table(damaged) == (("damaged",), [("a\\xffb",)])
+    assert database.rows(damaged) == [("a\\xffb",)]
+    database.close()
+
+
+@pytest.mark.parametrize("name", ["plain.db", "with space.db", "per%20cent.db", "que?stion.db", "ümlaut.db"])
+def test_a_file_is_found_by_its_path_and_by_its_url(tmp_path, name):
+    by_path = Database.at(tmp_path / name)
+    by_path.change(lambda driver: driver.change("CREATE TABLE t (n INTEGER)"))
+    by_url = Database(by_path.url)
+    by_text = Database(by_path.name)
+    assert by_url.path == by_text.path == str(tmp_path / name)
+    for database in (by_url, by_text, by_path):
+        assert numbers(database) == []
+        assert scalar(database, "SELECT count(*) FROM t") == 0
+        database.close()
+
+
+def test_a_relative_path_stays_what_it_was_when_the_program_changes_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with Repository.open("repository") as repository:
+        monkeypatch.chdir("elsewhere")
+        ref = repository.put("kept")
+        found = []
+        repository.flush()
+        other = threading.Thread(target=lambda: found.append(repository.lookup.value(ref.value_hash).preview))
+        other.start()
+        other.join()
+        assert found == ['"kept"']
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 # --- SQLite ---------------------------------------------------------------------------------------
@@ -392,3 +519,20 @@ def test_errors_survive_pickling():
     assert str(again) == str(error)
     assert "process 1, 2" in str(again)
     assert isinstance(again, ValuestoreError)
+
+
+def test_a_database_that_is_left_open_or_cannot_be_opened_keeps_no_file(tmp_path, recwarn):
+    """In a circle the connection may be collected before what closes it: Python 3.13 warns of that."""
+    for name, content in (("left.db", b""), ("no.db", b"no database" * 100)):
+        (tmp_path / name).write_bytes(content)
+        circle = [Database.at(tmp_path / name)]
+        circle.append(circle)
+        try:
+            circle[0].rows("SELECT 1")
+        except DatabaseError:
+            assert name == "no.db"
+        del circle
+        gc.collect()
+        opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+        assert str(tmp_path / name) not in opened
+    assert not [warning for warning in recwarn if warning.category is ResourceWarning]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from tests.scheduler import pipelines as p
 from valuestore import Scheduler
-from valuestore.db.history.tags import parse_tag, tag_rows
 from valuestore.db.ids import new_id
+from valuestore.db.record.tag import parse_tag, tag_rows
 from valuestore.errors import DatabaseError, TagError
 
 
@@ -32,6 +33,7 @@ def test_executions_come_newest_first_with_their_counts(history):
     assert newest["label"] == "other.renamed(x=1)"
     assert (first["executed"], first["cached"], first["status"]) == (5, 0, "done")
     assert (second["executed"], second["cached"]) == (0, 5)
+    assert (second["jobs"], second["replayed"]) == (1, 4)
 
 
 def test_call_knows_its_arguments_and_children(history):
@@ -134,3 +136,16 @@ def test_ids_sort_by_the_time_they_were_made():
     ids = [new_id() for _ in range(5000)]
     assert ids == sorted(set(ids))
     assert {one[12] for one in ids} == {"7"}
+
+
+def test_a_forked_process_draws_ids_of_its_own():
+    new_id()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, new_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 32).decode()[16:] != new_id()[16:]
+    os.close(reading)
+    os.close(writing)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.db.history import made_history
 from tests.statements import StatementCounter
-from valuestore import File, Repository
+from valuestore import File, Repository, Scheduler
 from valuestore.db.history.names import Found
-from valuestore.errors import AmbiguousId, DatabaseError, QueryError, RecordNotFound, TagError
+from valuestore.errors import AmbiguousId, DatabaseError, NotFound, QueryError, RecordNotFound, TagError
 
 HOSTILE = ["'; drop table job; --", '" or 1=1', "%", "_", "\\", "\0", "\ud800", "[a-z]*", "é" * 300, "*" * 50]
 
@@ -57,7 +57,7 @@ def test_executions_are_found_by_what_people_remember(history):
     assert count(task="tests.db.history.made_history.rep*") == 2
     assert count(file="*/data/2.txt") == 1
     assert count(file="*/data/1.txt") == 3
-    assert count(label="*step*") == 1
+    assert count(label="step") == 1
     assert count(error_contains="BROKE") == 1
     assert count(error_contains="100% of it_broke") == 1
     assert count(error_contains="100_") == 0
@@ -179,6 +179,21 @@ def test_names_stand_for_records(history):
             history.find_one(name)
 
 
+@pytest.mark.parametrize(
+    ("text", "count"), [("REPORT", 2), ("label(n=", 1), ("%", 1), ("rep*", 0), ("zz_", 0)]
+)
+def test_a_label_is_found_by_text_that_it_contains(history, text, count):
+    found = history.executions().where(label=text).all()
+    assert len(found) == count
+    assert all(text.lower() in each.label.lower() for each in found)
+
+
+def test_a_task_is_found_without_its_namespace(history):
+    whole = history.tasks().where(task="label").one()
+    assert history.find_one("label").record_id == whole.task_hash
+    assert history.find_one(whole.task).record_id == whole.task_hash
+
+
 def test_an_ambiguous_id_lists_its_matches(history):
     newest = history.executions().first()
     with pytest.raises(AmbiguousId) as caught:
@@ -221,7 +236,7 @@ def test_text_is_data_in_every_filter(history, text):
         ("jobs", {"id": ""}),
         ("jobs", {"since": datetime(2026, 1, 1)}),
         ("jobs", {"until": "yesterday"}),
-        ("jobs", {"argument_hash": "abc"}),
+        ("jobs", {"argument_hash": "no hash"}),
         ("jobs", {"duration_over": float("nan")}),
         ("jobs", {"duration_over": "1"}),
         ("jobs", {"task": 5}),
@@ -237,6 +252,31 @@ def test_text_is_data_in_every_filter(history, text):
 def test_a_filter_that_cannot_be_is_a_typed_error(history, kind, filters):
     with pytest.raises(QueryError):
         getattr(history, kind)().where(**filters)
+
+
+def test_a_hash_as_a_filter_may_be_its_beginning(history):
+    text = history.values().where(value_type="builtins.str", preview_contains="number 2, long").first()
+    for kind in (history.jobs(), history.calls()):
+        whole, part = (kind.where(result_hash=text.value_hash[:length]) for length in (64, 9))
+        assert whole.count() == part.count() >= 1
+        given = [kind.where(argument_hash=text.value_hash[:length]).count() for length in (64, 9)]
+        assert given[0] == given[1]
+
+
+def test_the_result_of_a_record_is_what_it_gave(history, repository):
+    job = history.jobs().where(task="label").one()
+    assert repository.get(job) == repository.get(job.job_id) == repository.get(job.call_hash) == 42
+    assert repository.get(history.executions().where(task="label").one()) == 42
+    assert history.result(job.value_hash[:10]) == job.value_hash
+
+
+def test_what_gave_no_one_value_has_no_result(history, repository):
+    failed = history.jobs().where(status="failed").first()
+    for record in (failed, history.executions().where(status="failed").one()):
+        with pytest.raises(RecordNotFound):
+            history.result(record)
+        with pytest.raises(NotFound):
+            repository.get(record.record_id)
 
 
 def test_limits_orders_and_cursors_that_cannot_be_are_typed_errors(history):
@@ -335,3 +375,48 @@ def test_sql_of_the_user_gives_at_most_the_limit(history):
     assert len(history.query("select * from jobs;", 2).rows) == 2
     assert history.query("select 1 as a, 2 as a, null as b -- why not").columns == ("a", "a", "b")
     assert history.query("select 5 % 3, 'a:b', '%s'").rows == [(2, "a:b", "%s")]
+
+
+def test_jobs_are_rows_of_parameters_metrics_and_tags(history):
+    [row] = history.jobs().where(task="label").runs()
+    assert {name: row[name] for name in ("status", "n", "result")} == {
+        "status": "done",
+        "n": 21,
+        "result": 42,
+    }
+    assert {name: row[name] for name in ("stage", "looked", "labelled")} == {
+        "stage": "trial",
+        "looked": True,
+        "labelled": 21,
+    }
+    assert "user" not in row
+    reports = history.jobs().where(task="report").runs()
+    assert [
+        (row["count"], row["project"], row["tag.n"] if "tag.n" in row else row["n"]) for row in reports
+    ] == [
+        (3, "census", 2),
+        (2, "census", 1),
+    ]
+
+
+def test_a_task_tells_who_called_it(history):
+    assert [name.rpartition(".")[2] for name, _ in history.code("write").called_by] == ["report"]
+    assert len(history.code("write").versions) == 1
+
+
+def test_a_difference_is_summed_up_by_task(history):
+    old, new = [each.execution_id for each in history.executions().where(label="report").order("oldest")]
+    tasks = {each.task.rpartition(".")[2]: each for each in history.diff(old, new).tasks}
+    assert tasks["report"].calls == {"changed": 1}
+    assert (tasks["read"].calls["added"], tasks["read"].calls["equal"]) == (1, 2)
+    assert [each.task for each in history.diff(old, new, task="read").tasks] == [tasks["read"].task]
+    with pytest.raises(RecordNotFound):
+        history.diff(old, new, task="label")
+
+
+def test_a_plan_is_explained_by_what_ran(history, repository):
+    with Scheduler(repository) as scheduler:
+        cached, other = scheduler.plan([made_history.label(21), made_history.label(5)]).calls
+    assert (cached.status, other.status) == ("cached", "run")
+    assert other.reason == "the argument n is another: 21 -> 5"
+    assert history.why("label").task.endswith(".label")

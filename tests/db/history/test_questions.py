@@ -14,7 +14,7 @@ from valuestore.db.schema.views import VIEWS
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "sql.md").read_text("utf-8")
 QUESTIONS = re.findall(r"```sql\n(.*?)```", PAGE, re.S)
-MAY_BE_EMPTY = ("crashed", "= 'failed'", "'8'", "having")
+MAY_BE_EMPTY = ("crashed", "slow_jobs", "= 'failed'", "'8'", "having")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def run_census(census, repository, folder):
             (root / "package" / "two.py").write_text(f"def two():\n    return {number}\n")
             call = census.census(census.SourceTree(root), str(folder / "page.html"))
             scheduler.run(call, tags={"project": "census"})
+    repository.catalog.put("census/page", b"<html>", attrs={"stage": "final"})
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -78,7 +79,7 @@ def test_views_read_well_and_are_documented(asked, view):
         name for row in re.findall(r"^\| (`.*?) \|", section, re.M) for name in re.findall(r"`(\w+)`", row)
     }
     assert documented == set(found.columns)
-    assert found.rows
+    assert found.rows or view == "running"
 
 
 # --- plans ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from tests.db.history import made_history
 from valuestore import Repository, Scheduler, tag, task
-from valuestore.db.history.tags import ANY_VALUE, format_tag, parse_tag, parse_tag_filter
+from valuestore.db.record.tag import ANY_VALUE, format_tag, parse_tag, parse_tag_filter
 from valuestore.errors import RecordNotFound, TagError
 from valuestore.redaction import redact, redact_command
 

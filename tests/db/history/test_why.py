@@ -8,6 +8,8 @@ import sys
 import types
 from pathlib import Path
 
+import pandas as pd
+import polars as pl
 import pytest
 
 from valuestore import File, Scheduler
@@ -93,6 +95,12 @@ def test_a_first_run_and_a_cached_one(run):
     again = run(lambda m: m.scaled(1))
     assert kinds(again) == ["cached"]
     assert again.compared_with == first.job_id
+
+
+def test_a_job_without_a_call_was_an_earlier_one(run, repository):
+    run(lambda m: m.versioned(1))
+    repository.database.change(lambda driver: driver.change("UPDATE job SET call_hash = NULL"))
+    assert run(lambda m: m.versioned(2)).compared_with is not None
 
 
 def test_a_changed_argument_is_told_by_what_differs_inside(run):
@@ -259,3 +267,31 @@ def test_differences_are_bounded():
     [change] = difference(deep, other)
     assert len(change.before) <= 200
     assert json.loads(json.dumps(change.path))
+
+
+# --- frames ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, lambda columns: {"inside": pl.DataFrame(columns)}])
+def test_a_frame_says_which_column_changed(repository, tmp_path, make):
+    code = CODE.replace("x * SCALE", "[x]")
+    with Scheduler(repository) as scheduler:
+        for price in (3.0, 4.0):
+            call = module(tmp_path, code).scaled(make({"price": [1.0, price] * 5000, "city": ["x"] * 10_000}))
+            scheduler.run(call)
+    [reason] = repository.history.why(repository.history.jobs("-").all()[0]).reasons
+    assert reason.sentence.endswith("column `price` differs in 5,000 of 10,000 rows, first in 1")
+    assert [(change.path[-9:], change.before, change.after) for change in reason.changes] == [
+        ('["price"]', "3.0", "4.0")
+    ]
+
+
+def test_frames_that_are_too_large_or_gone_differ_by_their_previews(repository, tmp_path, monkeypatch):
+    monkeypatch.setattr("valuestore.values.difference._COMPARED_TABLE_MAX_BYTES", 100)
+    code = CODE.replace("x * SCALE", "[x]")
+    with Scheduler(repository) as scheduler:
+        for price in (3.0, 4.0):
+            scheduler.run(module(tmp_path, code).scaled(pd.DataFrame({"price": [price]})))
+    [reason] = repository.history.why(repository.history.jobs("-").all()[0]).reasons
+    assert reason.sentence == "the argument x is another"
+    assert "[[3.0]]" in reason.changes[0].before

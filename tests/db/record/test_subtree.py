@@ -61,7 +61,7 @@ def call_of(spec, inputs):
 def expected(spec, inputs, registry):
     """Task hashes, hashes of files and replayability below a call, by a plain recursion."""
     own = TASKS[spec[0]]
-    tasks, files, replayable = {own.hash(registry)}, set(), own.cache
+    tasks, files, replayable = {own.hash(registry)}, set(), own.said.get("cache", True)
     if spec[1] is not None:
         files.add(registry.hash(File(f"{inputs}/{spec[1]}")))
     for child in spec[3]:
@@ -94,6 +94,7 @@ def recorded(repository, spec, inputs):
     with repository.database.read() as connection:
         [row] = connection.execute(query, {"spec": registry.hash(spec)}).all()
         tasks = {row.task_hash} if row.task_set_hash is None else members(connection, row.task_set_hash)
+        tasks &= {one.hash(registry) for one in TASKS}  # and not the digests of their signatures
         files = set() if row.external_set_hash is None else members(connection, row.external_set_hash)
         return tasks, files, bool(row.replayable)
 

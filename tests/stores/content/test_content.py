@@ -1,4 +1,4 @@
-"""ContentStore: what it returns has the digest it was asked for, and a put heals whatever it finds."""
+"""ContentStore: what it returns has the digest it was asked for, and a put heals what it finds (I1, I6)."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from tests.faults.forking import exit_code, fork
 from valuestore.errors import AlreadyExists, NotFound, PayloadError
 from valuestore.hashing import hash_bytes
 from valuestore.stores import ContentStore, FileStore
@@ -27,24 +28,6 @@ MUTATING = ["open", "write", "close", "utime", "mkdir", "replace", "link", "unli
 
 def pattern(number: int) -> bytes:
     return (b"%d," % number) * (10 + number % 7 * 2000)
-
-
-def fork(work: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        work()
-        code = 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(code)
-
-
-def exit_code(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def state(store: FileStore, key: str) -> tuple[bytes, object] | None:

@@ -1,4 +1,4 @@
-"""FileStore keeps the contract; what lies where on the disk, and what other tools may do to it."""
+"""FileStore keeps the contract; what lies where on the disk, nothing outside (I13); what others may do."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ import pytest
 import redis
 
 from tests.servers import RedisServer
+from tests.servers.proxy import TcpProxy
 from valuestore.errors import (
     NotFound,
     NotSupported,
@@ -125,7 +126,7 @@ def test_a_stopped_server_is_given_up_within_the_timeout(server, store):
             USES[name](store)
         except StoreUnavailable as error:
             late = time.monotonic() - started > TIMEOUT + SLACK
-            return f"{name} took too long" if late else str(error).rpartition(" ")[2]
+            return f"{name} took too long" if late else error.args[1].rpartition(" ")[2]
         return f"{name} got an answer"
 
     server.pause()
@@ -194,59 +195,9 @@ def test_forgotten_scripts_are_sent_again(server, store):
 # --- between us and the server ----------------------------------------------------------------------
 
 
-class _Proxy:
-    """Passes bytes on to a server, until told to ``stall``, to ``cut`` after some bytes, or with TLS."""
-
-    def __init__(self, url: str, context: ssl.SSLContext | None = None) -> None:
-        host, _, port = url.removeprefix("redis://").partition("/")[0].partition(":")
-        self._target = host, int(port)
-        self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.stall = False
-        self.cut_after: int | None = None
-        self._sockets: list[socket.socket] = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError):
-            if self._context is not None:
-                client = self._context.wrap_socket(client, server_side=True)
-            server = socket.create_connection(self._target)
-            self._sockets += [client, server]
-            threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
-            self._pass(server, client, True)
-
-    def _pass(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if is_answer and self.cut_after is not None:
-                    target.sendall(data[: self.cut_after])
-                    break
-                if is_answer and self.stall:
-                    target.sendall(data[:3])
-                    return
-                target.sendall(data)
-        for end in (source, target):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        for each in self._sockets:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-
 @pytest.fixture
 def proxy(server):
-    proxy = _Proxy(server.url)
+    proxy = TcpProxy(server.url)
     yield proxy
     proxy.close()
 
@@ -326,7 +277,7 @@ def _tls_files(folder) -> Iterator[ssl.SSLContext]:
 
 def test_tls_is_spoken_and_the_certificate_checked(server, tmp_path):
     with _tls_files(tmp_path) as context:
-        proxy = _Proxy(server.url, context)
+        proxy = TcpProxy(server.url, context)
         try:
             url = f"rediss://{proxy.address}/0/tls"
             with open_store(f"{url}?ssl_ca_certs={tmp_path}/ca.pem") as store:
@@ -534,6 +485,7 @@ def test_a_policy_that_loses_values_is_reported_once(options, said):
         with RedisStore(server.url) as again:
             assert store.url == again.url
             assert again.get("k") == b"v"
+            assert re.search(said, " ".join(again.losses()))
 
 
 @pytest.mark.parametrize(

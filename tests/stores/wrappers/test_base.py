@@ -34,7 +34,7 @@ ARGUMENTS = {
     "move": ("k", "l"),
     **dict.fromkeys(["exists_many", "get_many", "delete_many"], (["k"],)),
     "put_many": (["k"], [b"new"]),
-    **dict.fromkeys(["batch", "flush", "close"], ()),
+    **dict.fromkeys(["batch", "losses", "flush", "close"], ()),
 }
 """What each verb is called with; the others, with a key."""
 

@@ -404,3 +404,20 @@ def test_a_configured_store_goes_to_workers_by_its_pickle(tmp_path):
         store.put("k", b"data")
         with pickle.loads(pickle.dumps(store)) as other:
             assert other.get("k") == other.get("f://x/k") == b"data"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"type": "file", "path": "x", "durability": "some"}, "'payloads.durability'"),
+        ({"type": "s3", "container": "b", "endpoint_url": "nowhere"}, "'payloads.endpoint_url'"),
+        (
+            {"type": "s3", "container": "b", "access_key_id": "k", "secret_key": "a\nb"},
+            "'payloads.secret_key'",
+        ),
+        ({"type": "s3", "container": "b", "secret_key": "x"}, "'payloads.access_key_id'"),
+    ],
+)
+def test_what_a_store_refuses_is_called_as_it_was_given(config, said, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        store_from_config(config, folder=str(tmp_path), name="payloads")

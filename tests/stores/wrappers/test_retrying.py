@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import mmap
+import subprocess
+import sys
+import time
 
 import pytest
 import stamina
@@ -11,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.stores.wrappers.failing import FailingStore
-from valuestore.errors import AlreadyExists, ConfigError, NotFound, StoreUnavailable
-from valuestore.stores import MemoryStore
+from valuestore.errors import AlreadyExists, ConfigError, CredentialsRejected, NotFound, StoreUnavailable
+from valuestore.stores import ContentStore, FileStore, MemoryStore
+from valuestore.stores.data import Replayed
 from valuestore.stores.wrappers import Retrying
 from valuestore.testing import StoreContract, StoreMachine
 
@@ -65,6 +71,12 @@ TestRetryingMachine = RetryingMachine.TestCase
 TestRetryingMachine.settings = settings(stateful_step_count=20, max_examples=25, deadline=None)
 
 
+def caused(number):
+    error = StoreUnavailable("a place", "no answer")
+    error.__cause__ = OSError(number, "no answer")
+    return error
+
+
 @pytest.fixture
 def below():
     below = FailingStore(MemoryStore())
@@ -87,6 +99,8 @@ def store(below):
         ("size", lambda store: store.size("k")),
         ("exists", lambda store: store.exists("k")),
         ("list", lambda store: store.list("k")),
+        ("scan", lambda store: [known.etag for known in store.scan("k")]),
+        ("folders", lambda store: list(store.folders("k"))),
         ("exists_many", lambda store: store.exists_many(iter(["k"]))),
         ("get_many", lambda store: store.get_many(iter(["k"]))),
         ("put", lambda store: store.put("k", b"new").size),
@@ -208,3 +222,112 @@ def test_pauses_end_with_the_time_allowed():
 def test_nothing_is_no_attempt(below, settings):
     with pytest.raises(ConfigError):
         Retrying(below, **settings)
+
+
+# --- what it costs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CredentialsRejected("s3://bucket", "expired"),
+        *(
+            caused(number)
+            for number in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADMSG)
+        ),
+    ],
+    ids=repr,
+)
+def test_what_lasts_is_asked_once(store, below, error):
+    below.fail("get")
+    below.error = error
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            store.get("k")
+    assert below.calls["get"] == 2
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EMFILE, errno.ECONNRESET])
+def test_what_passes_is_asked_again(store, below, number):
+    below.fail("get", times=1)
+    below.error = caused(number)
+    assert store.get("k") == b"data"
+
+
+def test_a_store_that_is_gone_costs_the_time_once(store, below):
+    below.fail()
+    for use in (store.get, store.stat, store.delete, store.get):
+        with pytest.raises(StoreUnavailable):
+            use("k")
+    assert below.calls == {"get": 4, "stat": 1, "delete": 1}
+    below.heal()
+    store.get("k")
+    below.fail("get", times=2)
+    assert store.get("k") == b"data"
+
+
+def test_any_number_of_attempts_ends_with_the_time(below):
+    below.fail("get")
+    began = time.monotonic()
+    with stamina.set_testing(False), pytest.raises(StoreUnavailable):
+        Retrying(below, attempts=None, seconds=0.3).get("k")
+    assert 0.2 < time.monotonic() - began < 3
+    assert below.calls["get"] >= 4
+
+
+def test_a_first_try_that_took_the_time_is_the_only_one(below):
+    class Slow(FailingStore):
+        def _through(self, verb, keys, ask):
+            time.sleep(0.02)
+            return super()._through(verb, keys, ask)
+
+    slow = Slow(MemoryStore())
+    slow.fail("get")
+    with pytest.raises(StoreUnavailable):
+        Retrying(slow, seconds=0.01).get("k")
+    assert slow.calls["get"] == 1
+
+
+def test_what_is_read_anew_each_time_is_put_again(store, below):
+    below.fail("put", times=2)
+    store.put("k", Replayed(lambda: iter([b"1", b"2"])))
+    assert below.get("k") == b"12"
+
+
+@pytest.mark.parametrize("data", [(b"x" * 9, b"y"), io.BytesIO(b"x" * 9 + b"y"), iter([b"x" * 9, b"y"])])
+def test_a_payload_in_pieces_is_put_again(store, below, data):
+    payloads = ContentStore(store)
+    payloads.put(b"first")
+    below.fail("put", times=2)
+    assert payloads.get(payloads.put(data).digest) == b"x" * 9 + b"y"
+
+
+def test_files_are_still_mapped_and_read_as_files(tmp_path):
+    store = Retrying(FileStore(tmp_path))
+    store.put("k", b"data")
+    assert isinstance(store.map("k").obj, mmap.mmap)
+    with store.open("k") as stream:
+        assert stream.fileno() > 0
+
+
+def test_nothing_is_imported_or_printed_for_it_before_a_retry_or_after():
+    script = """
+import sys
+from valuestore.errors import StoreUnavailable
+from valuestore.stores import MemoryStore
+from valuestore.stores.wrappers import Retrying
+
+class Failing(MemoryStore):
+    def get(self, *args):
+        raise StoreUnavailable("memory", "no answer")
+
+store = Retrying(Failing(), attempts=2)
+store.put("k", b"")
+assert "stamina" not in sys.modules
+try:
+    store.get("k")
+except StoreUnavailable:
+    assert "stamina" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -145,10 +145,21 @@ def test_errors_name_the_reference(routed):
 def test_an_unknown_scheme_goes_to_the_default_without_collisions():
     default = MemoryStore()
     routed = Routed(default=default)
-    routed.put("s3://a/k", b"1")
-    routed.put("s3://b/k", b"2")
-    assert default.list().keys == ["s3/a/k", "s3/b/k"]
-    assert (routed.get("s3://a/k"), routed.list("s3://a/").keys) == (b"1", ["s3://a/k"])
+    routed.put("lab://a/k", b"1")
+    routed.put("lab://b/k", b"2")
+    assert default.list().keys == ["lab/a/k", "lab/b/k"]
+    assert (routed.get("lab://a/k"), routed.list("lab://a/").keys) == (b"1", ["lab://a/k"])
+    assert [known.key for known in routed.scan("lab://a/")] == ["lab://a/k"]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "S3", "s3a", "gs", "file", "redis", "https", "sftp"])
+def test_a_place_that_is_not_configured_is_no_folder_of_the_default(scheme):
+    default = MemoryStore()
+    routed = Routed({"mem": "memory://{container}"}, default=default)
+    for use in (routed.get, routed.exists, lambda key: routed.put(key, b"")):
+        with pytest.raises(BadReference, match="mem://"):
+            use(f"{scheme}://bucket/k")
+    assert not default.list().keys
 
 
 def test_without_a_default_unknown_schemes_and_plain_keys_are_refused(opener):
@@ -195,7 +206,7 @@ def test_without_dynamic_loading_only_named_and_loaded_containers_are_there(open
             use("mem://other/x")
     routed.load("mem://other")
     routed.put("mem://other/x", b"")
-    assert opener.asked == [("named", False), ("other", False)]
+    assert opener.asked == [("named", None), ("other", False)]
 
 
 def test_a_container_is_created_on_request_alone():
@@ -209,6 +220,16 @@ def test_a_container_is_created_on_request_alone():
     assert opener.asked[-1] == ("new", True)
     with pytest.raises(BadReference):
         routed.load("s3://new", create=True)
+
+
+def test_no_folder_is_made_to_find_out_whether_there_is_one(tmp_path):
+    routed = Routed({"file": f"file://{tmp_path}/{{container}}"})
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            routed.load("file://nope", create=False)
+    assert not any(tmp_path.iterdir())
+    routed.put("file://new/k", b"")  # the first put makes its folder, as that of the store itself does
+    routed.load("file://new")
 
 
 def test_a_folder_is_made_only_if_it_may_be(tmp_path):
@@ -249,7 +270,7 @@ def test_a_store_is_opened_on_first_use_and_once_by_thirty_two_threads():
         opener.wait.set()
         for future in done:
             future.result()
-    assert sorted(opener.asked) == [("c0", False), ("c1", False)]
+    assert sorted(opener.asked) == [("c0", None), ("c1", None)]
     assert len(routed.list("mem://c0/").keys) == 16
 
 
@@ -286,7 +307,7 @@ def test_closing_closes_what_was_opened_and_nothing_is_opened_after(routed, open
     for use in (lambda: routed.get("mem://d/x"), lambda: opener.stores["c"].get("x")):
         with pytest.raises(StoreClosed):
             use()
-    assert opener.asked == [("c", False)]
+    assert opener.asked == [("c", None)]
 
 
 def test_a_pickle_opens_the_same_places(tmp_path):
@@ -308,7 +329,8 @@ def test_the_default_is_reached_by_its_base_too():
     assert default.list().keys == ["k"]
     assert routed.list("s3://bucket/base/").keys == ["s3://bucket/base/k"]
     assert routed.url == routed.base == "s3://bucket/base"
-    routed.put("s3://bucket/base2/k", b"2")
+    with pytest.raises(BadReference):
+        routed.put("s3://bucket/base2/k", b"2")
     assert routed.get("k") == b"1"
 
 

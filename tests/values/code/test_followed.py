@@ -152,7 +152,52 @@ LOOKED_UP = {
     "class B:\n    x: N\ndef f(x):\n    return B\n",
 }
 
+MADE_CLASSES = {
+    "bases": "C = type('C', (int if {n} == 2 else float,), {{}})\n",
+    "functional enum": "import enum\nC = (enum.Enum if {n} == 2 else enum.IntEnum)('C', {{'a': 1}})\n",
+    "method of Python's own": "C = type('C', (), {{'m': str.upper if {n} == 2 else str.lower}})\n",
+    "set later": "class C:\n    pass\nC.m = str.upper if {n} == 2 else str.lower\n",
+    "class method or not": "def m(*a):\n    return a\n"
+    "C = type('C', (), {{'m': classmethod(m) if {n} == 2 else staticmethod(m)}})\n",
+    "make_dataclass": "import dataclasses\nC = dataclasses.make_dataclass('C', ['x'], order={n} == 2)\n",
+    "fields of it": "import dataclasses\n"
+    "C = dataclasses.make_dataclass('C', 'xy'[:: 1 if {n} == 2 else -1])\n",
+    "factory of a field": "import dataclasses as d\n"
+    "C = d.make_dataclass('C', [('x', list, d.field(default_factory=lambda: [{n}]))])\n",
+    "new_class": "import types\nC = types.new_class('C', (), {{}}, lambda names: names.update(k={n}))\n",
+    "member of an enum": "import enum\nclass C(enum.Enum):\n    A = 1\nC.A.k = {n}\n",
+    "metaclass of Python": "import abc\nC = abc.ABCMeta('C', (), {{'k': {n}}})\n",
+}
+
+AROUND = {  # both texts of a line
+    "nested": (
+        "    @by(2)\n    def g():\n        return x\n",
+        "    @by(3)\n    def g():\n        return x\n",
+    ),
+    "cache": ("@functools.lru_cache(2)\n", "@functools.lru_cache(3)\n"),
+    "no cache": ("@functools.lru_cache(2)\n", ""),
+    "no context manager": ("@contextlib.contextmanager\n", ""),
+    "another": ("@contextlib.contextmanager\n", "@contextlib.asynccontextmanager\n"),
+    "static": ("    @staticmethod\n", ""),
+    "class method": ("    @staticmethod\n", "    @classmethod\n"),
+    "property": ("    @property\n", ""),
+    "abstract": ("    @abc.abstractmethod\n", ""),
+}
+CALLED_AT_ONCE = {
+    "in a list": "C = [h]\ndef f(x):\n    return C[0].func(x)\n",
+    "by another name": "def f(x):\n    g = h\n    return g.func(x)\n",
+    "in a helper": "def call(t, x):\n    return t.__wrapped__(x)\ndef f(x):\n    return call(h, x)\n",
+    "through another": "@task(namespace='')\ndef i(x):\n    return h.func(x)\n"
+    "def f(x):\n    return [t.func(x) for t in (i,)]\n",
+}
+
 PROGRAMS = {
+    **{f"made class: {name}": source + USE for name, source in MADE_CLASSES.items()},
+    **{
+        f"called at once: {name}": "from valuestore import task\n@task(namespace='')\n"
+        "def h(x):\n    return {n}\n" + source
+        for name, source in CALLED_AT_ONCE.items()
+    },
     **{f"held: {name}": source + USE for name, source in HELD.items()},
     **{f"made: {name}": source + USE for name, source in MADE.items()},
     **{f"attribute: {name}": source for name, source in ATTRIBUTES.items()},
@@ -192,6 +237,27 @@ def test_edit_is_seen(parts, name):
     one = parts(PROGRAMS[name].format(n=2))
     assert one != parts(PROGRAMS[name].format(n=3))
     assert one == parts(PROGRAMS[name].format(n=2))
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_what_is_around_a_function_counts(parts, name):
+    def code(line):
+        head = "import abc, contextlib, functools\ndef by(k):\n    return lambda g: k\n"
+        if name == "nested":
+            return parts(f"{head}def f(x):\n{line}    return g\n")
+        if line.startswith("@") or (not line and AROUND[name][0][0] == "@"):
+            return parts(f"{head}{line}def h(*a):\n    yield\ndef f(x):\n    return h\n")
+        return parts(f"{head}class C:\n{line}    def h(*a):\n        return a\ndef f(x):\n    return C\n")
+
+    one, two = AROUND[name]
+    assert code(one) != code(two)
+    assert code(one) == code(one)
+
+
+def test_how_a_task_is_declared_does_not_count(parts):
+    source = "from valuestore import task\n@task(namespace='', retries={n})\ndef h(x):\n    return 1\n"
+    source += "def f(x):\n    return h.func(x)\n"
+    assert parts(source.format(n=2)) == parts(source.format(n=3))
 
 
 def test_code_is_the_same_in_every_process(tmp_path):
@@ -365,3 +431,31 @@ def test_own_object_with_a_part_that_has_no_identity_is_refused(parts, source):
 
     with pytest.raises(NotHashableError, match="C.*version"):
         parts(source + USE)
+
+
+def test_script_has_the_code_that_it_has_when_it_is_imported(tmp_path):
+    program = (
+        "import functools, json, sys\n"
+        "from valuestore.values.code.function import code_identity\n"
+        "from valuestore.values.registry import TypeRegistry\n"
+        "class A:\n    def m(self):\n        return 1\n    @classmethod\n    def c(cls):\n        return 1\n"
+        "def g(x):\n    return x\n"
+        "C = {'l': lambda x: x, 'g': [g], 'm': (A.m, A().m, A.c), 's': {g, A, len},\n"
+        "     'p': functools.partial(g, 1),\n"
+        "     'n': functools.lru_cache(g), 'M': sys.modules[__name__]}\n"
+        "def f(x):\n    return C\n"
+        "print(json.dumps(list(code_identity(f, TypeRegistry()).items())))\n"
+    )
+    (tmp_path / "followedscript.py").write_text(program)
+    found = {
+        subprocess.run(
+            [sys.executable, *how],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for how in (["followedscript.py"], ["-m", "followedscript"], ["-c", "import followedscript"])
+    }
+    assert len(found) == 1

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 
 import pytest
@@ -512,3 +513,53 @@ def test_which_library_object_a_name_stands_for_counts(parts, source, old, new):
 def test_which_of_two_lambdas_stands_where_counts(parts):
     source = "a = lambda x: 1\nb = lambda x: 2\nT = [a, b, {}]\ndef f(x):\n    return T[2](x)\n"
     assert parts(source.format("a")) != parts(source.format("b"))
+
+
+@pytest.mark.parametrize("what", ["Own", "SETTINGS"])
+def test_what_other_threads_add_to_can_be_walked(parts, what):
+    """Python does so to a class when it pickles the first object of it, and bodies that fill a cache."""
+    attributes = "\n".join(f"    n{n} = {n}" for n in range(300))
+    parts(f"class Own:\n{attributes}\n\nSETTINGS = {{}}\n\ndef f():\n    return Own.n0, SETTINGS")
+    module, is_over = sys.modules["codemod"], threading.Event()
+    add, remove = (setattr, delattr) if what == "Own" else (dict.__setitem__, dict.__delitem__)
+
+    def change():
+        while not is_over.is_set():
+            for number in range(20):
+                add(getattr(module, what), f"__{number}__", 0)
+            for number in range(20):
+                remove(getattr(module, what), f"__{number}__")
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        found = [code_identity(module.f, TypeRegistry()) for _ in range(40)]
+    finally:
+        is_over.set()
+        sys.setswitchinterval(before)
+        changing.join()
+    assert all(found)
+    assert what == "SETTINGS" or all(one == found[0] for one in found)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import dataclasses\n@dataclasses.dataclass\nclass A:\n"
+        "    k: list = dataclasses.field(default_factory=lambda: [3])\ndef f(x):\n    return A\n",
+        "import sys, codehelpers\ndef f(x):\n    return getattr(codehelpers, x)\n",
+        "import threading\nC = {'lock': threading.Lock(), 'k': 3}\ndef f(x):\n    return C\n",
+    ],
+)
+def test_class_or_module_edited_after_it_was_looked_at_is_what_runs(parts, tmp_path, source):
+    before = parts(source, helpers="K = 3\n")
+    for name in ("codemod.py", "codehelpers.py"):
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(text.replace("3", "40"))
+    assert code_identity(sys.modules["codemod"].f, TypeRegistry()) == before
+    for name in ("codehelpers", "codemod"):
+        if name in sys.modules:
+            importlib.reload(sys.modules[name])
+    assert code_identity(sys.modules["codemod"].f, TypeRegistry()) != before

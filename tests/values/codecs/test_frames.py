@@ -433,10 +433,13 @@ def test_lazy_frame_and_objects_are_refused():
 @pytest.mark.parametrize(
     ("obj", "shown"),
     [
-        (pd.DataFrame({"wet": [True], "t": [1.5]}), '{"rows":1,"columns":{"wet":"bool","t":"float64"}}'),
-        (pd.Series([1, 2], name="x"), '{"rows":2,"name":"x","dtype":"int64"}'),
-        (pl.DataFrame({"a": [1]}), '{"rows":1,"columns":{"a":"Int64"}}'),
-        (pa.table({"a": [1, 2]}), '{"rows":2,"columns":{"a":"int64"}}'),
+        (
+            pd.DataFrame({"wet": [True], "t": [1.5]}),
+            '{"rows":1,"columns":{"wet":"bool","t":"float64"},"first":[[true,1.5]]}',
+        ),
+        (pd.Series([1, 2], name="x"), '{"rows":2,"name":"x","dtype":"int64","first":[1,2]}'),
+        (pl.DataFrame({"a": [1]}), '{"rows":1,"columns":{"a":"Int64"},"first":[[1]]}'),
+        (pa.table({"a": [1, 2]}), '{"rows":2,"columns":{"a":"int64"},"first":[[1],[2]]}'),
     ],
     ids=["frame", "series", "polars", "arrow"],
 )

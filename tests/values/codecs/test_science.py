@@ -59,7 +59,7 @@ def test_other_algorithm_gives_other_digests_inside_too():
     grid = science.GRID
     blake = TypeRegistry("blake3-256")
     assert len(blake.hash(grid)) == 64
-    assert len(json.loads(blake.encode(grid).preview)["digest"]) == 64
+    assert len(blake.encode(np.ma.array(grid, mask=False)).lowered[2]["data"][2]["digest"]) == 64
     assert blake.hash(blake.load(blake.dump(grid))) == blake.hash(grid)
 
 

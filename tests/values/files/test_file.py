@@ -415,3 +415,26 @@ def test_pickled_file_keeps_what_was_recorded(here, registry):
     (here / "a").write_text("y")
     assert not file.is_valid()
     assert file == File("a", identity="content")
+
+
+def test_it_is_opened_without_a_with_too(here):
+    File("a").write("one\ntwo\n")
+    text, data = File("a").open(), File("a").open("rb")
+    assert (text.read(), list(data)) == ("one\ntwo\n", [b"one\n", b"two\n"])
+    text.close()
+    data.close()
+    stream = File("a").open("a")
+    print("three", file=stream)
+    assert not stream.closed
+    assert File("a").read_text() == "one\ntwo\n"
+    stream.close()
+    stream.close()
+    assert stream.closed
+    assert File("a").read_text() == "one\ntwo\nthree\n"
+
+
+def test_what_is_not_closed_is_not_written(here):
+    File("a").write("old")
+    with pytest.warns(ResourceWarning, match="a was opened for writing and not closed"):
+        File("a").open("w").write("half")
+    assert (File("a").read_text(), os.listdir()) == ("old", ["a"])

@@ -494,3 +494,15 @@ def test_nothing_of_the_configuration_is_stored(s3, registry):
     data = registry.dump([File(f"{s3}/a"), Dir(s3), FileSet(f"{s3}/*")]).data
     assert b"canary" not in data
     assert b"127.0.0.1" not in data
+
+
+def test_it_is_opened_without_a_with_too(place):
+    stream = File(f"{place}/a").open("w")
+    stream.write("one\ntwo\n")
+    assert not File(f"{place}/a").exists()
+    stream.close()
+    assert stream.closed
+    text, data = File(f"{place}/a").open(), File(f"{place}/a").open("rb")
+    assert (text.read(), list(data)) == ("one\ntwo\n", [b"one\n", b"two\n"])
+    text.close()
+    data.close()

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import importlib
 import inspect
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import ClassVar
@@ -303,11 +302,11 @@ with Repository.open(".") as repository, Scheduler(repository) as scheduler:
 """
 
 
-def test_a_result_is_that_object_in_the_next_process(tmp_path):
+def test_a_result_is_that_object_in_the_next_process(tmp_path, scripts):
     (tmp_path / "pipeline.py").write_text(PROGRAM)
-    program = [sys.executable, "-W", "error", "pipeline.py"]
-    first, second = (subprocess.check_output(program, cwd=tmp_path, text=True) for _ in range(2))
-    assert (first.split("\n"), second) == (
+    first, second = (scripts.run(tmp_path / "pipeline.py", strict=True) for _ in range(2))
+    assert (first.out.split("\n"), second.out, second.code) == (
         ["give", "take", "[True, True, True] True", ""],
         "[True, True, True] True\n",
+        0,
     )

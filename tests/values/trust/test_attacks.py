@@ -18,11 +18,14 @@ import pydantic
 import pytest
 
 from valuestore import Handle, Repository, Scheduler, Value, task
+from valuestore.db.schema import tables as schema
 from valuestore.errors import DecodeError, PayloadError, UntrustedPayload, ValuestoreWarning
 from valuestore.hashing import encode_plain, hash_bytes
 from valuestore.values import TypeRule, get_type_registry
+from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import SIGNED
 from valuestore.values.identity.canonical import NODE
+from valuestore.values.trust.gate import encode_envelope
 
 RAN: list[str] = []
 
@@ -371,6 +374,25 @@ def plant(
         assert connection.execute(statement, {**columns, "value_hash": value_hash}).rowcount == 1
 
 
+def plant_signature(repository: Repository, value_hash: str, ref: ValueRef) -> None:
+    """The signature of another value, claimed for this one."""
+    take_signature(repository, value_hash)
+    row = (value_hash, *ref.signature[1:], ref.payload_digest, ref.size, ref.inline)
+    with repository.database.write() as connection:
+        connection.execute(schema.signature.insert(), dict(zip(schema.signature.c.keys(), row, strict=True)))
+
+
+def take_signature(repository: Repository, value_hash: str) -> None:
+    with repository.database.write() as connection:
+        connection.execute(schema.signature.delete().where(schema.signature.c.value_hash == value_hash))
+
+
+def older_payload(repository: Repository, ref: ValueRef) -> bytes:
+    """With its signature inside, as it was stored once."""
+    _, key_id, mac = ref.signature
+    return encode_plain((ref.value_hash, encode_envelope(key_id, mac, ref.inline)))
+
+
 def test_attacks_are_refused_by_get_and_computed_anew_by_a_run(repository, monkeypatch):
     ran: list[str] = []
     monkeypatch.setattr(os, "system", ran.append)
@@ -398,7 +420,7 @@ def get_payload(repository, value_hash):
     ref = repository.find_value(value_hash)
     from valuestore.values.registry import Payload
 
-    return Payload(ref.type_name, ref.codec, ref.inline)
+    return Payload(ref.type_name, ref.codec, ref.inline, ref.signature)
 
 
 @pytest.mark.parametrize("name", LET_PASS)
@@ -418,11 +440,16 @@ def test_a_signature_counts_in_its_place_alone(repository):
     other = repository.put({"a": {3}})
     repository.flush()
     assert {signed.codec, pickled.codec} == {SIGNED}
-    plant(repository, other.value_hash, signed.inline, SIGNED)
-    with pytest.raises(UntrustedPayload, match="signed as"):
+    for type_name in ("builtins.dict", "builtins.list"):
+        plant(repository, other.value_hash, signed.inline, SIGNED, type_name=type_name)
+        with pytest.raises(UntrustedPayload, match="no key signed it"):
+            repository.get(other.value_hash)
+    plant_signature(repository, other.value_hash, signed)
+    with pytest.raises(UntrustedPayload, match="is wrong"):
         repository.get(other.value_hash)
-    plant(repository, other.value_hash, signed.inline, SIGNED, type_name="builtins.list")
-    with pytest.raises(UntrustedPayload):
+    plant(repository, other.value_hash, older_payload(repository, signed), SIGNED)
+    take_signature(repository, other.value_hash)
+    with pytest.raises(UntrustedPayload, match="signed as"):
         repository.get(other.value_hash)
     leaf = repository.put(OPAQUE)
     repository.flush()
@@ -432,7 +459,10 @@ def test_a_signature_counts_in_its_place_alone(repository):
     with pytest.raises(UntrustedPayload, match="no key signed it"):
         repository.get(other.value_hash)
     plant(repository, other.value_hash, leaf.inline, "pickle", type_name=leaf.type_name)
-    with pytest.raises(UntrustedPayload, match="signed as"):
+    with pytest.raises(UntrustedPayload, match="no key signed it"):
+        repository.get(other.value_hash)
+    plant_signature(repository, other.value_hash, leaf)
+    with pytest.raises(UntrustedPayload, match="is wrong"):
         repository.get(other.value_hash)
     assert repository.get(signed.value_hash) == {"f": len}
 
@@ -455,6 +485,8 @@ def test_another_s_key_is_a_miss_and_no_key_too(repository, tmp_path):
     forged = payload.data.replace(b"helper", b"hfffer")
     with pytest.raises(UntrustedPayload, match="signature"):
         repository.archive.registry.load(dataclasses.replace(payload, data=forged))
+    with pytest.raises(UntrustedPayload, match="no key signed it"):
+        repository.archive.registry.load(dataclasses.replace(payload, signature=None))
     for cut in range(0, len(payload.data), 7):
         with pytest.raises(PayloadError):
             repository.archive.registry.load(dataclasses.replace(payload, data=payload.data[:cut]))

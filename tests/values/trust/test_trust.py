@@ -238,7 +238,7 @@ def test_too_deep_nesting_is_a_typed_error():
         nested = nested.weights
 
 
-def test_class_of_a_script_survives_under_the_name_of_its_file(tmp_path):
+def test_class_of_a_script_survives_under_the_name_of_its_file(tmp_path, scripts):
     script = tmp_path / "shop.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\n"
@@ -257,14 +257,10 @@ def test_class_of_a_script_survives_under_the_name_of_its_file(tmp_path):
     other = tmp_path / "other.py"
     other.write_text(script.read_text())
 
-    def run(file, action):
-        command = [sys.executable, str(file), action]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    assert run(script, "dump").returncode == 0
+    assert scripts.run(script, "dump").code == 0
     assert b"__main__" not in (tmp_path / "data").read_bytes()
-    assert run(script, "load").stdout == "True\n"
-    assert "DecodeError" in run(other, "load").stderr
+    assert scripts.run(script, "load").out == "True\n"
+    assert "DecodeError" in scripts.run(other, "load").err
 
 
 # --- envelopes ---------------------------------------------------------------------------------------------

@@ -33,7 +33,13 @@ def lineage(
         bool, typer.Option("--openlineage", help="OpenLineage events, one JSON object to a line.")
     ] = False,
 ) -> None:
-    """What made a value or file, and from what, across executions; --down: what used it."""
+    """What made a value or file, and from what, across executions; --down: what used it.
+
+    \b
+    Examples:
+      valuestore lineage figures/one.png      which calls made it, from which files
+      valuestore lineage data.csv --down      what was made from it
+    """
     from valuestore.db.history import lineage_forms
 
     if as_json and as_events:
@@ -50,7 +56,8 @@ def lineage(
         for event in lineage_forms.openlineage(found):
             sys.stdout.write(json.dumps(event) + "\n")
     else:
-        _print_tree(list(lineage_forms.tree(found)), found.root.record_id, down=down)
+        name = record if found.root.kind == "entry" else found.root.record_id
+        _print_tree(list(lineage_forms.tree(found)), name, down=down)
     if found.cursor is not None:
         say(f"there is more: --rows N, or --page {found.cursor}")
 

@@ -24,6 +24,12 @@ from valuestore.cli.terminal import (
 if TYPE_CHECKING:
     from valuestore.db.history.history import History
     from valuestore.db.history.query import Query
+    from valuestore.db.history.records import Page
+
+_USUAL = {"executions": "execution", "jobs": "job"}
+"""What is asked most, and as it comes, is asked without making a query."""
+
+_USUAL_LIMIT = 1000
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 """Seconds."""
@@ -59,7 +65,7 @@ def log(
     result: Annotated[str | None, typer.Option(metavar="VALUE", help="That gave this: likewise.")] = None,
     file: Annotated[str | None, typer.Option(metavar="PATH", help="With this file; * and ? match.")] = None,
     value_type: Annotated[str | None, typer.Option("--type", metavar="NAME", help="Of this type.")] = None,
-    label: Annotated[str | None, typer.Option(metavar="TEXT", help="Executions of this call.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="TEXT", help="With this in their label.")] = None,
     command: Annotated[
         str | None, typer.Option(metavar="TEXT", help="With this on their command line.")
     ] = None,
@@ -76,6 +82,13 @@ def log(
     """List executions, jobs, calls, tasks, values, files or tags. `valuestore show ID` has more about each.
 
     Filters of one command line all have to be met.
+
+    \b
+    Examples:
+      valuestore log --since 2d --status failed
+      valuestore log jobs --task count --arg n=3     which jobs of a task were given this
+      valuestore log --label best --tag project=words
+      valuestore log files --file "data/*"
     """
     asked = {
         "task": task,
@@ -87,7 +100,7 @@ def log(
         "execution": execution,
         ("path" if kind == "files" else "file"): file,
         "value_type": value_type,
-        "label": label and f"*{label}*",
+        "label": label,
         "command_contains": command,
         "error_contains": error,
         "duration_over": longer,
@@ -98,6 +111,11 @@ def log(
         raise Usage("--csv excludes --json and --page")
     filters = {name: given for name, given in asked.items() if given is not None and given != []}
     with open_existing(repository) as opened:
+        is_usual = not (filters or argument or result is not None or order or page is not None)
+        if is_usual and kind in _USUAL and limit <= _USUAL_LIMIT and not (count or as_csv or as_json):
+            none = "nothing has run yet" if kind == "executions" else f"no {kind} match"
+            _show(opened.history.newest(_USUAL[kind], limit), kind, none)
+            return
         query = _query(opened.history, kind)._filtered(filters)
         for each in _value_filters(argument or [], result):
             query = query._filtered(each)
@@ -109,21 +127,24 @@ def log(
         elif as_json and page is None:
             print_json_list(plain(record) for record in query.limit(limit))
         else:
-            _show(query, kind, page, limit, as_json=as_json)
+            found = query.page(page, limit)
+            if as_json:
+                print_json_list(plain(record) for record in found.records)
+                _say_more(found)
+            else:
+                _show(found, kind, f"no {kind} match")
 
 
-def _show(query: Query[Any], kind: str, cursor: str | None, limit: int, *, as_json: bool) -> None:
-    from valuestore.db.history.records import plain
-
-    found = query.page(cursor, limit)
-    if as_json:
-        print_json_list(plain(record) for record in found.records)
-    elif found.records:
+def _show(found: Page[Any], kind: str, if_none: str) -> None:
+    if found.records:
         columns, cells = _TABLES[kind]
         print_table(columns, [cells(record) for record in found.records])
     else:
-        is_all = not (query._conditions or query._deferred)
-        print("nothing has run yet" if kind == "executions" and is_all else f"no {kind} match")
+        print(if_none)
+    _say_more(found)
+
+
+def _say_more(found: Page[Any]) -> None:
     if found.cursor is not None:
         say(f"there are more: --limit N, or --page {found.cursor}")
 
@@ -206,7 +227,7 @@ def _job(each: Any) -> tuple[object, ...]:
 
 
 def _tag(each: Any) -> tuple[object, ...]:
-    from valuestore.db.history.tags import format_tag
+    from valuestore.db.record.tag import format_tag
 
     set_by = each.author or ""
     return (

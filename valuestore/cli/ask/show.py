@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -18,11 +18,17 @@ from valuestore.cli.terminal import (
     print_table,
     short,
 )
+from valuestore.db.history.tags import ENTITIES
 from valuestore.errors import AmbiguousId
 
 if TYPE_CHECKING:
     from valuestore.db.history.history import Found, History
+    from valuestore.db.history.records import ExecutionRecord
     from valuestore.repository import Repository
+
+
+_ALL_JOBS = 2**31 - 1
+"""The largest number that Postgres is given as a limit."""
 
 
 def show(
@@ -38,16 +44,41 @@ def show(
     ] = 50,
     repository: RepositoryOption = None,
     *,
+    times: Annotated[bool, typer.Option("--times", help="Where the time of an execution went.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show an execution, job, call, task, value, file or tag. Nothing stored is loaded or executed."""
+    """Show an execution, job, call, task, value, file, tag or catalog entry. Nothing stored is loaded.
+
+    \b
+    Examples:
+      valuestore show -             the newest execution, with its jobs; what runs now, and since when
+      valuestore show - --times     where its time went, by task
+      valuestore show 3fa9          whatever has an id that begins so
+      valuestore show README.md     the file, and what it was given to
+      valuestore show catalog:NAME  the entry, what made it, and what it was given to
+    """
     with open_existing(repository) as opened:
         found = find_record(record_id, opened.history)
+        if times:
+            _show_times(found, opened.history, as_json=as_json)
+            return
         record = read_record(found, opened, limit)
     if as_json:
         print_json({"kind": found.kind, **record})
     else:
         print_record(found.kind, record)
+
+
+def _show_times(found: Found, history: History, *, as_json: bool) -> None:
+    if found.kind != "execution":
+        raise Usage(f"--times: {found.record_id} is a {found.kind}; name an execution")
+    from valuestore.cli.ask.times import print_times, times_of
+
+    told = times_of(cast("ExecutionRecord", history.record(found)), history.jobs_of(found, _ALL_JOBS))
+    if as_json:
+        print_json(told)
+    else:
+        print_times(told)
 
 
 def find_record(name: str, history: History) -> Found:
@@ -61,7 +92,7 @@ def find_record(name: str, history: History) -> Found:
 
         found = [Found(*match.split()) for match in error.args[1]]
         raise Usage(
-            f"{name!r} is the beginning of {len(found)} ids or more; give more digits of one:",
+            f"{name!r} may be {len(found)} records or more; give the whole name, or more digits of one:",
             tuple(f"{each.kind:<9}  {each.record_id}  {_brief(each, history)}" for each in found),
         ) from error
 
@@ -76,6 +107,7 @@ def _brief(found: Found, history: History) -> str:
         "task": ("task_name",),
         "value": ("type_name", "preview"),
         "tag": ("key", "value"),
+        "entry": ("name",),
     }
     return "  ".join(str(record[name]) for name in names[found.kind])[:100]
 
@@ -85,39 +117,50 @@ def _brief(found: Found, history: History) -> str:
 
 def read_record(found: Found, repository: Repository, limit: int) -> dict[str, Any]:
     """All that is known of a record, as JSON-able data; of an execution's jobs, the first ``limit``."""
-    from valuestore.db.history.records import moment
+    from valuestore.db.history.records import moment, plain
 
     history = repository.history
     record = history.describe(found)
-    if found.kind in ("execution", "job", "call", "task", "value"):
+    if found.kind in ENTITIES:
         record["tags"] = repository.tags.get(found)
     if found.kind == "execution":
-        record["first_jobs"] = history.jobs(found.record_id).limit(limit).dicts()
+        record["running"] = history.running(found, limit).dicts() if record["status"] == "running" else []
+        record["first_jobs"] = [plain(job) for job in history.jobs_of(found, limit)]
         record["failed_jobs"] = (
             history.jobs(found.record_id).where(status="failed").limit(10).dicts() if record["failed"] else []
         )
     elif found.kind in ("job", "call"):
         record["arguments"] = history.arguments(record["args_hash"] or "").dicts()
+        record["made"] = history.calls_made(record["call_hash"] or "", limit).dicts()
     elif found.kind == "value":
         record["is_inline"] = bool(record["is_inline"])
         digest = record["payload_digest"]
         record["where"] = "the database" if record["is_inline"] else f"{repository.payloads.url}, {digest}"
+        record["signed_by"] = history.signed_by(found.record_id)
         record["made_by"] = history.calls_that_gave(found.record_id).dicts()
         record["given_to"] = history.calls_given(found.record_id).dicts()
     elif found.kind == "file":
-        record["values"] = [
-            {
-                **content,
-                "made_by": history.calls_that_gave(content["value_hash"]).dicts(),
-                "given_to": history.calls_given(content["value_hash"]).dicts(),
-            }
-            for content in history.contents(found.record_id, limit).dicts()
-        ]
+        record["values"] = _contents(history, found.record_id, limit)
+    elif found.kind == "entry":
+        record["values"] = _contents(history, f"catalog:{record['name']}", limit)
+        if record["value_hash"]:
+            record["values"].append(_used(history, {"value_hash": record["value_hash"]}))
+        for name in ("created", "modified", "deleted"):
+            record[name] = record[name] and moment(record[name]).isoformat()
     elif found.kind == "tag":
         record["value"] = json.loads(record["value"])
         for name in ("created", "ended"):
             record[name] = record[name] and moment(record[name]).isoformat()
     return record
+
+
+def _contents(history: History, path: str, limit: int) -> list[dict[str, Any]]:
+    return [_used(history, content) for content in history.contents(path, limit).dicts()]
+
+
+def _used(history: History, value: dict[str, Any]) -> dict[str, Any]:
+    made = history.calls_that_gave(value["value_hash"]).dicts()
+    return {**value, "made_by": made, "given_to": history.calls_given(value["value_hash"]).dicts()}
 
 
 # --- showing ---------------------------------------------------------------------------------------
@@ -128,17 +171,47 @@ def print_record(kind: str, record: dict[str, Any]) -> None:
     print_facts([*_facts(kind, record), ("tags", _tags(record.get("tags", {})))])
     if kind == "execution":
         _print_jobs(record)
-    elif kind in ("job", "call") and record["arguments"]:
+    elif kind in ("job", "call"):
+        _print_call(record)
+    elif kind == "value":
+        _print_first_rows(record["preview"])
+        _print_calls([record])
+    elif kind in ("file", "entry"):
+        _print_calls(record["values"])
+
+
+def _print_call(record: dict[str, Any]) -> None:
+    """What it was given, and which calls it made, whether or not they are jobs of the same run."""
+    if record["arguments"]:
         rows = [
             (each["name"], each["type_name"], short(each["value_hash"]), each["preview"])
             for each in record["arguments"]
         ]
         print()
         print_table(("argument", "type", "id", "preview"), rows)
-    elif kind == "value":
-        _print_calls([record])
-    elif kind == "file":
-        _print_calls(record["values"])
+    if record["made"]:
+        made = [
+            (short(each["call_hash"]), each["task"], each["calls"], each["result"]) for each in record["made"]
+        ]
+        print()
+        print_table(("call made", "task", "calls", "result"), made)
+
+
+def _print_first_rows(preview: str) -> None:
+    """The first rows of a frame, as far as its preview has them."""
+    try:
+        told = json.loads(preview)
+    except (ValueError, RecursionError):  # damaged
+        return
+    match told:
+        case {"rows": int(), "columns": dict() | list() as columns, "first": [*rows]}:
+            types = columns.items() if isinstance(columns, dict) else [(text, None) for text in columns]
+            labels = [f"{label}: {of}" if of else str(label) for label, of in types]
+            whole = [row for row in rows if isinstance(row, list) and 0 < len(row) <= len(labels)]
+            width = min(map(len, whole), default=0)
+            if width:
+                print()
+                print_table(labels[:width], [row[:width] for row in whole])
 
 
 def _print_calls(values: list[dict[str, Any]]) -> None:
@@ -159,24 +232,36 @@ def _facts(kind: str, record: dict[str, Any]) -> Iterator[tuple[str, object]]:
         "execution": ("execution_id", "label", "status", "started", "seconds", "command"),
         "job": (
             *("job_id", "task", "status", "started", "seconds", "execution_id", "parent_id", "call_hash"),
-            *("task_hash", "value_hash", "result_type", "result", "error", "traceback"),
+            *("task_hash", "value_hash", "result_type", "result", "error", "traceback", "calls"),
         ),
         "call": ("call_hash", "task", "task_hash", "args_hash", "value_hash", "result"),
         "task": ("task_hash", "task_name", "version", "source"),
-        "value": ("value_hash", "type_name", "path", "codec", "size", "where", "payload_digest", "preview"),
+        "value": (
+            *("value_hash", "type_name", "path", "codec", "size", "where", "payload_digest", "signed_by"),
+            "preview",
+        ),
         "file": ("path", "file_kind", "contents"),
         "tag": ("tag_id", "entity", "entity_id", "key", "value", "author", "created", "ended", "ended_by"),
+        "entry": (
+            *("name", "version", "size", "attrs", "author", "modified", "created", "deleted", "execution_id"),
+            *("payload_digest", "value_hash", "entry_id"),
+        ),
     }
     labels = {f"{kind}_{ending}": kind for ending in ("id", "hash")}
     units = {"started": " UTC", "seconds": " s", "size": " bytes"}
     for name in names[kind]:
-        value = record[name]
-        if value is not None:
+        value = ", ".join(record[name]) if name == "signed_by" else record[name]
+        if name in ("created", "modified", "deleted", "ended") and value:  # ISO, in UTC
+            value = f"{value[:19].replace('T', ' ')} UTC"
+        if value not in (None, "") and (name, value) != ("calls", 1):
             label = labels.get(name, name).removesuffix("_id").removesuffix("_hash").replace("_", " ")
             yield label, f"{value}{units.get(name, '')}"
     if kind == "execution":
         counts = ", ".join(f"{record[status]} {status}" for status in ("executed", "cached", "failed"))
-        yield "jobs", f"{record['jobs']} ({counts})"
+        replayed = (
+            f"; {record['replayed']} of them with the call that made them" if record["replayed"] else ""
+        )
+        yield "jobs", f"{record['jobs']} ({counts}{replayed})"
 
 
 def _tags(tags: dict[str, Any]) -> str | None:
@@ -184,6 +269,13 @@ def _tags(tags: dict[str, Any]) -> str | None:
 
 
 def _print_jobs(record: dict[str, Any]) -> None:
+    if record["running"]:
+        print("\nrunning now, or next in an executor:")
+        rows = [
+            (short(job["job_id"]), f"{job['started']} UTC", f"{float(job['seconds']):.0f}", job["task"] or "")
+            for job in record["running"]
+        ]
+        print_table(("id", "since", "seconds", "task"), rows)
     jobs = record["first_jobs"]
     if jobs:
         print()

@@ -38,6 +38,8 @@ def sql(
       executions  execution_id label status started seconds jobs executed cached failed
       jobs        job_id execution_id parent_id task status started seconds
                   result_type result error call_hash task_hash args_hash value_hash
+      slow_jobs   those that took 10 ms or more, the same columns; sorts a million by seconds at once
+      task_counts task status jobs seconds
       arguments   args_hash position name type value path value_hash
       results     call_hash task args_hash type result bytes path value_hash
       lineage     call_hash task via argument source_call_hash source_task value_hash
@@ -51,7 +53,7 @@ def sql(
 
     \b
     Examples:
-      valuestore sql "select task, count(*), sum(seconds) from jobs group by task"
+      valuestore sql "select task, status, jobs, seconds from task_counts"
       valuestore sql "select job_id, error from jobs where status = 'failed'" --json
     """
     if as_json and as_csv:

@@ -33,7 +33,14 @@ AuthorOption = Annotated[
 
 @tag.callback()
 def tags(context: typer.Context) -> None:
-    """Label executions, jobs, calls, tasks and values."""
+    """Label executions, jobs, calls, tasks and values.
+
+    \b
+    Examples:
+      valuestore tag add - stage=trial        the newest execution
+      valuestore tag update count team=maps   a task
+      valuestore tag list -
+    """
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -97,7 +104,7 @@ def rm(
     repository: RepositoryOption = None,
 ) -> None:
     """Remove tags. They stay in the history."""
-    from valuestore.db.history.tags import ANY_VALUE, parse_tag_filter
+    from valuestore.db.record.tag import ANY_VALUE, parse_tag_filter
 
     pairs = [parse_tag_filter(text) for text in named or []]
     keys = [key for key, value in pairs if value is ANY_VALUE]
@@ -117,7 +124,7 @@ def history(record: Record, repository: RepositoryOption = None, *, as_json: Jso
 
 
 def _parsed(pairs: list[str] | None) -> list[tuple[str, Any]]:
-    from valuestore.db.history.tags import parse_tag
+    from valuestore.db.record.tag import parse_tag
 
     if not pairs:
         raise Usage("give at least one KEY=VALUE")
@@ -126,7 +133,7 @@ def _parsed(pairs: list[str] | None) -> list[tuple[str, Any]]:
 
 def _print(records: list[TagRecord], *, as_json: bool, ended: bool = False) -> None:
     from valuestore.db.history.records import plain
-    from valuestore.db.history.tags import format_tag
+    from valuestore.db.record.tag import format_tag
 
     if as_json:
         print_json([plain(each) for each in records])

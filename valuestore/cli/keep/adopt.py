@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from valuestore.db.history.things import find_by_codec
 from valuestore.errors import DecodeError, PayloadError, StoreError
+from valuestore.hashing import hash_bytes
 from valuestore.values.archive import ValueRef
 from valuestore.values.codecs.plain import SIGNED, TAGGED, decode_lowered
-from valuestore.values.codecs.signed import seal
-from valuestore.values.payload import Encoded
+from valuestore.values.codecs.signed import sign
+from valuestore.values.identity.canonical import NODE
 from valuestore.values.trust.gate import needs_key
-from valuestore.values.trust.leaves import find_class_names
+from valuestore.values.trust.kinds import LIBRARIES, STANDARD
 
 if TYPE_CHECKING:
     from valuestore.repository import Repository
@@ -54,17 +54,24 @@ def find_unsigned(repository: Repository) -> Iterator[Unsigned]:
 
 
 def sign_value(repository: Repository, found: Unsigned) -> None:
-    """Store it anew, signed by this user. Raises: KeyUnusable, StoreError, DatabaseError."""
+    """Record that this user vouches for it. Raises: KeyUnusable, StoreError, DatabaseError."""
     ref = found.ref
-    sign = partial(
-        seal,
-        type_name=ref.type_name,
-        value_hash=ref.value_hash,
-        signer=repository.archive.registry.signer,
-    )
-    encoded = Encoded(
-        ref.value_hash, ref.type_name, SIGNED, found.data, None, external=ref.external, seal=sign
-    )
-    signed = replace(repository.archive.store(encoded), preview=ref.preview)
-    repository.recorder.forget(ref.value_hash)
+    signature = sign(found.data, ref.type_name, ref.value_hash, SIGNED, repository.archive.registry.signer)
+    digest = ref.payload_digest or hash_bytes(found.data, algorithm=repository.algorithm)
+    signed = replace(ref, codec=SIGNED, payload_digest=digest, signature=signature)
     repository.recorder.record_values((signed,))
+
+
+def find_class_names(form: object) -> frozenset[str]:
+    """The types in a canonical form that are not inert by name: classes, and what is known by its name."""
+    names: set[str] = set()
+    stack = [form]
+    while stack:
+        current = stack.pop()
+        if type(current) is dict:
+            stack.extend(current.values())
+        elif type(current) in (list, tuple):
+            if current[:1] == (NODE,) and len(current) in (3, 4):  # type: ignore[index, arg-type]
+                names.add(str(current[1]))  # type: ignore[index]
+            stack.extend(current)  # type: ignore[arg-type]
+    return frozenset(names - STANDARD.keys() - LIBRARIES.keys() - {"builtins.tuple", "builtins.dict"})

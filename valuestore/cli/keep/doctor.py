@@ -5,9 +5,13 @@ It reads and counts. No pickle is loaded: signatures are verified, and whatever 
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_facts, print_json
@@ -19,6 +23,7 @@ from valuestore.errors import (
     UntrustedPayload,
     ValuestoreError,
 )
+from valuestore.version import __version__
 
 if TYPE_CHECKING:
     from valuestore.repository import Repository
@@ -29,7 +34,7 @@ PROBLEMS = 1
 
 
 def doctor(repository: RepositoryOption = None, *, as_json: JsonOption = False) -> int:
-    """Examine a repository: its values by who vouches for them, the keys, the payload store, SQLite.
+    """Examine a repository: its values by who vouches for them, the keys, the payload store, the database.
 
     \b
     Values are counted as
@@ -39,32 +44,74 @@ def doctor(repository: RepositoryOption = None, *, as_json: JsonOption = False) 
       unreadable  of a codec or class that this program does not have, or damaged
       lost        holding pickles perhaps, but the payload is gone or was not reached
 
-    Exit code 0: nothing is wrong; 1: something is, and is named.
+    Exit code 0: nothing is wrong; 1: something is, and is named. Advice is no problem yet.
     """
     with open_existing(repository) as opened:
         facts, problems = examine(opened)
+        advice = [*_advice(opened)]
     if as_json:
-        print_json({**facts, "problems": problems})
+        print_json({**facts, "problems": problems, "advice": advice})
     else:
         print_facts([(name.replace("_", " "), value) for name, value in facts.items()])
-        print_facts([("problems", "\n".join(problems) if problems else "none")])
+        print_facts(
+            [
+                (name, "\n".join(told) if told else "none")
+                for name, told in (("problems", problems), ("advice", advice))
+            ]
+        )
     return PROBLEMS if problems else 0
 
 
 def examine(repository: Repository) -> tuple[dict[str, object], list[str]]:
     """What is there, by name, and what is wrong, as sentences. Raises: DatabaseError."""
+    from valuestore.db.schema import migrate
+
     keys, key_state, problems = _open_keys()
     store_state, store_problems = _store_state(repository)
     counts, value_problems = _count(repository, keys)
     facts: dict[str, object] = {
         "repository": str(repository.folder),
+        "versions": f"valuestore {__version__}, Python {platform.python_version()}, "
+        f"schema {migrate.current(repository.database)}",
         **{f"values_{name}": counts[name] for name in ("plain", "signed", "foreign", "unreadable", "lost")},
         "signing_key": key_state,
+        "signatures": _signers(repository, keys),
         "payload_store": store_state,
+        "durability": repository.settings.durability,
         "traces": _trace_state(repository),
-        "sqlite": _sqlite_state(),
+        "sizes": _sizes(repository),
+        repository.database.dialect_name: _database_state(repository),
     }
     return facts, problems + store_problems + value_problems
+
+
+def _sizes(repository: Repository) -> str:
+    rows, inline, stored = repository.history.sizes()
+    values = f"{inline / 1e6:,.1f} MB of values in the database, {stored / 1e6:,.1f} MB of payloads"
+    told = f"{sum(rows.values()):,} rows, {values}"
+    if (path := repository.database.path) is None:
+        return told
+    own = [os.stat(name).st_size for name in (path, f"{path}-wal") if os.path.exists(name)]
+    free = shutil.disk_usage(repository.folder).free
+    return f"{told}; a file of {sum(own) / 1e6:,.1f} MB, and {free / 1e9:,.1f} GB left on its disk"
+
+
+def _advice(repository: Repository) -> Iterator[str]:
+    """What might be better, as sentences."""
+    with suppress(StoreError):  # a problem, told by now
+        for loss in repository.payloads.losses():
+            yield f"{repository.payloads.url} may lose values, which are then computed again: {loss}"
+        if aside := repository.payloads.set_aside():
+            yield f"{aside} damaged payloads are put aside, below quarantine/; they may be deleted"
+    if not repository.settings.keep:
+        yield "no rule says what may go ([keep]); `valuestore gc --older-than 30d` tells what one would free"
+    database = repository.database
+    if database.is_sqlite:
+        return
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        [(found,)] = database.rows(f"SELECT current_setting('{setting}')")
+        if found == "off":
+            yield f"{setting} is off: when its machine dies, {database.name} may lose what was written"
 
 
 def _trace_state(repository: Repository) -> str:
@@ -82,12 +129,15 @@ def _trace_state(repository: Repository) -> str:
 def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], list[str]]:
     from valuestore.db.history.things import find_by_codec, find_kinds
     from valuestore.values.codecs.pickled import PICKLED
-    from valuestore.values.codecs.plain import PLAIN_CODECS, SIGNED, TAGGED
+    from valuestore.values.codecs.plain import DROPPED, PLAIN_CODECS, SIGNED, TAGGED
 
     counts: Counter[str] = Counter()
     problems: list[str] = []
     for kind in find_kinds(repository.database):
         if kind.codec in (TAGGED, SIGNED, PICKLED.name):
+            continue
+        if kind.codec == DROPPED:
+            counts["lost"] += kind.count
             continue
         is_known = kind.codec in PLAIN_CODECS or _is_readable(repository, kind.type_name, kind.codec)
         counts["plain" if is_known else "unreadable"] += kind.count
@@ -105,25 +155,18 @@ def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], 
 
 def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple[str, str]:
     """What a value counts as, and the reason if that is a problem."""
-    from valuestore.values.codecs.pickled import PICKLED
-    from valuestore.values.codecs.plain import SIGNED, TAGGED
-    from valuestore.values.codecs.signed import unseal
-    from valuestore.values.trust.gate import Claim, verify
-    from valuestore.values.trust.leaves import find_leaves
+    from valuestore.values.codecs.plain import TAGGED
+    from valuestore.values.codecs.signed import opened, sealed_signature
 
+    told = ref.codec, ref.type_name
     try:
-        leaves = list(find_leaves(ref.codec, ref.type_name, repository.archive.read(ref)))
-        for leaf in leaves:
-            envelope = leaf.envelope
-            if keys is None or keys.find(envelope.key_id) is None:
-                return "foreign", f"signed by the unknown key {envelope.key_id}"
-            if ref.codec == SIGNED:
-                unseal(repository.archive.read(ref), ref.type_name, None, repository.archive.registry.signer)
-            else:
-                claim = Claim(repository.repository_id, leaf.value_hash, leaf.type_name, PICKLED.name)
-                verify(envelope.data, claim, envelope.key_id, envelope.mac, keys)
-            if ref.codec != TAGGED and leaf.value_hash != ref.value_hash:
-                return "foreign", "signed as another value"
+        data = repository.archive.read(ref)
+        if ref.codec == TAGGED:
+            return "plain", ""
+        signature = ref.signature or sealed_signature(*told, data, ref.value_hash)
+        if keys is None or keys.find(signature.key_id) is None:
+            return "foreign", f"signed by the unknown key {signature.key_id}"
+        opened(*told, data, ref.value_hash, ref.signature, repository.archive.registry.signer)
     except KeyUnusable:
         return "foreign", "signed by a key that cannot be used"
     except UntrustedPayload:
@@ -132,7 +175,23 @@ def _judge(repository: Repository, ref: ValueRef, keys: KeyRing | None) -> tuple
         return "lost", "in a payload store that did not give them"
     except PayloadError as error:
         return ("lost", "gone or damaged") if isinstance(error, KeyError) else ("unreadable", "damaged")
-    return ("signed" if leaves else "plain"), ""
+    return "signed", ""
+
+
+def _signers(repository: Repository, keys: KeyRing | None) -> str:
+    """How many values each key vouches for, and whether it is one of this user's."""
+    from valuestore.db.history.things import find_signers
+
+    known = set() if keys is None else _known_ids(keys)
+    counts = find_signers(repository.database)
+    told = [f"{key}{'' if key in known else ' (not accepted here)'} {n}" for key, n in counts.items()]
+    return ", ".join(told) or "none"
+
+
+def _known_ids(keys: KeyRing) -> set[str]:
+    with suppress(KeyUnusable):
+        return {key.key_id for key in keys.find_all()}
+    return set()
 
 
 def _sentences(found: Counter[tuple[str, str]]) -> Iterator[str]:
@@ -188,9 +247,14 @@ def _store_state(repository: Repository) -> tuple[str, list[str]]:
     return f"{place} answers", []
 
 
-def _sqlite_state() -> str:
-    from valuestore.db.engine.database import NEEDS_LOCKED_CHECKPOINT
+def _database_state(repository: Repository) -> str:
+    from valuestore.db.engine.sqlite import NEEDS_LOCKED_CHECKPOINT
 
+    if not repository.database.is_sqlite:
+        [(version, encoding)] = repository.database.rows(
+            "SELECT current_setting('server_version'), current_setting('server_encoding')"
+        )
+        return f"{version}, {encoding}, at {repository.database.name}"
     if not NEEDS_LOCKED_CHECKPOINT:
         return sqlite3.sqlite_version
     return f"{sqlite3.sqlite_version}: checkpoints are taken under a lock, since 3.51.3 alone is safe without"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_json, print_table
-from valuestore.config import check_writable, environment, load_settings, payloads_setting, write_setting
+from valuestore.cli.keep.setting import check_writable, payloads_setting, write_setting
+from valuestore.cli.terminal import (
+    JsonOption,
+    RepositoryOption,
+    open_existing,
+    print_facts,
+    print_json,
+    print_table,
+)
+from valuestore.config import environment, load_settings
 from valuestore.errors import ConfigError
 
 
@@ -44,11 +53,19 @@ def init(
 
 
 def stats(repository: RepositoryOption = None, *, as_json: JsonOption = False) -> None:
-    """How much a repository keeps: rows by table, and bytes."""
+    """How much a repository keeps: rows by table, and bytes by task, type and last use."""
     with open_existing(repository) as opened:
         found = opened.stats()
-    sizes = {"inline_bytes": found.inline_bytes, "stored_bytes": found.stored_bytes}
     if as_json:
-        print_json({"rows": found.rows, **sizes})
+        print_json(dataclasses.asdict(found))
         return
+    sizes = {"inline_bytes": found.inline_bytes, "stored_bytes": found.stored_bytes}
     print_table(("kept", "count"), [(name, f"{count:,}") for name, count in (found.rows | sizes).items()])
+    for name, shares in (("task", found.tasks), ("type", found.types), ("last used", found.ages)):
+        if shares:
+            print()
+            lines = [(key, f"{share.count:,}", f"{share.bytes:,}") for key, share in shares.items()]
+            print_table((name, "values", "bytes"), lines)
+    print()
+    print_facts([("deduplication", found.deduplication), ("compression", found.compression)])
+    print("what could go: `valuestore gc --keep-last 20` (nothing is deleted without --yes)")

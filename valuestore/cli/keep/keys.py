@@ -12,7 +12,10 @@ import typer
 
 from valuestore.cli.failure import Usage
 from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_json, print_table
+from valuestore.errors import NotARepository
 from valuestore.values.trust.keys import Key, KeyRing
+
+_ACCEPTED = ("signs", "verifies")
 
 keys = typer.Typer(invoke_without_command=True)
 
@@ -25,11 +28,32 @@ def about(context: typer.Context) -> None:
 
 
 @keys.command(name="list")
-def list_keys(*, as_json: JsonOption = False) -> None:
-    """The keys there are, by id. None is made: the first comes when a value is pickled."""
+def list_keys(repository: RepositoryOption = None, *, as_json: JsonOption = False) -> None:
+    """The keys there are, by id, and for how many values of the repository here each vouches.
+
+    Keys of others that vouch for values here are among them; what they alone signed is computed anew. No key
+    is made: the first comes when a value is pickled.
+    """
     ring = KeyRing.open()
     signing_id = _signing_id(ring)
-    _print([(key, key.key_id == signing_id) for key in ring.find_all()], as_json=as_json)
+    counts = _signers(repository)
+    uses = {key.key_id: "signs" if key.key_id == signing_id else "verifies" for key in ring.find_all()}
+    uses |= dict.fromkeys(counts.keys() - uses.keys(), "not accepted: `valuestore keys add FILE`")
+    if as_json:
+        print_json(
+            [
+                {
+                    "key_id": key_id,
+                    "signs": use == "signs",
+                    "accepted": use in _ACCEPTED,
+                    "values": counts[key_id],
+                }
+                for key_id, use in sorted(uses.items())
+            ]
+        )
+    else:
+        rows = [(key_id, use, str(counts[key_id])) for key_id, use in sorted(uses.items())]
+        print_table(("key", "use", "vouches for"), rows)
 
 
 @keys.command()
@@ -109,6 +133,19 @@ def show_path(*, as_json: JsonOption = False) -> None:
         print_json({"path": place, "is_file": ring.file is not None})
     else:
         print(place)
+
+
+def _signers(location: Path | None) -> Counter[str]:
+    """The number of values that each key vouches for; none where no repository was named or found."""
+    from valuestore.db.history.things import find_signers
+
+    try:
+        with open_existing(location) as opened:
+            return Counter(find_signers(opened.database))
+    except NotARepository:
+        if location is not None:
+            raise
+        return Counter()
 
 
 def _signing_id(ring: KeyRing) -> str | None:

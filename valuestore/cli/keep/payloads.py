@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from valuestore.cli.keep.setting import check_writable, payloads_setting, write_setting
 from valuestore.cli.terminal import RepositoryOption, open_existing
-from valuestore.config import check_writable, payloads_setting, write_setting
 from valuestore.errors import StoreError
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def _move(repository: Repository, url: str) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from valuestore.repository import open_payloads
     from valuestore.stores.content.moving import move_payloads
     from valuestore.stores.content.store import ContentStore
+    from valuestore.stores.wrappers.opening import open_payloads
 
     digests = repository.history.payload_digests()
     problems = 0
@@ -60,6 +60,7 @@ def _move(repository: Repository, url: str) -> int:
         ) as target,
         Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
     ):
+        target.owners()  # that it answers, also where there is nothing to copy
         bar = progress.add_task("payloads", total=len(digests))
         for moved in move_payloads(repository.payloads, target, digests):
             progress.advance(bar)

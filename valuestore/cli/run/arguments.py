@@ -12,6 +12,8 @@ import typing
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 from valuestore.errors import ArgumentError
@@ -32,11 +34,11 @@ class Given:
 class TaskOptions:
     """The options that a task understands, beside ``own`` ones: name -> whether it takes a value."""
 
-    def __init__(self, task: Task[..., Any], own: Mapping[str, bool]) -> None:
+    def __init__(self, task: Task[..., Any] | None, own: Mapping[str, bool]) -> None:
         self.task = task
         self.own = own
-        given = task.signature.parameters.values()
-        hints = _hints(task.func, given)
+        given = task.signature.parameters.values() if task else ()
+        hints = _hints(task.func, given) if task else {}
         found = [Parameter(each.name, hints[each.name], each.default, each.kind) for each in given]
         self.parameters = {each.name: each for each in found if each.kind is not each.VAR_KEYWORD}
         self.rest = next((each for each in found if each.kind is each.VAR_KEYWORD), None)
@@ -81,6 +83,7 @@ class TaskOptions:
         missing = [option for option in missing if option[2:].replace("-", "_") not in arguments]
         if missing:
             self._fail(f"missing {', '.join(missing)}; it takes {self}")
+        assert self.task is not None
         bound = inspect.BoundArguments(self.task.signature, arguments)
         bound.apply_defaults()
         return self.task(*bound.args, **bound.kwargs)
@@ -106,10 +109,10 @@ class TaskOptions:
         try:
             return parse_args(parameter.whole_annotation, texts)
         except ValueError as error:
-            raise ArgumentError(self.task.name, f"--{name.replace('_', '-')}: {error}") from error
+            self._fail(f"--{name.replace('_', '-')}: {error}", error)
 
-    def _fail(self, problem: str) -> NoReturn:
-        raise ArgumentError(self.task.name, problem)
+    def _fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
+        raise ArgumentError(self.task.name if self.task else "run", problem) from cause
 
     def texts(self) -> list[str]:
         """Each parameter for people: option, type and default."""
@@ -160,10 +163,19 @@ class Parameter:
             return f"{text} (required)"
         if self.kind in (self.VAR_POSITIONAL, self.VAR_KEYWORD):
             return f"{text} ..."
-        default = repr(self.default)
+        default = _default_text(self.default)
         return (
             f"{text} = {default if len(default) <= _LONGEST_DEFAULT else default[:_LONGEST_DEFAULT] + '...'}"
         )
+
+
+def _default_text(default: Any) -> str:
+    """As it would be typed, if it is a path or one of an enumeration."""
+    if isinstance(default, Enum):
+        return default.name
+    if isinstance(default, PurePath):
+        return str(default)
+    return "none" if default is None else repr(default)
 
 
 def _hints(func: Any, parameters: Any) -> dict[str, Any]:

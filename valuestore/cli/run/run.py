@@ -6,42 +6,73 @@ import inspect
 import json
 import os
 import sys
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from valuestore.cli.failure import INTERRUPTED, PIPELINE, Usage, report_pipeline, say
-from valuestore.cli.terminal import RepositoryOption, short, shown
+from valuestore.cli.run.options import OWN, Texts, earlier_call, keywords, workers
+from valuestore.cli.terminal import RepositoryOption, located, print_json, print_table, short, shown
 from valuestore.errors import TaskError
 
 if TYPE_CHECKING:
     from valuestore.cli.run.arguments import TaskOptions
     from valuestore.cli.run.task import Pipeline
+    from valuestore.scheduler.plan import Plan
     from valuestore.scheduler.record import Execution
     from valuestore.tasks.task import Task
 
-_OWN = {"tag": True, "repository": True, "workers": True, "json": False, "help": False}
-"""Options of ``run`` that may stand behind TASK, and whether they take a value."""
-
 _LONGEST_REPR = 10_000
+
+_Texts = list[str] | None
 
 
 def run(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A Python file, or package.module.")],
     rest: Annotated[
-        list[str] | None,
+        _Texts,
         typer.Argument(metavar="TASK", help="A task in it; then its arguments: --parameter value ..."),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label the execution; may be repeated.")
+        _Texts, typer.Option(metavar="KEY=VALUE", help="Label the execution; may be repeated.")
+    ] = None,
+    label: Annotated[
+        _Texts, typer.Option(metavar="TEXT", help="What the execution is called. Default: the call.")
+    ] = None,
+    only: Annotated[
+        _Texts,
+        typer.Option(metavar="TASK", help="Run this one again, all others from the cache; may be repeated."),
+    ] = None,
+    option: Annotated[
+        _Texts, typer.Option(metavar="KEY=VALUE", help="For all tasks, such as retries=3; may be repeated.")
+    ] = None,
+    context_value: Annotated[
+        _Texts,
+        typer.Option("--context", metavar="KEY=VALUE", help="Context, a.b=1 inside a; may be repeated."),
+    ] = None,
+    context_file: Annotated[_Texts, typer.Option(metavar="FILE", help="Context in TOML or JSON.")] = None,
+    on_error: Annotated[
+        _Texts, typer.Option(metavar="finish|stop", help="Whether other calls go on after an error.")
+    ] = None,
+    rerun: Annotated[
+        _Texts, typer.Option(metavar="EXECUTION", help="The call of this execution, instead of TASK.")
+    ] = None,
+    executor: Annotated[
+        _Texts, typer.Option(metavar="NAME", help="Where bodies run: threads, processes, dask, ...")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one per processor.")
+        _Texts, typer.Option(metavar="N", help="Bodies at once. Default: one per processor.")
     ] = None,
     repository: RepositoryOption = None,
     *,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run everything again.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would run, and why; nothing is recorded.")
+    ] = False,
+    debugger: Annotated[bool, typer.Option("--pdb", help="Debug the error of a task where it rose.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="A line on stderr for each job.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run a task. What ran before, with equal arguments and equal code, is not run again.
@@ -51,68 +82,109 @@ def run(
     may also stand behind TASK, unless it has parameters of the same name.
 
     The result goes to stdout: text as it is, a File as its path, other values as Python shows them.
+
+    \b
+    Examples:
+      valuestore run words.py                       its tasks
+      valuestore run words.py count --book README.md --words the of and
+      valuestore run words.py count --book README.md --dry-run
+      valuestore run words.py --rerun ~1 --pdb      the call before the newest, once more
     """
+    before: dict[str, _Texts] = {
+        **{"tag": tag, "label": label, "only": only, "option": option, "context": context_value},
+        **{"context-file": context_file, "on-error": on_error, "rerun": rerun},
+        **{"executor": executor, "workers": workers},
+        "repository": [str(repository)] if repository else None,
+    }
+    flags = {"no-cache": no_cache, "dry-run": dry_run, "pdb": debugger, "verbose": verbose, "json": as_json}
+    before |= {name: ["true"] for name, is_given in flags.items() if is_given}
     debug = bool(context.obj and context.obj.debug)
     try:
         from valuestore.cli.run.task import load_pipeline
 
         pipeline = _loaded(load_pipeline, file, debug)
-        name, *tokens = rest or ["--help"]
+        name, *tokens = rest or ["" if rerun else "--help"]
         if name == "--help":
             _list_tasks(pipeline)
             return
         from valuestore.cli.run.arguments import TaskOptions
 
-        options = TaskOptions(pipeline.task(name), _OWN)
+        if name.startswith("--"):
+            name, tokens = "", [name, *tokens]
+        options = TaskOptions(pipeline.task(name) if name else None, OWN)
         given = options.read(tokens)
+        for each, texts in before.items():
+            given.options[each] = [*(texts or ()), *given.options[each]]
         if given.options["help"]:
-            _show_task(file, name, options)
+            _show_task(file, name, options) if name else _list_tasks(pipeline)
             return
-        call = options.call(given.arguments)
-        _run(
-            call,
-            tags=_tags([*(tag or ()), *given.options["tag"]]),
-            workers=_workers(given.options["workers"]) or workers,
-            repository=Path(given.options["repository"][-1]) if given.options["repository"] else repository,
-            as_json=as_json or bool(given.options["json"]),
-            debug=debug,
-        )
+        if bool(name) == bool(given.options["rerun"]):
+            raise Usage("name a task, or give --rerun EXECUTION, which has one and its arguments")
+        call = options.call(given.arguments) if name else None
+        from valuestore.cli.run.output import line_for_each_job, output_for_readers_that_leave
+
+        lines = line_for_each_job() if given.options["verbose"] else nullcontext()
+        with output_for_readers_that_leave(), lines:
+            _run(call, pipeline, given.options, debug=debug)
     except KeyboardInterrupt:
         say("interrupted; what finished is kept, and the next run uses it")
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _run(
-    call: Any,
-    *,
-    tags: dict[str, Any],
-    workers: int | None,
-    repository: Path | None,
-    as_json: bool,
-    debug: bool,
-) -> None:
-    from valuestore.cli.run.progress import progress_line
+def _run(call: Any, pipeline: Pipeline, given: Texts, *, debug: bool) -> None:
     from valuestore.scheduler.scheduler import Scheduler
 
-    with Scheduler(repository, workers=workers) as scheduler:
+    repository = located(given["repository"][-1]) if given["repository"] else None
+    how = keywords(given, pipeline)
+    executor = next(reversed(given["executor"]), None)
+    with Scheduler(repository, executor=executor, workers=workers(given["workers"])) as scheduler:
+        if call is None:
+            call, context = earlier_call(given["rerun"][-1], pipeline, scheduler.repository)
+            how = {"context": context, **how} if context else how
+        if given["dry-run"]:
+            _print_plan(scheduler.plan(call, **how), as_json=bool(given["json"]))
+            return
         try:
-            with progress_line(scheduler):
-                value = scheduler.run(call, tags=tags)
-            print(_json(value) if as_json else _text(value))
+            value = scheduler.run(call, **how)
+            print(_json(value) if given["json"] else _text(value))
         except (Exception, SystemExit) as error:
             if not _is_of_the_pipeline(error, scheduler.execution):
                 raise
             report_pipeline(error, debug=debug)
+            if given["pdb"] and sys.stdin is not None and not sys.stdin.closed:
+                import pdb
+
+                pdb.post_mortem(error.__traceback__)
             raise typer.Exit(PIPELINE) from None
         finally:
-            if scheduler.execution is not None:
+            if scheduler.execution is not None and _has_begun(scheduler.execution):
                 sys.stdout.flush()
                 _summarise(scheduler.execution)
 
 
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
+    from collections import Counter
+    from dataclasses import asdict
+
+    if as_json:
+        print_json([asdict(call) for call in plan.calls])
+    else:
+        rows = [(call.status, call.task, call.arguments, call.reason) for call in plan.calls]
+        print_table(("status", "task", "arguments", "reason"), rows)
+    counts = Counter(call.status for call in plan.calls)
+    say(f"nothing was run: {counts['run']} to run, {counts['cached']} cached, {counts['unknown']} unknown")
+
+
 def _is_of_the_pipeline(error: BaseException, execution: Execution | None) -> bool:
-    """Whether a task raised it, or its calls cannot run; else the repository failed, or we."""
-    return execution is not None and (execution.counts.failed > 0 or isinstance(error, TaskError))
+    """Whether a task raised it, or its calls cannot run; else what was asked, the repository or we failed."""
+    if execution is None or not _has_begun(execution):
+        return False
+    return execution.counts.failed > 0 or isinstance(error, TaskError)
+
+
+def _has_begun(execution: Execution) -> bool:
+    """Whether anything of it is recorded; side branches may go on when its result is there."""
+    return execution.status != "running" or any(vars(execution.counts).values())
 
 
 def _loaded(load: Any, file: str, debug: bool) -> Pipeline:
@@ -139,26 +211,6 @@ def _summarise(execution: Execution) -> None:
 # --- what was asked --------------------------------------------------------------------------------
 
 
-def _tags(texts: list[str]) -> dict[str, Any]:
-    from valuestore.db.history.tags import parse_tag
-
-    tags = {}
-    for text in texts:
-        try:
-            key, value = parse_tag(text)
-            json.dumps(value, allow_nan=False)
-        except ValueError as error:
-            raise Usage(f"--tag: {error}") from error
-        tags[key] = value
-    return tags
-
-
-def _workers(texts: list[str]) -> int | None:
-    if texts and not (texts[-1].isdecimal() and int(texts[-1])):
-        raise Usage(f"--workers: expected a positive int, got {texts[-1]!r}")
-    return int(texts[-1]) if texts else None
-
-
 def _list_tasks(pipeline: Pipeline) -> None:
     from valuestore.cli.run.arguments import TaskOptions
 
@@ -166,19 +218,18 @@ def _list_tasks(pipeline: Pipeline) -> None:
         print(f"{pipeline.target} defines no tasks; mark a function with @task")
     for name, task in pipeline.tasks.items():
         print(f"{name}  {shown(_summary(task))}".rstrip())
-        for text in TaskOptions(task, _OWN).texts():
+        for text in TaskOptions(task, OWN).texts():
             print(f"    {shown(text)}")
 
 
 def _show_task(file: str, name: str, options: TaskOptions) -> None:
     print(f"Usage: valuestore run {file} {name} [--PARAMETER VALUE]...")
-    documentation = inspect.getdoc(options.task.func)
-    if documentation:
+    if options.task is not None and (documentation := inspect.getdoc(options.task.func)):
         print(f"\n{shown(documentation, lines=True)}")
     print("\nParameters:")
     for text in options.texts() or ["none"]:
         print(f"  {shown(text)}")
-    own = [f"--{option} ..." if value else f"--{option}" for option, value in _OWN.items()]
+    own = [f"--{option} ..." if value else f"--{option}" for option, value in OWN.items()]
     print(f"\nOptions of run: {' '.join(own)} (see `valuestore run --help`)")
 
 

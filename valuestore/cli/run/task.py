@@ -21,7 +21,7 @@ class Pipeline:
         self.target = target
         self.module = module
         self.tasks: dict[str, Task[..., Any]] = {
-            name: member for name, member in vars(module).items() if isinstance(member, Task)
+            name: member for name, member in [*vars(module).items()] if isinstance(member, Task)
         }
         """By the name they have in the module, in the order of the file; imported ones included."""
 

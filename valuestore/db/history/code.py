@@ -6,18 +6,15 @@ It reads rows; no code is imported and nothing is executed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
 from valuestore.db.engine.database import Database
 from valuestore.db.history.names import Name, Names
+from valuestore.db.record.tag import UNDECLARED
 from valuestore.errors import RecordNotFound
 from valuestore.values.code.function import NOT_FOLLOWED
-
-UNDECLARED = "undeclared "
-"""How the keys of tags begin that say what bodies read beside their arguments."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,9 @@ class TaskCode:
     ``classes``       what classes of objects in its arguments brought, to the newest job that had any
     ``reached``       what bodies reached when they ran, though nothing in the code names it: as of the newest
     ``undeclared``    what bodies read that cannot make them run again: kind and name
+    ``source``        the text of its function
+    ``versions``      all of this name, by hash, the newest first, each with the version it was declared as
+    ``called_by``     tasks whose calls made calls of it, in any version, with the number of these
     """
 
     task: str
@@ -47,6 +47,9 @@ class TaskCode:
     classes: tuple[CodePart, ...]
     reached: tuple[CodePart, ...]
     undeclared: tuple[tuple[str, str], ...]
+    source: str = ""
+    versions: tuple[tuple[str, str | None], ...] = ()
+    called_by: tuple[tuple[str, int], ...] = ()
 
 
 _PARTS = "SELECT name, digest, source FROM dependency WHERE task_hash = :code ORDER BY name"
@@ -54,6 +57,15 @@ _PARTS = "SELECT name, digest, source FROM dependency WHERE task_hash = :code OR
 _BESIDE = """
 SELECT j.{column} FROM task t JOIN job j ON j.task_no = t.task_no
  WHERE t.task_hash = :code AND j.{column} IS NOT NULL ORDER BY j.job_id DESC LIMIT 1
+"""
+
+_VERSIONS = "SELECT task_hash, version FROM task WHERE task_name = :name ORDER BY task_no DESC LIMIT 1000"
+
+_CALLED_BY = """
+SELECT k.task_name, COUNT(*) FROM task t JOIN call_node c ON c.task_no = t.task_no
+  JOIN call_edge x ON x.child_no = c.call_no JOIN call_node p ON p.call_no = x.parent_no
+  JOIN task k ON k.task_no = p.task_no
+ WHERE t.task_name = :name GROUP BY k.task_name ORDER BY 2 DESC, 1 LIMIT 20
 """
 
 _TAGS = f"""
@@ -71,11 +83,15 @@ def code_of(database: Database, task: Name) -> TaskCode:
     found = Names(database).find_one(task, ("task",))
     with database.read() as connection:
         row = connection.execute(
-            text("SELECT task_name, version FROM task WHERE task_hash = :code"), {"code": found.record_id}
+            text("SELECT task_name, version, source FROM task WHERE task_hash = :code"),
+            {"code": found.record_id},
         ).first()
         if row is None:
             raise RecordNotFound(found.record_id, "version of a task")
         follows = parts_of(connection, found.record_id)
+        name = {"name": row.task_name}
+        versions = connection.execute(text(_VERSIONS), name)
+        called_by = connection.execute(text(_CALLED_BY), name)
         tags = connection.execute(text(_TAGS), {"code": found.record_id}).all()
         return TaskCode(
             row.task_name,
@@ -86,12 +102,10 @@ def code_of(database: Database, task: Name) -> TaskCode:
             _beside(connection, found.record_id, "classes_hash"),
             _beside(connection, found.record_id, "trace_hash"),
             tuple((key.removeprefix(UNDECLARED), json.loads(value)) for key, value in tags),
+            row.source,
+            tuple((task_hash, version) for task_hash, version in versions),
+            tuple((caller, int(count)) for caller, count in called_by),
         )
-
-
-def undeclared_tags(reads: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What bodies read, as tags of their task."""
-    return [(f"{UNDECLARED}{kind}", name) for kind, name in reads]
 
 
 def parts_of(connection: Connection, code_hash: str | None) -> tuple[CodePart, ...]:

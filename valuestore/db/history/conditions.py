@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, select, union
 
 from valuestore.db.history.names import END_OF_PREFIX, is_prefix, spellings
 from valuestore.db.history.records import microseconds
-from valuestore.db.history.tags import ANY_VALUE, parse_tag_filter, tag_key, tag_value
 from valuestore.db.record.rows import clean_text
+from valuestore.db.record.tag import ANY_VALUE, parse_tag_filter, tag_key, tag_value
 from valuestore.db.schema import tables as schema
 from valuestore.errors import QueryError
+from valuestore.hashing import is_digest
 
 LONGEST_TEXT = 10_000
 """Characters of a filter: databases bound the length of patterns."""
@@ -98,8 +99,9 @@ def one_of(name: str, given: object, known: tuple[str, ...]) -> tuple[str, ...]:
     asked = (
         (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list | tuple | set) else ()
     )
-    if not asked or not set(asked) <= set(known):
-        raise QueryError(name, f"expected one of {', '.join(known)}, not {str(given)[:80]!r}")
+    wrong = [each for each in asked or (given,) if each not in known]
+    if wrong:
+        raise QueryError(name, f"expected one of {', '.join(known)}, not {str(wrong[0])[:80]!r}")
     return asked
 
 
@@ -149,9 +151,12 @@ def at_path(name: str, pattern: object, *, sqlite: bool) -> Condition:
     return column.in_(spellings(text))
 
 
-def values_with_hash(value_hash: str) -> Select[Any]:
-    """A value, and all values it is in."""
-    return _with_containers(select(literal(value_hash).label("value_hash")))
+def values_with_hash(name: str, value_hash: object) -> Select[Any]:
+    """A value, or those whose hash begins so, and all values they are in. Raises: QueryError."""
+    if is_digest(value_hash):
+        return _with_containers(select(literal(value_hash).label("value_hash")))
+    column = schema.value.c.value_hash
+    return _with_containers(select(column).where(starts_with(name, column, value_hash)))
 
 
 def calls_given(values: Any, parameter: str | None = None) -> Select[Any]:

@@ -22,7 +22,7 @@ _run, _job = schema.execution, schema.job
 
 
 class ExecutionFilters(TypedDict, total=False):
-    """``label``: pattern of the call that was run · ``status``: one or several, crashed included ·
+    """``label``: text that the label contains, as it is · ``status``: one or several, crashed included ·
     ``task``: one that had a job in it · ``file``: a path, pattern allowed, that a job read or gave ·
     ``command_contains``: text of the command line · ``error_contains``: text of an error in it ·
     ``since``, ``until``: when it began.
@@ -46,7 +46,7 @@ def _with_counts(page: Select[Any], descending: bool) -> Select[Any]:
     """The page with the number of jobs of each execution on it, counted in the same statement."""
     shown = page.cte("page")
     columns = [
-        func.count(case((_job.c.status == literal_column(f"'{status}'"), 1))).label(name)
+        func.count(case((_job.c.status == literal_column(f"'{status}'"), literal_column("1")))).label(name)
         for name, status in (("executed", "done"), ("cached", "cached"), ("failed", "failed"))
     ]
     counts = (
@@ -56,7 +56,8 @@ def _with_counts(page: Select[Any], descending: bool) -> Select[Any]:
         .subquery("counts")
     )
     together = shown.outerjoin(counts, counts.c.execution_no == shown.c.execution_no)
-    numbers = [counts.c.jobs, counts.c.executed, counts.c.cached, counts.c.failed]
+    cached = (func.coalesce(counts.c.cached, literal_column("0")) + shown.c.replayed).label("cached")
+    numbers = [counts.c.jobs, counts.c.executed, cached, counts.c.failed]
     order = [column for column in shown.c if column.name.startswith("place_")]
     return (
         select(*shown.c, *numbers)
@@ -66,7 +67,7 @@ def _with_counts(page: Select[Any], descending: bool) -> Select[Any]:
 
 
 class ExecutionQuery(Filtered, Query[ExecutionRecord]):
-    """Executions, newest first."""
+    """Executions, newest first: by when they were recorded, for a clock may be wrong."""
 
     kind = "execution"
     shape = Shape(
@@ -80,12 +81,13 @@ class ExecutionQuery(Filtered, Query[ExecutionRecord]):
             "ended": _run.c.ended,
             "seconds": _run.c.ended - _run.c.started,
             "command": _run.c.command,
+            "replayed": func.coalesce(_run.c.replayed, literal_column("0")),
         },
         _run,
         _run.c.execution_id,
         {
-            "newest": Order((), descending=True),
-            "oldest": Order((), descending=False),
+            "newest": Order((_run.c.execution_no,), descending=True),
+            "oldest": Order((_run.c.execution_no,), descending=False),
             "longest": Order((func.coalesce(_run.c.ended - _run.c.started, 0),), descending=True),
         },
         _with_counts,
@@ -95,8 +97,8 @@ class ExecutionQuery(Filtered, Query[ExecutionRecord]):
         """Those that meet all of these: see ``ExecutionFilters``. Raises: QueryError; TagError."""
         return self._filtered(filters)
 
-    def _where_label(self, pattern: Any) -> Condition:
-        return self._matches("label", _run.c.label, pattern)
+    def _where_label(self, part: Any) -> Condition:
+        return conditions.contains("label", _run.c.label, part)
 
     def _where_status(self, given: Any) -> Condition:
         return status_is(ReadStatus(), conditions.one_of("status", given, EXECUTION_STATUSES))

@@ -6,12 +6,13 @@ for those that are given a value, which may be None.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self, TypedDict, Unpack
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import Connection, and_, func, literal_column, select
 
 from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
@@ -19,13 +20,15 @@ from valuestore.db.history.filters import JobsOfCalls, TaskIs, has_failed, statu
 from valuestore.db.history.query import Deferred, Order, Query, Shape
 from valuestore.db.history.records import CallRecord, JobRecord
 from valuestore.db.schema import tables as schema
+from valuestore.db.schema.views import seconds_sql, slow_sql
 from valuestore.errors import QueryError
-from valuestore.hashing import is_digest
 
 JOB_STATUSES = ("done", "cached", "failed")
 
 _CLOCK_MILLISECONDS = 24 * 3600 * 1000
 """How far clocks are taken to be set back."""
+
+_RUNS_AT_ONCE = 500
 
 Moment = datetime | timedelta | None
 Seconds = float | timedelta | None
@@ -68,9 +71,9 @@ class Filtered(Query[Any]):
 class JobFilters(TypedDict, total=False):
     """``task``: full name, last part of it, or a pattern · ``argument``, ``result``: a value itself, or
     one in which it is · ``arguments``: values by parameter name · ``argument_hash``, ``result_hash``:
-    by hash · ``file``: path or pattern of a file that it was given or gave · ``value_type``: pattern of
-    the result's type · ``execution``: id, ``-`` or ``~2`` · ``execution_tag``: of its execution ·
-    ``parent``: id of the job that made it.
+    by hash or its beginning · ``file``: path or pattern of a file that it was given or gave ·
+    ``value_type``: pattern of the result's type · ``execution``: id, ``-`` or ``~2`` ·
+    ``execution_tag``: of its execution · ``parent``: id of the job that made it.
     """
 
     id: str | None
@@ -101,10 +104,10 @@ class _CallFilters(Filtered):
         raise NotImplementedError
 
     def _where_argument(self, value: Any) -> Condition | Deferred:
-        return self._given(self._hash("argument", value), None)
+        return self._given(self._hash("argument", value))
 
     def _where_argument_hash(self, value_hash: Any) -> Condition | Deferred:
-        return self._given(_whole_hash("argument_hash", value_hash), None)
+        return self._given(value_hash, "argument_hash")
 
     def _where_arguments(self, given: Any) -> Condition | Deferred:
         if not isinstance(given, Mapping) or not given:
@@ -121,18 +124,18 @@ class _CallFilters(Filtered):
         return self._gave(self._hash("result", value))
 
     def _where_result_hash(self, value_hash: Any) -> Condition | Deferred:
-        return self._gave(_whole_hash("result_hash", value_hash))
+        return self._gave(value_hash, "result_hash")
 
     def _where_file(self, pattern: Any) -> Condition | Deferred:
         values = conditions.files_at("file", pattern, sqlite=self._sqlite)
         return self._of_calls(conditions.calls_with_file(values), conditions.calls_given(values))
 
-    def _given(self, value_hash: str, parameter: str | None) -> Condition | Deferred:
-        args = conditions.calls_given(conditions.values_with_hash(value_hash), parameter)
+    def _given(self, value_hash: str, name: str = "") -> Condition | Deferred:
+        args = conditions.calls_given(conditions.values_with_hash(name, value_hash))
         return self._of_calls(select(_call.c.call_hash).where(_call.c.args_hash.in_(args)), args)
 
-    def _gave(self, value_hash: str) -> Condition | Deferred:
-        values = conditions.values_with_hash(value_hash)
+    def _gave(self, value_hash: str, name: str = "") -> Condition | Deferred:
+        values = conditions.values_with_hash(name, value_hash)
         return self._of_calls(select(_call.c.call_hash).where(_call.c.value_hash.in_(values)))
 
 
@@ -165,13 +168,16 @@ class JobQuery(_CallFilters, Query[JobRecord]):
             "task_hash": _task.c.task_hash,
             "args_hash": func.coalesce(_call.c.args_hash, _job.c.args_hash),
             "value_hash": _call.c.value_hash,
+            "calls": func.coalesce(_job.c.calls, literal_column("1")),
         },
         _job_source,
         _job.c.job_id,
         {
             "newest": Order((), descending=True),
             "oldest": Order((), descending=False),
-            "slowest": Order((_job.c.ended - _job.c.started,), descending=True),
+            "slowest": Order(
+                (_job.c.ended - _job.c.started,), descending=True, indexed=literal_column(seconds_sql("job"))
+            ),
         },
     )
     statuses = frozenset(JOB_STATUSES)
@@ -190,6 +196,52 @@ class JobQuery(_CallFilters, Query[JobRecord]):
             each.among(found.statuses) if isinstance(each, JobsOfCalls) else each for each in found._deferred
         ]
         return found._with(_deferred=tuple(narrowed))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Each job as a row of a table: what it is, its parameters, its metrics, and its tags.
+
+        Parameters and metrics are what is neither a list nor long in what it was given and gave, as previews
+        have it: those in a dict or in fields as ``name.key`` and ``key``, a result that is no dict as
+        ``result``. A name that is taken gets ``result.`` or ``tag.`` before it. Tags are those of the job,
+        its execution and its result, but for those that say where it ran.
+        """
+        jobs = self.all()
+        parts = (jobs[start : start + _RUNS_AT_ONCE] for start in range(0, len(jobs), _RUNS_AT_ONCE))
+        return [row for some in parts for row in self._runs(some)]
+
+    def _runs(self, jobs: list[JobRecord]) -> Iterator[dict[str, Any]]:
+        given, tag, file = schema.argument, schema.tag, schema.file
+        values = given.outerjoin(schema.value, schema.value.c.value_hash == given.c.value_hash)
+        values = values.outerjoin(file, file.c.value_hash == given.c.value_hash)
+        arguments = select(given.c.args_hash, given.c.name, schema.value.c.preview, file.c.path)
+        arguments = arguments.select_from(values).order_by(given.c.position)
+        labels = select(tag.c.entity_id, tag.c.key, tag.c.value).where(tag.c.ended.is_(None))
+        ids = {name for job in jobs for name in (job.execution_id, job.job_id, job.value_hash) if name}
+        parameters: dict[str | None, dict[str, Any]] = {}
+        tags: dict[str | None, dict[str, Any]] = {}
+        with self._context.database.read() as connection:
+            of_jobs = given.c.args_hash.in_({job.args_hash for job in jobs})
+            for args_hash, name, preview, path in connection.execute(arguments.where(of_jobs)):
+                parameters.setdefault(args_hash, {}).update({name: path} if path else _cells(name, preview))
+            for entity_id, key, value in connection.execute(labels.where(tag.c.entity_id.in_(ids))):
+                if key not in ("user", "host") and not key.startswith(("git.", "valuestore.")):
+                    tags.setdefault(entity_id, {})[key] = _plain(value)
+        for job in jobs:
+            row = {"job": job.job_id, "execution": job.execution_id, "started": job.started}
+            row |= {"status": job.status, "seconds": job.seconds, **parameters.get(job.args_hash, {})}
+            told = tags.get(job.execution_id, {}) | tags.get(job.value_hash, {}) | tags.get(job.job_id, {})
+            for kind, cells in (("result", _cells("", job.result)), ("tag", told)):
+                row |= {f"{kind}.{name}" if name in row else name: value for name, value in cells.items()}
+            yield row
+
+    def _rows(self, connection: Connection, most: int, after: list[Any] | None) -> Sequence[Any]:
+        """A page of the slowest has slow jobs alone, if there are enough of these: they have an index."""
+        if self._order == "slowest":
+            slow = self._with(_conditions=(*self._conditions, literal_column(slow_sql("job"))))
+            rows = super(JobQuery, slow)._rows(connection, most, after)
+            if len(rows) == most:
+                return rows
+        return super()._rows(connection, most, after)
 
     def _of_calls(self, calls: Any, args: Any = None) -> Deferred:
         return JobsOfCalls(calls, args, self.statuses)
@@ -237,6 +289,24 @@ class JobQuery(_CallFilters, Query[JobRecord]):
         return and_(has_failed(), conditions.contains("error_contains", _job.c.error, part))
 
 
+def _cells(name: str, preview: str | None) -> dict[str, Any]:
+    """The columns that a value has: itself, or what a dict of its preview has."""
+    told = _plain(preview or "null")
+    if not isinstance(told, dict):
+        return {name or "result": told} if not isinstance(told, list) and preview else {}
+    prefix = f"{name}." if name else ""
+    plain = {key: value for key, value in told.items() if not isinstance(value, dict | list) and key != "..."}
+    return {f"{prefix}{key}": value for key, value in plain.items()}
+
+
+def _plain(text: str) -> Any:
+    """What the JSON says; a damaged one is itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _executions_named(name: Any) -> Any:
     """The number of the execution that is meant by ``-``, ``~2`` or the beginning of an id."""
     text = conditions.text_of("execution", name)
@@ -244,16 +314,9 @@ def _executions_named(name: Any) -> Any:
         steps = "0" if text == "-" else text[1:] or "1"
         if not steps.isascii() or not steps.isdecimal() or len(steps) > 9:
             raise QueryError("execution", f"{text[:80]!r} is neither - nor ~ with a number")
-        newest = select(_run.c.execution_no).order_by(_run.c.execution_id.desc()).limit(1)
+        newest = select(_run.c.execution_no).order_by(_run.c.execution_no.desc()).limit(1)
         return newest.offset(int(steps))
     return select(_run.c.execution_no).where(conditions.starts_with("execution", _run.c.execution_id, text))
-
-
-def _whole_hash(name: str, value_hash: Any) -> str:
-    text = conditions.text_of(name, value_hash)
-    if not is_digest(text):
-        raise QueryError(name, f"{text[:80]!r} is no whole value hash")
-    return text
 
 
 # --- calls ------------------------------------------------------------------------------------------

@@ -16,14 +16,15 @@ from typing import Any, Literal
 
 from sqlalchemy import String, TextClause, bindparam, text
 
+from valuestore import html
 from valuestore.db.engine.database import Database
 from valuestore.db.history.names import Found, Name, Names
-from valuestore.db.history.query import read_cursor, write_cursor
+from valuestore.db.history.query import read_cursor
+from valuestore.db.history.records import DEPTH, ROWS, write_cursor
 from valuestore.db.schema import tables as schema
+from valuestore.db.schema.kept import kept
 from valuestore.errors import QueryError, RecordNotFound
 
-DEPTH = 20
-ROWS = 1000
 MOST_ROWS = 100_000
 
 TELLING_BYTES = 32
@@ -34,7 +35,7 @@ Role = Literal["result", "argument", "child", "value", "part"]
 
 
 @dataclass(frozen=True, slots=True)
-class LineageInput:
+class LineageInput(html.Shown):
     """An argument of a call: ``path`` if it is a file."""
 
     position: int
@@ -46,7 +47,7 @@ class LineageInput:
 
 
 @dataclass(frozen=True, slots=True)
-class LineageCall:
+class LineageCall(html.Shown):
     """A call on the way: its task, what it was given and gave, and the job whose body ran (if one did)."""
 
     call_hash: str
@@ -90,6 +91,24 @@ class Lineage:
         """The edges from a call, or from what was asked for, in order."""
         return [edge for edge in self.edges if edge.from_call == call_hash]
 
+    def __repr__(self) -> str:
+        more = "" if self.cursor is None else ", and more"
+        size = f"{len(self.calls):,} calls, {len(self.edges):,} steps{more}"
+        return f"<{self.direction} of {self.root.kind} {self.root.record_id}: {size}>"
+
+    def _repr_html_(self) -> str:
+        """The nearest calls as a table."""
+        shown = list(self.calls.values())[: html.MOST_ROWS]
+        given = [
+            ", ".join([f"{each.name}={each.path or each.preview}" for each in call.inputs]) for call in shown
+        ]
+        rows = [
+            (call.depth, call.task, arguments, call.path or call.preview, call.job_id)
+            for call, arguments in zip(shown, given, strict=True)
+        ]
+        caption = f"{len(shown):,} of {len(self.calls):,} calls {self.direction} of {self.root.record_id}"
+        return html.table(("depth", "task", "arguments", "result", "job"), rows, caption)
+
     def files(self) -> list[str]:
         """The paths of all files in it, sorted."""
         paths = {call.path for call in self.calls.values()}
@@ -113,16 +132,17 @@ class LineageFinder:
         rows: int = ROWS,
         cursor: str | None = None,
     ) -> Lineage:
-        """Up or down from a value, file, call or job. A file means every content that was at its path.
+        """Up or down from a value, file, call, job or name of the catalog. A file means every content that
+        was at its path, a name the value that it is bound to and what was given to tasks by ``catalog.ref``.
 
         At most ``rows`` steps, none longer than ``depth``. Raises: RecordNotFound; AmbiguousId; QueryError.
         """
         _check("depth", depth, 10_000)
         _check("rows", rows, MOST_ROWS)
-        root = self._names.find_one(record, ("value", "file", "call", "job"))
+        root = self._names.find_one(record, ("value", "file", "call", "job", "entry"))
         offset = 0 if cursor is None else _read_cursor(cursor, direction, root)
         parameters = {"depth": depth, "most": rows + 1, "offset": offset, **self._start(root)}
-        statement = _statement(direction, self.database.dialect.name)
+        statement = _statement(direction, self.database.dialect_name)
         with self.database.read() as connection:
             found = connection.execute(statement, parameters).all()
         more = len(found) > rows
@@ -134,6 +154,9 @@ class LineageFinder:
             return {**nothing, root.kind: root.record_id}
         if root.kind == "file":
             return {**nothing, "path": root.record_id}
+        if root.kind == "entry":  # what the name was bound to, and refs of it
+            rows = self.database.rows(kept(self.database.dialect_name)["bound to"], {"id": root.record_id})
+            return {**nothing, "value": rows[0][0], "path": f"catalog:{rows[0][1]}"}
         with self.database.read() as connection:
             job = connection.execute(schema.job.select().where(schema.job.c.job_id == root.record_id)).first()
         if job is None or job.call_hash is None:

@@ -1,7 +1,8 @@
 """Names: how people refer to records, and which records they mean.
 
-The beginning of an id or hash; ``-`` for the newest execution and ``~2`` for the second before it; the
-path of a file; the name of a task, which means its newest version.
+The beginning of an id or hash; ``-`` for the execution that was recorded last, whatever its clock said, and
+``~2`` for the second before it; the path of a file; the name of a task, whole or without its namespace, which
+means its newest version.
 """
 
 from __future__ import annotations
@@ -9,24 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
-
-from sqlalchemy import Select, bindparam, literal_column, select, union_all
+from typing import Final, Protocol
 
 from valuestore.db.engine.database import Database
 from valuestore.db.record.rows import clean_text
-from valuestore.db.schema import tables as schema
+from valuestore.db.schema.kept import kept
 from valuestore.errors import AmbiguousId, RecordNotFound
 
-KINDS: Final = {
-    "execution": schema.execution.c.execution_id,
-    "job": schema.job.c.job_id,
-    "call": schema.call_node.c.call_hash,
-    "task": schema.task.c.task_hash,
-    "value": schema.value.c.value_hash,
-    "tag": schema.tag.c.tag_id,
-}
-"""Kinds of records with the id they are found by, in the order they are shown."""
+KINDS: Final = ("execution", "job", "call", "task", "value", "tag", "entry")
+"""Kinds of records that are found by an id, in the order they are shown."""
 
 END_OF_PREFIX = "g"
 """Sorts after every hex digit: ids with a prefix lie in [prefix, prefix + "g")."""
@@ -64,15 +56,15 @@ class Names:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._statements = kept(database.dialect_name)
 
-    def find(self, prefix: str, limit: int = 10, kinds: Sequence[str] = tuple(KINDS)) -> list[Found]:
+    def find(self, prefix: str, limit: int = 10, kinds: Sequence[str] = KINDS) -> list[Found]:
         """The records whose id starts with ``prefix``; at most ``limit`` of each kind. May be empty."""
         if not is_prefix(prefix) and prefix:
             return []
         parameters = {"low": prefix, "high": prefix + END_OF_PREFIX, "most": limit}
-        with self.database.read() as connection:
-            rows = connection.execute(_BY_PREFIX, parameters)
-            return [Found(row.kind, row.record_id) for row in rows if row.kind in kinds]
+        rows = self.database.rows(self._statements["by prefix"], parameters)
+        return [Found(kind, record_id) for kind, record_id in rows if kind in kinds]
 
     def find_one(self, name: Name, kinds: Sequence[str] = (*KINDS, "file")) -> Found:
         """The one record that is meant. Raises: RecordNotFound; AmbiguousId, listing the first matches."""
@@ -94,7 +86,7 @@ class Names:
         return matches[0]
 
     def _matches(self, name: str, kinds: Sequence[str]) -> list[Found]:
-        """A whole id, else a path or task of this name, else ids that begin so.
+        """A whole id, else a path or task of this name, else tasks of this short name, else ids that begin.
 
         A task ``add`` stays what ``add`` means, whichever hashes turn up; of an id one can give more digits.
         """
@@ -103,23 +95,23 @@ class Names:
         whole = [each for each in found if each.record_id == prefix]
         if whole:
             return whole
-        named = [each for each in self._by_path_or_task(name) if each.kind in kinds][:1]
-        return named or found
+        named = self._by_path_or_task(name)
+        exact = [each for each in named if each.kind in kinds][:1]
+        called = [Found("task", each.record_id) for each in named if each.kind == "called"]
+        return exact or (called if "task" in kinds else []) or found
 
     def _newest(self, name: str) -> Found | None:
         steps = "0" if name == "-" else name[1:] or "1"
         if not steps.isascii() or not steps.isdecimal() or len(steps) > 9:
             return None
-        with self.database.read() as connection:
-            row = connection.execute(_NEWEST, {"steps": int(steps)}).first()
-        return None if row is None else Found("execution", row[0])
+        rows = self.database.rows(self._statements["newest execution"], {"steps": int(steps)})
+        return Found("execution", rows[0][0]) if rows else None
 
     def _by_path_or_task(self, name: str) -> list[Found]:
         text, *others = spellings(clean_text(name))
         normal = others[0] if others else text
-        with self.database.read() as connection:
-            rows = connection.execute(_BY_PATH_OR_TASK, {"name": text, "normal": normal})
-            return [Found(row.kind, row.record_id) for row in rows]
+        parameters = {"name": text, "normal": normal}
+        return [Found(*row) for row in self.database.rows(self._statements["by path or task"], parameters)]
 
 
 def spellings(path: str) -> list[str]:
@@ -140,46 +132,3 @@ def _given(record: Named, kinds: Sequence[str]) -> Found:
     if kind not in kinds:
         raise RecordNotFound(repr(record)[:100], " or ".join(kinds))
     return Found(record.kind, record.record_id)
-
-
-def _limited(kind: str, column: Any) -> Select[Any]:
-    """Ids with a prefix, in a subquery: SQLite takes no LIMIT inside a union otherwise."""
-    ids = (
-        select(literal_column(f"'{kind}'").label("kind"), column.label("record_id"))
-        .where(column >= bindparam("low"), column < bindparam("high"))
-        .order_by(column)
-        .limit(bindparam("most"))
-        .subquery()
-    )
-    return select(ids.c.kind, ids.c.record_id)
-
-
-_BY_PREFIX = union_all(*[_limited(kind, column) for kind, column in KINDS.items()])
-
-_NEWEST = (
-    select(schema.execution.c.execution_id)
-    .order_by(schema.execution.c.execution_id.desc())
-    .limit(1)
-    .offset(bindparam("steps"))
-)
-
-
-def _path_or_task() -> Any:
-    path = (
-        select(literal_column("'file'").label("kind"), schema.file.c.path.label("record_id"))
-        .where(schema.file.c.path.in_([bindparam("name"), bindparam("normal")]))
-        .order_by(schema.file.c.path != bindparam("name"))
-        .limit(1)
-        .subquery()
-    )
-    task = (
-        select(literal_column("'task'").label("kind"), schema.task.c.task_hash.label("record_id"))
-        .where(schema.task.c.task_name == bindparam("name"))
-        .order_by(schema.task.c.task_no.desc())
-        .limit(1)
-        .subquery()
-    )
-    return union_all(select(path.c.kind, path.c.record_id), select(task.c.kind, task.c.record_id))
-
-
-_BY_PATH_OR_TASK = _path_or_task()

@@ -11,12 +11,13 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TextIO, TypeVar
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     FromClause,
@@ -26,13 +27,17 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     union_all,
 )
+from sqlalchemy.sql import visitors
 
+from valuestore import html
 from valuestore.db.engine.database import Database
 from valuestore.db.history import records
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.names import Found
+from valuestore.db.history.records import Page, write_cursor
 from valuestore.db.record.rows import clean_text
 from valuestore.errors import AmbiguousId, QueryError, RecordNotFound
 
@@ -47,16 +52,10 @@ R = TypeVar("R")
 
 PAGE_RECORDS = 100
 _ITERATED_AT_ONCE = 500
+MOST_COUNTED = 10_000
+"""A notebook is told no larger numbers: counting takes as long as there are records."""
 MOST_RECORDS = 1_000_000
 """Records of one page at most: more are iterated, page by page."""
-
-
-@dataclass(frozen=True)
-class Page(Generic[R]):
-    """Some records, and the ``cursor`` that the next page starts at; None exactly when there are no more."""
-
-    records: list[R]
-    cursor: str | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,8 @@ class Order:
 
     by: tuple[ColumnElement[Any], ...]
     descending: bool
+    indexed: ColumnElement[Any] | None = None
+    """Sorts alike and has an index of its own: the ids are found with it, and looked up then."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class Query(Generic[R]):
         after = None if cursor is None else self._read_cursor(cursor)
         self._context.before()
         with self._context.database.read() as connection:
-            rows = connection.execute(self._statement(connection, wanted + 1, after)).all()
+            rows = self._rows(connection, wanted + 1, after)
         more = len(rows) > wanted
         rows = rows[:wanted]
         records = [self.shape.record(row) for row in rows]
@@ -212,11 +213,25 @@ class Query(Generic[R]):
         self._context.before()
         with self._context.database.read() as connection:
             alternatives = self._alternatives(connection)
-            counted = select(self.shape.key).select_from(self.shape.source)
-            counted = counted.where(*self._conditions, *([or_(*alternatives)] if alternatives else ()))
+            conditions = [*self._conditions, *([or_(*alternatives)] if alternatives else ())]
+            counted = self._ids(conditions)
             if self._limit is not None:
                 counted = counted.limit(self._limit)
             return int(connection.scalar(select(func.count()).select_from(counted.subquery())) or 0)
+
+    def __repr__(self) -> str:
+        filters = len(self._conditions) + len(self._deferred)
+        most = "" if self._limit is None else f", at most {self._limit:,}"
+        return f"<query of {self.kind}s: {filters} filters, {self._order} first{most}; .all() asks it>"
+
+    def _repr_html_(self) -> str:
+        """The first records as a table; of more than so many, that there are more."""
+        names = html.columns_of(self.shape.record_type)
+        found = self.page(size=min(self._limit or html.MOST_ROWS, html.MOST_ROWS)).records
+        count = self.limit(min(self._limit or MOST_COUNTED, MOST_COUNTED)).count()
+        more = "or more " if count == MOST_COUNTED != self._limit else ""
+        rows = ([getattr(record, name) for name in names] for record in found)
+        return html.table(names, rows, f"{len(found):,} of {count:,} {more}{self.kind}s")
 
     # --- exporting ----------------------------------------------------------------------------
 
@@ -238,18 +253,23 @@ class Query(Generic[R]):
 
     # --- statements ---------------------------------------------------------------------------
 
+    def _rows(self, connection: Connection, most: int, after: list[Any] | None) -> Sequence[Any]:
+        """The rows of a page."""
+        return connection.execute(self._statement(connection, most, after)).all()
+
     def _statement(self, connection: Connection, most: int, after: list[Any] | None) -> Select[Any]:
         order = self.shape.orders[self._order]
         columns = (*order.by, self.shape.key)
-        directed = [column.desc() if order.descending else column for column in columns]
+        sorted_by = columns if order.indexed is None else (order.indexed, self.shape.key)
+        directed = [column.desc() if order.descending else column for column in sorted_by]
         conditions = list(self._conditions)
         if after is not None:
             conditions.append(_beyond(columns, after, descending=order.descending))
         alternatives = self._alternatives(connection)
-        if len(alternatives) == 1:
-            conditions.append(alternatives[0])
-        elif alternatives:
-            conditions = [self._any_of(alternatives, conditions, directed, most)]
+        if order.indexed is not None or len(alternatives) > 1:
+            conditions = [self._any_of(alternatives or [true()], conditions, directed, most)]
+        else:
+            conditions += alternatives
         places = [column.label(f"place_{number}") for number, column in enumerate(columns)]
         page = self.shape.statement.add_columns(*places).where(*conditions).order_by(*directed).limit(most)
         return self.shape.finish(page, order.descending)
@@ -260,14 +280,18 @@ class Query(Generic[R]):
         """The first of each alternative, each found in order by its index, are enough for a page."""
         branches = []
         for alternative in alternatives:
-            branch = (
-                select(self.shape.key.label("id"))
-                .select_from(self.shape.source)
-                .where(*conditions, alternative)
-            )
+            branch = self._ids([*conditions, alternative])
             limited = branch.order_by(*directed).limit(most).subquery()
             branches.append(select(limited.c.id))
         return self.shape.key.in_(union_all(*branches))
+
+    def _ids(self, conditions: list[Condition]) -> Select[Any]:
+        """The ids of the records; from their own table alone, unless a condition is about another."""
+        own = self.shape.key.table
+        asked = (each for condition in conditions for each in visitors.iterate(condition))
+        is_own = all(each.table is own for each in asked if isinstance(each, Column))
+        ids = select(self.shape.key.label("id")).where(*conditions)
+        return ids.select_from(own if is_own else self.shape.source)
 
     def _alternatives(self, connection: Connection) -> list[Condition]:
         """What deferred filters come to: several alternatives from at most one of them."""
@@ -293,11 +317,6 @@ class Query(Generic[R]):
         if not all(map(_is_place, columns, places)):
             raise QueryError("cursor", "it is not one that a page gave")
         return places
-
-
-def write_cursor(facts: list[Any]) -> str:
-    """A place in a list, as text: what the list is, and where in it."""
-    return base64.urlsafe_b64encode(json.dumps(facts).encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, least: int, giver: str) -> list[Any]:

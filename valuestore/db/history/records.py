@@ -5,15 +5,18 @@ They hold what rows say. No value is loaded to make one: ``preview`` is text tha
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from types import SimpleNamespace, UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from valuestore.html import Shown
 
 if TYPE_CHECKING:
     import polars
@@ -22,13 +25,20 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+DEPTH = 20
+"""How many calls deep lineage goes, unless somebody says so."""
+
+ROWS = 1000
+"""How many steps of it are given at once."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(microseconds: int | None) -> Any:
     """A time of the database as an aware datetime; None for NULL. Exact: no float in between.
 
-    A damaged one, beyond the years that there are, is the last of them: it must not hide other records.
+    A damaged one, beyond the years that there are, is the last of them, and what is no number the first: it
+    must not hide other records.
     """
     if microseconds is None:
         return None
@@ -36,6 +46,8 @@ def moment(microseconds: int | None) -> Any:
         return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:
         return (datetime.max if microseconds > 0 else datetime.min).replace(tzinfo=UTC)
+    except (TypeError, ValueError):
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def microseconds(when: datetime) -> int:
@@ -44,10 +56,11 @@ def microseconds(when: datetime) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionRecord:
+class ExecutionRecord(Shown):
     """One top-level run. ``status`` is running, done, failed, interrupted, or crashed: no sign of life.
 
-    ``executed``, ``cached`` and ``failed`` count its ``jobs``.
+    ``executed``, ``cached`` and ``failed`` count its ``jobs``; ``cached`` includes ``replayed``: calls below
+    cached ones, which were answered with these and are no jobs of it.
     """
 
     kind: ClassVar[str] = "execution"
@@ -62,6 +75,7 @@ class ExecutionRecord:
     executed: int
     cached: int
     failed: int
+    replayed: int = 0
 
     @property
     def record_id(self) -> str:
@@ -70,8 +84,11 @@ class ExecutionRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class JobRecord:
-    """One attempt to run a call. ``status`` is done (its body ran), cached or failed."""
+class JobRecord(Shown):
+    """One attempt to run a call. ``status`` is done (its body ran), cached or failed.
+
+    It stands for ``calls`` calls: with those below it, if it was replayed as a whole (``calls_made``).
+    """
 
     kind: ClassVar[str] = "job"
     job_id: str
@@ -88,6 +105,7 @@ class JobRecord:
     task_hash: str
     args_hash: str | None
     value_hash: str | None
+    calls: int = 1
 
     @property
     def record_id(self) -> str:
@@ -96,7 +114,7 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(Shown):
     """A finished call: which task, with which arguments, gave what."""
 
     kind: ClassVar[str] = "call"
@@ -116,7 +134,7 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskRecord:
+class TaskRecord(Shown):
     """A version of a task."""
 
     kind: ClassVar[str] = "task"
@@ -132,7 +150,25 @@ class TaskRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ValueRecord:
+class TaskCount(Shown):
+    """All ``jobs`` of a task, in all its versions and executions; ``seconds`` is the time in its bodies."""
+
+    kind: ClassVar[str] = "task count"
+    task: str
+    jobs: int
+    executed: int
+    cached: int
+    failed: int
+    seconds: float
+
+    @property
+    def record_id(self) -> str:
+        """The name that finds its task."""
+        return self.task
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRecord(Shown):
     """A value: its type, its size in bytes, and a short JSON text of it. ``path``: if it is a file."""
 
     kind: ClassVar[str] = "value"
@@ -152,7 +188,7 @@ class ValueRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(Shown):
     """A file, folder or set of files as it was once: each content it had is a record of its own."""
 
     kind: ClassVar[str] = "file"
@@ -168,7 +204,7 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class TagRecord:
+class TagRecord(Shown):
     """A tag: on which record, what, and who set it when; ``ended`` is None while it is current."""
 
     kind: ClassVar[str] = "tag"
@@ -191,6 +227,19 @@ class TagRecord:
 Record = ExecutionRecord | JobRecord | CallRecord | TaskRecord | ValueRecord | FileRecord | TagRecord
 
 
+@dataclass(frozen=True)
+class Page(Generic[R]):
+    """Some records, and the ``cursor`` that the next page starts at; None exactly when there are no more."""
+
+    records: list[R]
+    cursor: str | None
+
+
+def write_cursor(facts: list[Any]) -> str:
+    """A place in a list, as text: what the list is, and where in it."""
+    return base64.urlsafe_b64encode(json.dumps(facts).encode()).decode().rstrip("=")
+
+
 def reader(record_type: type[R]) -> Callable[[Any], R]:
     """What makes records of rows whose columns are named as the record's fields; others are left out."""
     columns: Any = fields(record_type)  # type: ignore[arg-type]  # each is a dataclass
@@ -198,19 +247,25 @@ def reader(record_type: type[R]) -> Callable[[Any], R]:
     return lambda row: record_type(*[read(getattr(row, name)) for name, read in places])
 
 
+def records_of(read: Callable[[Any], R], table: tuple[Sequence[str], Iterable[Any]]) -> list[R]:
+    """The records that a ``reader`` makes of a driver's table."""
+    names, rows = table
+    return [read(SimpleNamespace(**dict(zip(names, row, strict=True)))) for row in rows]
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
 
 def _seconds(microseconds: int | None) -> float | None:
-    return None if microseconds is None else microseconds / 1e6
+    return microseconds / 1e6 if isinstance(microseconds, int) else None
 
 
 def _json(text: str) -> Any:
     """What the text says; a damaged one is itself: it must not hide other records."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         return text
 
 

@@ -82,7 +82,7 @@ def _open_sqlite(database: Database) -> sqlite3.Connection:
     log = f"{database.path}-wal"
     has_log = os.path.exists(log) and os.stat(log).st_size > 0
     alone = "&immutable=1" if database.is_read_only and not has_log else ""
-    uri = f"file:{quote(os.path.abspath(database.path))}?mode=ro{alone}"
+    uri = f"file:{quote(os.fsencode(os.path.abspath(database.path)))}?mode=ro{alone}"
     return sqlite3.connect(uri, uri=True, timeout=database.busy_timeout_seconds)
 
 
@@ -136,7 +136,7 @@ def _failure(database: Database, error: Exception) -> ValuestoreError:
     if any(words in str(error) for words in refused):
         return DatabaseError(database.name, "this command only reads")
     if isinstance(error, sqlite3.Error | sqlite3.Warning):
-        return typed_error(database.name, error)
+        return typed_error(database.name, error) or DatabaseError(database.name, str(error))
     return DatabaseError(database.name, str(error).partition("\n")[0])
 
 

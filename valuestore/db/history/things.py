@@ -15,7 +15,8 @@ from valuestore.db.history.conditions import Condition
 from valuestore.db.history.jobs import Filtered, Moment, TagFilter
 from valuestore.db.history.query import Order, Query, Shape
 from valuestore.db.history.records import FileRecord, TagRecord, TaskRecord, ValueRecord
-from valuestore.db.history.tags import ENTITIES, tag_value
+from valuestore.db.history.tags import ENTITIES
+from valuestore.db.record.tag import tag_value
 from valuestore.db.schema import tables as schema
 from valuestore.db.schema.tables import value
 from valuestore.errors import QueryError
@@ -181,6 +182,10 @@ class FileQuery(Filtered, Query[FileRecord]):
         """Those that meet all of these: see ``FileFilters``. Raises: QueryError; TagError."""
         return self._filtered(filters)
 
+    def exactly(self, path: str) -> Self:
+        """Those at this path, whatever characters it has."""
+        return self._with(_conditions=(*self._conditions, _file.c.path == path))
+
     def _where_path(self, pattern: Any) -> Condition:
         return conditions.at_path("path", pattern, sqlite=self._sqlite)
 
@@ -274,6 +279,13 @@ def find_kinds(database: Database) -> list[Kind]:
     columns = value.c.type_name, value.c.codec
     statement = select(*columns, func.count()).group_by(*columns).order_by(*columns)
     return database.fetch(lambda connection: [Kind(*row) for row in connection.execute(statement)])
+
+
+def find_signers(database: Database) -> dict[str, int]:
+    """The keys that vouch for values here, by id, each with the number of these. Verifies nothing."""
+    key_id = schema.signature.c.key_id
+    statement = select(key_id, func.count()).group_by(key_id).order_by(key_id)
+    return database.fetch(lambda connection: {row[0]: int(row[1]) for row in connection.execute(statement)})
 
 
 def find_by_codec(database: Database, codec: str) -> Iterator[list[Digest]]:

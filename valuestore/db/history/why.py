@@ -8,11 +8,11 @@ compared by their plain payloads or previews: nothing that is stored is loaded o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 
 from valuestore.db.engine.database import Database
 from valuestore.db.history.code import CodePart, parts_of
@@ -29,6 +29,7 @@ ReasonKind = Literal[
 _LONGEST_DIFF = 200
 _CANDIDATES = 200
 _MOST_FILES = 20
+_MOST_NOTES = 5
 
 _ALGORITHM_BY_LENGTH = {algorithm.hex_length: algorithm.name for algorithm in ALGORITHMS.values()}
 
@@ -49,6 +50,10 @@ class Reason:
     changes: tuple[Change, ...] = ()
     diff: str | None = None
 
+    def __str__(self) -> str:
+        changes = [f"{each.before or 'nothing'} -> {each.after or 'nothing'}" for each in self.changes[:1]]
+        return ": ".join([self.sentence, *changes])
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -62,8 +67,11 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """What is known of one of the two jobs."""
+class JobFacts:
+    """What is known of one of the two jobs.
+
+    Of one that is not recorded also what its rows would say: its arguments, code by its hash, changed files.
+    """
 
     job_id: str
     execution_no: int
@@ -77,12 +85,20 @@ class _Job:
     value_hash: str | None
     classes_hash: str | None
     trace_hash: str | None
+    given: tuple[Any, ...] | None = None
+    code: Mapping[str, tuple[CodePart, ...]] = field(default_factory=dict)
+    invalid: Callable[[set[Digest]], set[Digest]] = lambda _value_hashes: set()
 
 
 _JOB = """
 SELECT j.job_id, j.execution_no, j.status, t.task_name, t.task_hash, t.version, t.source, j.call_hash,
        COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash, j.classes_hash, j.trace_hash
   FROM job j JOIN task t ON t.task_no = j.task_no LEFT JOIN call_node c ON c.call_hash = j.call_hash
+"""
+
+_NEWEST_OF_TASK = """
+j.job_id = (SELECT MAX(k.job_id) FROM task n JOIN task v ON v.task_name = n.task_name
+  JOIN job k ON k.task_no = v.task_no WHERE n.task_hash = :id)
 """
 
 _SAME_ARGUMENTS = f"""
@@ -126,7 +142,7 @@ SELECT f.path, f.value_hash FROM below b JOIN file f ON f.value_hash = b.hash OR
 _CANDIDATES_ARGUMENTS = text(
     "SELECT a.args_hash, a.position, a.value_hash, f.path FROM argument a "
     "LEFT JOIN file f ON f.value_hash = a.value_hash WHERE a.args_hash IN :all"
-).bindparams(bindparam("all", expanding=True))
+).bindparams(bindparam("all", type_=String, expanding=True))
 
 
 class WhyFinder:
@@ -138,20 +154,26 @@ class WhyFinder:
         self._names = Names(database)
 
     def explain(self, job: Name) -> Explanation:
-        """Why a job ran. Raises: RecordNotFound; AmbiguousId."""
-        found = self._names.find_one(job, ("job",))
+        """Why a job ran; of a task the newest one. Raises: RecordNotFound; AmbiguousId."""
+        found = self._names.find_one(job, ("job", "task"))
+        which = "j.job_id = :id" if found.kind == "job" else _NEWEST_OF_TASK
         with self.database.read() as connection:
-            this = _job(connection, f"{_JOB} WHERE j.job_id = :job", job=found.record_id)
+            this = _job(connection, f"{_JOB} WHERE {which}", id=found.record_id)
             if this is None:
                 raise RecordNotFound(found.record_id, "job whose task is recorded")
             return self._explain(connection, this)
 
-    def _explain(self, connection: Connection, this: _Job) -> Explanation:
+    def reasons(self, planned: JobFacts) -> tuple[Reason, ...]:
+        """Why a job would run that is not recorded. Its id is newer than all that are."""
+        with self.database.read() as connection:
+            return tuple(self._reasons(connection, planned)[1])
+
+    def _explain(self, connection: Connection, this: JobFacts) -> Explanation:
         earlier, reasons = self._reasons(connection, this)
         other = earlier.job_id if earlier else None
         return Explanation(this.job_id, this.task_name, this.status, other, tuple(reasons))
 
-    def _reasons(self, connection: Connection, this: _Job) -> tuple[_Job | None, list[Reason]]:
+    def _reasons(self, connection: Connection, this: JobFacts) -> tuple[JobFacts | None, list[Reason]]:
         keys = {"args": this.args_hash, "task": this.task_name, "job": this.job_id}
         same = _job(connection, _SAME_ARGUMENTS, **keys) if this.args_hash else None
         if this.status == "cached":
@@ -172,26 +194,28 @@ class WhyFinder:
 
     # --- arguments ----------------------------------------------------------------------------
 
-    def _nearest(self, connection: Connection, this: _Job) -> _Job | None:
+    def _nearest(self, connection: Connection, this: JobFacts) -> JobFacts | None:
         """The earlier job that shares most arguments, then most paths of files; the newest of these."""
         rows = connection.execute(
             text(_IN_EARLIER_EXECUTIONS),
             {"task": this.task_name, "job": this.job_id, "execution": this.execution_no},
         ).all()
-        candidates = [_Job(*row) for row in rows]
+        candidates = [JobFacts(*row) for row in rows]
         if not candidates:
             return None
-        hashes = {each.args_hash for each in (this, *candidates) if each.args_hash}
+        hashes = {each.args_hash for each in candidates if each.args_hash}
         given: dict[str | None, set[tuple[int, str]]] = {}
         paths: dict[str | None, set[tuple[int, str]]] = {}
-        for args_hash, position, value_hash, path in connection.execute(
-            _CANDIDATES_ARGUMENTS, {"all": sorted(hashes)}
-        ):
+        own = (
+            (this.args_hash, row.position, row.value_hash, row.path) for row in _arguments(connection, this)
+        )
+        others = connection.execute(_CANDIDATES_ARGUMENTS, {"all": sorted(hashes)})
+        for args_hash, position, value_hash, path in (*own, *others):
             given.setdefault(args_hash, set()).add((position, value_hash))
             if path is not None:
                 paths.setdefault(args_hash, set()).add((position, path))
 
-        def shared(each: _Job) -> tuple[int, int]:
+        def shared(each: JobFacts) -> tuple[int, int]:
             of = [
                 kind.get(each.args_hash, set()) & kind.get(this.args_hash, set()) for kind in (given, paths)
             ]
@@ -199,7 +223,7 @@ class WhyFinder:
 
         return max(candidates, key=shared)
 
-    def _differences(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
+    def _differences(self, connection: Connection, earlier: JobFacts, this: JobFacts) -> list[Reason]:
         reasons = self._code(connection, earlier, this)
         old = {row.name: row for row in _arguments(connection, earlier)}
         new = {row.name: row for row in _arguments(connection, this)}
@@ -215,7 +239,9 @@ class WhyFinder:
         if old.path is not None and old.path == new.path:
             return Reason("file", f"the file {new.path}, argument {name}, has changed", new.path)
         changes = tuple(self._changes(old, new))
-        return Reason("argument", f"the argument {name} is another", name, changes)
+        notes = "; ".join([change.note for change in changes if change.note][:_MOST_NOTES])
+        sentence = f"the argument {name} is another"
+        return Reason("argument", f"{sentence}: {notes}" if notes else sentence, name, changes)
 
     def _changes(self, old: Any, new: Any) -> list[Change]:
         before, after = self.forms(old.value_hash), self.forms(new.value_hash)
@@ -225,7 +251,7 @@ class WhyFinder:
 
     # --- code ---------------------------------------------------------------------------------
 
-    def _code(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
+    def _code(self, connection: Connection, earlier: JobFacts, this: JobFacts) -> list[Reason]:
         if earlier.task_hash == this.task_hash:
             return _other_code(connection, earlier, this)
         if earlier.version != this.version:
@@ -239,7 +265,7 @@ class WhyFinder:
                     diff=_diff(this.task_name, earlier.source, this.source),
                 )
             ]
-        old, new = (_dependencies(connection, each.task_hash) for each in (earlier, this))
+        old, new = (_dependencies(connection, each, each.task_hash) for each in (earlier, this))
         reasons = [_dependency_reason(name, old.get(name), new.get(name)) for name in _changed(old, new)]
         if reasons and old and new:
             return reasons
@@ -251,7 +277,7 @@ class WhyFinder:
 
     # --- results ------------------------------------------------------------------------------
 
-    def _lost(self, connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
+    def _lost(self, connection: Connection, earlier: JobFacts, this: JobFacts) -> list[Reason]:
         """The same call again: its result was no longer there, or no longer true."""
         assert this.args_hash is not None
         algorithm = _ALGORITHM_BY_LENGTH.get(len(this.args_hash), "xxh3-128")
@@ -285,30 +311,37 @@ class WhyFinder:
                 Reason("payload", "the bytes of the earlier result were lost or damaged", earlier.value_hash)
             ]
         return [
-            Reason("unknown", "the earlier result could not be used: it was damaged, stale or not loadable")
+            Reason(
+                "unknown",
+                "the earlier result was not used: damaged, stale, not loadable, or the run was to run it",
+            )
         ]
 
 
-def _job(connection: Connection, sql: str, **parameters: Any) -> _Job | None:
+def _job(connection: Connection, sql: str, **parameters: Any) -> JobFacts | None:
     row = connection.execute(text(sql), parameters).first()
-    return None if row is None else _Job(*row)
+    return None if row is None else JobFacts(*row)
 
 
-def _arguments(connection: Connection, job: _Job) -> list[Any]:
+def _arguments(connection: Connection, job: JobFacts) -> list[Any]:
+    if job.given is not None:
+        return list(job.given)
     return list(connection.execute(text(_ARGUMENTS), {"args": job.args_hash or ""}))
 
 
-def _changed_below(connection: Connection, earlier: _Job, this: _Job) -> list[str]:
+def _changed_below(connection: Connection, earlier: JobFacts, this: JobFacts) -> list[str]:
     """Paths of files that were in calls below the one, and no longer as they were below the other."""
     old, new = (
         {tuple(row) for row in connection.execute(text(_FILES_BELOW), {"call": each.call_hash or ""})}
         for each in (earlier, this)
     )
-    return sorted({path for path, _ in old - new})
+    changed = this.invalid({value_hash for _, value_hash in old})
+    return sorted({path for path, value_hash in old - new if this.given is None or value_hash in changed})
 
 
-def _dependencies(connection: Connection, code_hash: str | None) -> dict[str, CodePart]:
-    return {part.name: part for part in parts_of(connection, code_hash)}
+def _dependencies(connection: Connection, job: JobFacts, code_hash: str | None) -> dict[str, CodePart]:
+    parts = job.code.get(code_hash or "") or parts_of(connection, code_hash)
+    return {part.name: part for part in parts}
 
 
 def _changed(old: dict[str, CodePart], new: dict[str, CodePart]) -> list[str]:
@@ -319,17 +352,17 @@ def _changed(old: dict[str, CodePart], new: dict[str, CodePart]) -> list[str]:
     ]
 
 
-def _other_code(connection: Connection, earlier: _Job, this: _Job) -> list[Reason]:
+def _other_code(connection: Connection, earlier: JobFacts, this: JobFacts) -> list[Reason]:
     """What changed of the code that the task does not name, but its arguments brought or its body reached."""
     reasons = []
     if earlier.classes_hash != this.classes_hash:
-        old, new = (_dependencies(connection, each.classes_hash) for each in (earlier, this))
+        old, new = (_dependencies(connection, each, each.classes_hash) for each in (earlier, this))
         for name in _changed(old, new):
             found = _dependency_reason(name, old.get(name), new.get(name))
             what = f"{name} has changed" if name in old and name in new else f"{name} is new or gone"
             reasons.append(replace(found, sentence=f"{what}; the class of an argument brings it"))
     if earlier.trace_hash != this.trace_hash:
-        old, new = (_dependencies(connection, each.trace_hash) for each in (earlier, this))
+        old, new = (_dependencies(connection, each, each.trace_hash) for each in (earlier, this))
         said = {reason.subject for reason in reasons}
         changed = _changed(old, {name: new.get(name, old[name]) for name in old if name not in said})
         for name in [name for name in changed if name not in said]:

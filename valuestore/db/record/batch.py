@@ -8,10 +8,9 @@ the recorder.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-from sqlalchemy import Connection, Table
 
 from valuestore.db.record.rows import (
     CallRow,
@@ -20,15 +19,14 @@ from valuestore.db.record.rows import (
     ExecutionRow,
     JobRow,
     TaskRow,
-    call_numbers,
     clean_text,
-    execution_numbers,
+    count_rows,
     file_row,
-    insert,
-    task_numbers,
+    signature_row,
     value_row,
 )
-from valuestore.db.schema import tables as schema
+from valuestore.db.record.writer import Writer
+from valuestore.db.schema.kept import key_lists
 from valuestore.hashing import Digest
 from valuestore.redaction import redact_source
 from valuestore.values.archive import ValueRef
@@ -36,23 +34,26 @@ from valuestore.values.archive import ValueRef
 Rows = list[tuple[Any, ...]]
 
 _ORDER = (
-    schema.task,
-    schema.execution,
-    schema.dependency,
-    schema.value,
-    schema.payload,
-    schema.subvalue,
-    schema.file,
-    schema.evaluation,
-    schema.set_member,
-    schema.call_node,
-    schema.call_edge,
-    schema.argument_source,
-    schema.argument,
-    schema.job,
-    schema.tag,
+    "task",
+    "execution",
+    "dependency",
+    "value",
+    "signature",
+    "payload",
+    "subvalue",
+    "file",
+    "held",
+    "evaluation",
+    "set_member",
+    "call_node",
+    "call_edge",
+    "argument_source",
+    "argument",
+    "job",
+    "tag",
+    "task_count",
 )
-"""What is pointed to before what points to it."""
+"""What is pointed to before what points to it; last what writers wait for each other at."""
 
 _LONGEST_SOURCE = 1_000_000
 
@@ -63,6 +64,7 @@ class Seen:
     def __init__(self, most: int = 200_000) -> None:
         self.hashes: set[Digest] = set()
         self.tasks: dict[str, TaskRow] = {}
+        self.code: dict[str, tuple[DependencyRow, ...]] = {}  # of these
         self.executions: dict[str, ExecutionRow] = {}
         self._most = most
 
@@ -77,20 +79,25 @@ class Seen:
 
 
 class Batch:
-    """Rows by table, calls and jobs apart: those get their numbers when they are written."""
+    """Rows by table, calls and jobs apart: those get their numbers when they are written; leases that end."""
 
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
-        self.rows: dict[str, Rows] = {table.name: [] for table in _ORDER}
+        self.rows: dict[str, Rows] = {table: [] for table in _ORDER}
         self.calls: list[CallRow] = []
         self.jobs: list[JobRow] = []
+        self.released: dict[str, str] = {}
+        self.refs: list[ValueRef] = []  # of all values, whether or not they were written before
+        self.given: dict[Digest, Mapping[str, ValueRef]] = {}  # arguments, likewise
+        self.known: list[CallRow] = []  # calls that were written before
+        self.is_asked = False  # whether somebody asked for a value to be kept
 
     # --- filling ------------------------------------------------------------------------------
 
     def add_value(self, ref: ValueRef) -> None:
         """A value, the values inside it, and what files they stand for."""
-        stack = [ref]
-        walked: set[int] = set()
+        self.refs.append(ref)
+        stack, walked = [ref], set[int]()
         while stack:
             current = stack.pop()
             if id(current) in walked:
@@ -98,6 +105,8 @@ class Batch:
             walked.add(id(current))
             if self.seen.is_new(current.value_hash):
                 self.rows["value"].append(value_row(current))
+                if current.signature is not None:
+                    self.rows["signature"].append(signature_row(current))
                 if current.inline is None:
                     self.rows["payload"].append((current.payload_digest, current.size))
                 if current.external is not None and (row := file_row(current)):
@@ -111,9 +120,9 @@ class Batch:
         """A version of a task and the code it depends on."""
         version = None if row.version is None else _text(row.version)
         row = TaskRow(row.task_hash, _text(row.task_name), version, _source(row.source), row.code_hash)
-        self.seen.tasks[row.task_hash] = row
+        self.seen.tasks[row.task_hash], self.seen.code[row.task_hash] = row, tuple(dependencies)
         self.rows["task"].append(row)
-        self.add_code(dependencies)
+        self.add_code(self.seen.code[row.task_hash])
 
     def add_code(self, rows: Iterable[DependencyRow]) -> None:
         """The parts of a version of a task, or of another set of code."""
@@ -133,6 +142,7 @@ class Batch:
 
     def add_arguments(self, args_hash: Digest, arguments: Mapping[str, ValueRef]) -> None:
         """What calls are given."""
+        self.given[args_hash] = arguments
         is_new = self.seen.is_new(args_hash)
         for position, (name, ref) in enumerate(arguments.items()):
             self.add_value(ref)
@@ -140,48 +150,59 @@ class Batch:
                 self.rows["argument"].append((args_hash, position, _text(name), ref.value_hash))
 
     def add_call(self, call: CallRow) -> None:
-        """A finished call, and the sets of what it depends on."""
-        if not self.seen.is_new(call.call_hash):
-            return
-        self.calls.append(call)
-        for whole in (call.tasks, call.externals):
+        """A finished call, and its sets; again if it made others, since a replay goes by the newest."""
+        is_known = not self.seen.is_new(call.call_hash) and not call.children
+        (self.known if is_known else self.calls).append(call)
+        for whole in () if is_known else (call.tasks, call.externals):
             if whole.is_set:
                 for one in whole.unrecorded(self.seen.hashes):
                     self.rows["set_member"].extend(one.rows())
 
     # --- writing ------------------------------------------------------------------------------
 
-    def write(self, connection: Connection) -> None:
-        """Write everything on a connection that is in a transaction."""
+    def write(self, writer: Writer) -> None:
+        """Write everything, in the transaction that is on."""
+        self._keep_signed(writer)
         for table in _ORDER:
-            insert(connection, table, self._numbered(connection, table))
+            if table == "job" and self.jobs:
+                self.rows["task_count"] = count_rows(writer.insert_new("job", self._job_rows(writer)))
+            else:
+                writer.insert(table, self._numbered(writer, table))
+        writer.release(self.released)
 
-    def _numbered(self, connection: Connection, table: Table) -> Rows:
-        if table is schema.call_node and self.calls:
-            return self._call_rows(connection)
-        if table is schema.call_edge and self.calls:
-            self._number_edges(connection)
-        if table is schema.job and self.jobs:
-            return self._job_rows(connection)
-        return self.rows[table.name]
+    def _numbered(self, writer: Writer, table: str) -> Rows:
+        if table == "call_node" and self.calls:
+            return self._call_rows(writer)
+        if table == "call_edge" and self.calls:
+            self._number_edges(writer)
+        return self.rows[table]
 
-    def _call_rows(self, connection: Connection) -> Rows:
-        tasks = self._task_numbers(connection, {call.task_hash for call in self.calls})
-        return [_call_row(call, tasks[call.task_hash]) for call in self.calls]
+    def _keep_signed(self, writer: Writer) -> None:
+        """Leave to other keys the small bytes that they signed, where a value's row is to get others."""
+        signed = {row[0]: row[3] for row in self.rows["signature"]}
+        for some in key_lists(signed):
+            digests = json.dumps([signed[value_hash] for value_hash in json.loads(some)])
+            writer.change("keep signed", keys=some, digests=digests)
 
-    def _job_rows(self, connection: Connection) -> Rows:
-        tasks = self._task_numbers(connection, {job.task_hash for job in self.jobs})
-        runs = self._execution_numbers(connection, {job.execution_id for job in self.jobs})
+    def _call_rows(self, writer: Writer) -> Rows:
+        tasks = self._numbers(writer, "task", {one.task_hash for one in self.calls}, self.seen.tasks)
+        return [call.row(tasks[call.task_hash]) for call in self.calls]
+
+    def _job_rows(self, writer: Writer) -> Rows:
+        tasks = self._numbers(writer, "task", {job.task_hash for job in self.jobs}, self.seen.tasks)
+        runs = self._numbers(
+            writer, "execution", {job.execution_id for job in self.jobs}, self.seen.executions
+        )
         return [(job[0], runs[job[1]], job[2], tasks[job[3]], *job[4:]) for job in self.jobs]
 
-    def _number_edges(self, connection: Connection) -> None:
+    def _number_edges(self, writer: Writer) -> None:
         """Fill in the rows that point from call to call; a call that nobody recorded is left out."""
         linked = [call for call in self.calls if call.children or call.sources]
         wanted = {call.call_hash for call in linked}
         for call in linked:
             wanted.update(call.children)
             wanted.update(source.call_hash for source in call.sources)
-        numbers = call_numbers(connection, wanted)
+        numbers = writer.numbers("call_node", wanted)
         edges: Rows = []
         sources: Rows = []
         for call in linked:
@@ -196,19 +217,12 @@ class Batch:
             ]
         self.rows["call_edge"], self.rows["argument_source"] = edges, sources
 
-    def _task_numbers(self, connection: Connection, hashes: set[Any]) -> dict[str, int]:
-        """The numbers of tasks; the row of one that somebody has removed is written again."""
-        numbers = task_numbers(connection, hashes)
-        if missing := hashes - numbers.keys():
-            insert(connection, schema.task, [self.seen.tasks[one] for one in missing])
-            numbers |= task_numbers(connection, missing)
-        return numbers
-
-    def _execution_numbers(self, connection: Connection, ids: set[str]) -> dict[str, int]:
-        numbers = execution_numbers(connection, ids)
-        if missing := ids - numbers.keys():
-            insert(connection, schema.execution, [self.seen.executions[one] for one in missing])
-            numbers |= execution_numbers(connection, missing)
+    def _numbers(self, writer: Writer, table: str, wanted: set[Any], known: Mapping[Any, Any]) -> Any:
+        """Numbers by hash or id; the row of one that somebody has removed is written again."""
+        numbers = writer.numbers(table, wanted)
+        if missing := wanted - numbers.keys():
+            writer.insert(table, [known[one] for one in missing])
+            numbers |= writer.numbers(table, missing)
         return numbers
 
 
@@ -218,16 +232,3 @@ def _text(text: str) -> str:
 
 def _source(code: str) -> str:
     return _text(redact_source(code))
-
-
-def _call_row(call: CallRow, task_no: int) -> tuple[Any, ...]:
-    own_alone = call.tasks.set_hash == call.task_hash
-    return (
-        call.call_hash,
-        task_no,
-        call.args_hash,
-        call.value_hash,
-        None if own_alone else call.tasks.set_hash,
-        call.externals.set_hash,
-        call.replayable,
-    )

@@ -1,4 +1,4 @@
-"""Rows of tasks, executions, jobs, calls and evaluations, text as any database takes it, and inserts.
+"""Rows of tasks, executions, jobs, calls and evaluations, and text as any database takes it.
 
 Each row is a tuple in the order of its table's columns (schema/tables.py), so it is written
 as it is.
@@ -6,19 +6,22 @@ as it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from functools import cache
-from importlib import import_module
-from operator import itemgetter
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Table, and_, bindparam, not_, select
 from xxhash import xxh3_64_hexdigest
 
+from valuestore.db.ids import now
 from valuestore.db.record.subtree import EMPTY, SubtreeSet
-from valuestore.db.schema import tables as schema
 from valuestore.hashing import DEFAULT_ALGORITHM, Digest, hash_struct
+from valuestore.redaction import redact
 from valuestore.values.archive import ValueRef
+from valuestore.values.trust.gate import Signature
+
+_LONGEST_SECRET = 8192
+"""Characters of a block with a key; tokens have far fewer."""
 
 
 def clean_text(text: str, longest: int = 20_000) -> str:
@@ -28,6 +31,18 @@ def clean_text(text: str, longest: int = 20_000) -> str:
     if len(text) > longest:
         text = f"{text[: longest // 2]} ... {text[-longest // 3 :]}"
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def hidden_text(text: str, longest: int = 20_000) -> str:
+    """The same, its secrets hidden. What is very long is cut before it is searched for them.
+
+    Beside each cut is dropped as much as the longest secret has, or half of one might stay.
+    """
+    if len(text) > longest + 2 * _LONGEST_SECRET:
+        begin = redact(text[: longest // 2 + _LONGEST_SECRET])[:-_LONGEST_SECRET]
+        end = redact(text[-longest // 3 - _LONGEST_SECRET :])[_LONGEST_SECRET:]
+        return clean_text(f"{begin} ... {end}", longest)
+    return clean_text(redact(text), longest)
 
 
 class TaskRow(NamedTuple):
@@ -50,6 +65,7 @@ class ExecutionRow(NamedTuple):
     ended: int | None
     updated: int | None = None
     command: str | None = None
+    replayed: int | None = None
 
 
 class JobRow(NamedTuple):
@@ -68,6 +84,21 @@ class JobRow(NamedTuple):
     traceback: str | None
     classes_hash: Digest | None = None
     trace_hash: Digest | None = None
+    calls: int | None = None
+
+
+LANES = 16
+"""Writers wait at a count for whoever adds to it to commit: so there are several of each."""
+
+
+def count_rows(jobs: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What these rows of ``job``, with numbers, add to ``task_count``."""
+    counts: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
+    for _, execution_no, _, task_no, _, _, status, started, ended, *_ in jobs:
+        count = counts[task_no, status, execution_no % LANES]
+        count[0] += 1
+        count[1] += ended - started
+    return [(*key, *count) for key, count in counts.items()]
 
 
 class DependencyRow(NamedTuple):
@@ -104,7 +135,8 @@ class Source(NamedTuple):
 class CallRow(NamedTuple):
     """A finished call with its children (call hashes, in the order they were called).
 
-    ``tasks`` and ``externals`` are what its subtree depends on; they say all if it is ``replayable``.
+    ``tasks`` and ``externals`` are what its subtree of ``calls`` calls depends on; they say all if it is
+    ``replayable``.
     """
 
     call_hash: Digest
@@ -116,6 +148,16 @@ class CallRow(NamedTuple):
     tasks: SubtreeSet = EMPTY
     externals: SubtreeSet = EMPTY
     replayable: bool = False
+    calls: int = 1
+
+    def row(self, task_no: int) -> tuple[Any, ...]:
+        """The row of ``call_node``."""
+        tasks = None if self.tasks.set_hash == self.task_hash else self.tasks.set_hash
+        externals, calls = self.externals.set_hash, self.calls if self.calls > 1 else None
+        told = self.task_hash, self.args_hash, self.call_hash, tasks, externals, calls, self.value_hash
+        vouched = replay_checksum(*told) if calls and self.replayable else None
+        named = self.call_hash, task_no, self.args_hash, self.value_hash, tasks, externals
+        return *named, self.replayable, calls, now() if calls else None, vouched
 
 
 class Evaluation(NamedTuple):
@@ -157,6 +199,11 @@ checksum = xxh3_64_hexdigest
 """Of the hashes in a row of ``evaluation``, one after the other: damage must not make another value of it."""
 
 
+def replay_checksum(*told: object) -> str:
+    """Of all that a replay goes by, in the order of ``lookup.Finished``."""
+    return checksum(repr(told).encode())
+
+
 def call_hash(
     task_hash: Digest,
     args_hash: Digest,
@@ -174,7 +221,12 @@ def call_hash(
 # digest: the hash itself vouches for them, and it is checked when they are read.
 
 
-FILE_KINDS = {"valuestore.File": "File", "valuestore.FileSet": "FileSet", "valuestore.Dir": "Dir"}
+FILE_KINDS = {
+    "valuestore.File": "File",
+    "valuestore.FileSet": "FileSet",
+    "valuestore.Dir": "Dir",
+    "valuestore.EntryRef": "Entry",
+}
 """Type names of values that stand for files, with their kind in the table ``file``."""
 
 LONGEST_PATH = 2000
@@ -188,9 +240,35 @@ def value_row(ref: ValueRef) -> tuple[Any, ...]:
     return ref.value_hash, type_name, ref.codec, ref.payload_digest, ref.size, ref.inline, preview
 
 
+def signature_row(ref: ValueRef) -> tuple[Any, ...]:
+    """The row of ``signature``; the bytes are in the value's own row, or in the payload store."""
+    assert ref.signature is not None
+    return *ref.signature, ref.payload_digest, ref.size, None
+
+
+def signed_ref(ref: ValueRef, row: Any) -> ValueRef:
+    """The ref with what a key vouches for: the bytes that it signed, if the value's row holds others."""
+    value_hash, key_id, mac, payload_digest, size, inline = row
+    signature = Signature(value_hash, key_id, mac)
+    if payload_digest == ref.payload_digest:
+        return replace(ref, signature=signature)
+    return _readable(
+        replace(ref, signature=signature, payload_digest=payload_digest, size=size, inline=inline)
+    )
+
+
+_INLINE = (bytes, type(None))
+
+
+def _readable(ref: ValueRef) -> ValueRef:
+    """The ref with bytes, if a damaged row has something else there: SQLite keeps any type in any column."""
+    return ref if type(ref.inline) in _INLINE else replace(ref, inline=b"")
+
+
 def ref_of(row: Any) -> ValueRef:
     """The ref behind the columns of a row of ``value``, in their order. Nothing of it is verified here."""
-    return ValueRef(*row)
+    ref = ValueRef(*row)
+    return ref if type(ref.inline) in _INLINE else _readable(ref)
 
 
 def file_row(ref: ValueRef) -> tuple[str, str, str] | None:
@@ -199,114 +277,3 @@ def file_row(ref: ValueRef) -> tuple[str, str, str] | None:
     if kind is None or ref.external is None:
         return None
     return ref.value_hash, clean_text(ref.external)[:LONGEST_PATH], kind
-
-
-# --- Numbers: the short numbers by which rows of jobs and calls name their task and execution.
-#
-# A digest of 32 characters in the row and again in each index of a job would be most of its size. The numbers
-# hold in one database alone, so nothing outside this folder sees them: the views resolve them.
-
-_BATCH = 500
-
-
-def task_numbers(connection: Connection, task_hashes: Collection[str]) -> dict[str, int]:
-    """The numbers of these versions of tasks; unknown ones are absent."""
-    return _numbers(connection, schema.task.c.task_hash, schema.task.c.task_no, task_hashes)
-
-
-def execution_numbers(connection: Connection, execution_ids: Collection[str]) -> dict[str, int]:
-    """The numbers of these executions; unknown ones are absent."""
-    return _numbers(
-        connection, schema.execution.c.execution_id, schema.execution.c.execution_no, execution_ids
-    )
-
-
-def call_numbers(connection: Connection, call_hashes: Collection[str]) -> dict[str, int]:
-    """The numbers of these calls; unknown ones are absent."""
-    return _numbers(connection, schema.call_node.c.call_hash, schema.call_node.c.call_no, call_hashes)
-
-
-def _numbers(
-    connection: Connection, key: Column[str], number: Column[int], wanted: Collection[str]
-) -> dict[str, int]:
-    statement = select(key, number).where(key.in_(bindparam("wanted", expanding=True)))
-    keys = sorted(wanted)
-    found: dict[str, int] = {}
-    for start in range(0, len(keys), _BATCH):
-        rows = connection.execute(statement, {"wanted": keys[start : start + _BATCH]})
-        found.update((row[0], row[1]) for row in rows)
-    return found
-
-
-# --- Inserts: rows into a table, however often and by however many processes at once.
-
-
-_KEY_COLUMNS = {
-    "subvalue": 2,
-    "handle_edge": 2,
-    "dependency": 2,
-    "evaluation": 2,
-    "set_member": 2,
-    "argument": 2,
-    "call_edge": 2,
-    "argument_source": 3,
-}
-
-
-def insert(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Insert rows, in the order of the table's columns without its own number, by their keys."""
-    sql, names = _statement(table, connection.dialect.name)
-    ordered = sorted(rows, key=itemgetter(*range(_KEY_COLUMNS.get(table.name, 1))))
-    if not ordered:
-        return
-    if names is None:
-        connection.exec_driver_sql(sql, ordered)
-    else:
-        connection.exec_driver_sql(sql, [dict(zip(names, row, strict=True)) for row in ordered])
-
-
-@cache
-def _statement(table: Table, dialect_name: str) -> tuple[str, list[str] | None]:
-    """An INSERT that leaves rows alone which are there, with parameter names if it has named ones.
-
-    Five tables differ: the newest code beside a version replaces the one before; an execution's end its
-    start; a value's newest payload the one before, which may be damaged or signed by a foreign key; a call's
-    newest result the one before, which may be stale; and
-    a call that anybody found not replayable is not.
-    """
-    dialect = import_module(f"sqlalchemy.dialects.{dialect_name}")  # the other is slow to import
-    statement = dialect.insert(table)
-    new = statement.excluded
-    if table is schema.execution:
-        changed = {"status": new.status, "ended": new.ended, "updated": new.updated}
-        statement = statement.on_conflict_do_update(index_elements=["execution_id"], set_=changed)
-    elif table is schema.value:
-        telling = ("type_name", "codec", "payload_digest", "inline")
-        same = and_(*[table.c[name].is_not_distinct_from(new[name]) for name in telling])
-        columns = (*telling, "size", "preview")
-        statement = statement.on_conflict_do_update(
-            index_elements=["value_hash"], set_={name: new[name] for name in columns}, where=not_(same)
-        )
-    elif table is schema.task:
-        statement = statement.on_conflict_do_update(
-            index_elements=["task_hash"],
-            set_={"code_hash": new.code_hash},
-            where=table.c.code_hash.is_distinct_from(new.code_hash),
-        )
-    elif table is schema.evaluation:
-        statement = statement.on_conflict_do_update(
-            index_elements=["eval_hash", "trace_hash"],
-            set_={"value_hash": new.value_hash, "checksum": new.checksum},
-            where=table.c.checksum.is_distinct_from(new.checksum),
-        )
-    elif table is schema.call_node:
-        statement = statement.on_conflict_do_update(
-            index_elements=["call_hash"],
-            set_={"replayable": new.replayable},
-            where=table.c.replayable & ~new.replayable,
-        )
-    else:
-        statement = statement.on_conflict_do_nothing()
-    names = [column.name for column in table.columns if column is not table.autoincrement_column]
-    compiled = statement.compile(dialect=dialect.dialect(), column_keys=names)
-    return str(compiled), None if compiled.positional else names

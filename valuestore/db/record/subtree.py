@@ -8,7 +8,7 @@ a few rows. Called by the scheduler when a job has finished.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,6 +48,31 @@ class SubtreeSet:
                 stack.extend(current.children)
 
 
+def expanded(root: Digest, known: Mapping[Digest, list[tuple[Digest, bool]]]) -> frozenset[Digest]:
+    """All hashes in a set and in the sets in it; one that is not known as a set stands for itself."""
+    found: set[Digest] = set()
+    seen = {root}
+    stack = [root]
+    while stack:
+        current = stack.pop()
+        for member, is_set in known.get(current) or [(current, False)]:
+            if not is_set:
+                found.add(member)
+            elif member not in seen:
+                seen.add(member)
+                stack.append(member)
+    return frozenset(found)
+
+
+def recorded(set_hash: Digest | None, hashes: frozenset[Digest], flat_size: int) -> SubtreeSet:
+    """A set as it is in the database, of which these are all hashes."""
+    if set_hash is None:
+        return EMPTY
+    if hashes == {set_hash}:
+        return single(set_hash)
+    return SubtreeSet(set_hash, True, (), (), hashes if len(hashes) <= flat_size else None)
+
+
 EMPTY = SubtreeSet(None, False, (), (), frozenset())
 
 
@@ -73,12 +98,12 @@ def union(
     if flat is None:
         below = tuple([child for child in distinct.values() if child.is_set])
         members = sorted((child.set_hash, child.is_set) for child in distinct.values() if child.set_hash)
-        return SubtreeSet(_hash(members, algorithm), True, tuple(members), below, None)
+        return SubtreeSet(set_hash(members, algorithm), True, tuple(members), below, None)
     for child in distinct.values():
         if child.flat == flat:
             return child
     members = [(member, False) for member in sorted(flat)]
-    return SubtreeSet(_hash(members, algorithm), True, tuple(members), (), flat)
+    return SubtreeSet(set_hash(members, algorithm), True, tuple(members), (), flat)
 
 
 def _flat(sets: Iterable[SubtreeSet], size: int) -> frozenset[Digest] | None:
@@ -92,5 +117,6 @@ def _flat(sets: Iterable[SubtreeSet], size: int) -> frozenset[Digest] | None:
     return frozenset(found)
 
 
-def _hash(members: list[tuple[Digest, bool]], algorithm: str) -> Digest:
-    return hash_struct(members, "subtree set", algorithm=algorithm)
+def set_hash(members: Iterable[tuple[Digest, bool]], algorithm: str) -> Digest:
+    """The address of a set with these members, in their order."""
+    return hash_struct(list(members), "subtree set", algorithm=algorithm)

@@ -54,7 +54,7 @@ def _meaning(column: Column[object]) -> str:
 
 
 def _index(index: Index) -> str:
-    columns = ", ".join(f"`{column.name}`" for column in index.columns)
+    columns = ", ".join(f"`{getattr(each, 'name', each)}`" for each in index.expressions)
     kind = "unique index" if index.unique else "index"
     where = index.info.get("where")
     only = f" where `{where}`" if where is not None else ""

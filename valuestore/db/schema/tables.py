@@ -10,7 +10,19 @@ docs/schema.md is made from the comments (page.py).
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 metadata = MetaData()
 
@@ -24,9 +36,9 @@ _path = Text().with_variant(Text(collation="C"), "postgresql")
 repository = Table(
     "repository",
     metadata,
-    Column("name", String(64), primary_key=True, comment="setting: id, digest, created"),
+    Column("name", String(64), primary_key=True, comment="id, digest, created, collection, verified up to"),
     Column("value", Text, nullable=False, comment="its value as text"),
-    comment="What never changes about a repository.",
+    comment="What is known of a repository itself; collection counts the begins and ends of collections.",
 )
 
 # --- values -------------------------------------------------------------------------------------
@@ -48,12 +60,36 @@ value = Table(
     comment="Every value, by its content.",
 )
 
+signature = Table(
+    "signature",
+    metadata,
+    Column("value_hash", _digest, primary_key=True, comment="the value"),
+    Column("key_id", String(16), primary_key=True, comment="the key that vouches for it"),
+    Column(
+        "mac", LargeBinary, nullable=False, comment="over value, type, codec and bytes; empty: in the bytes"
+    ),
+    Column("payload_digest", _digest, nullable=False, comment="digest of the bytes that it signed"),
+    Column("size", BigInteger, nullable=False, comment="their number"),
+    Column("inline", LargeBinary, comment="the bytes if small and the value's row holds others by now"),
+    comment="Which keys vouch for a value that loads with a signature alone: each for its own bytes.",
+    sqlite_with_rowid=False,
+)
+
 payload = Table(
     "payload",
     metadata,
     Column("payload_digest", _digest, primary_key=True, comment="address in the payload store"),
     Column("size", BigInteger, nullable=False, comment="bytes"),
     comment="Bytes that lie in the payload store.",
+    sqlite_with_rowid=False,
+)
+
+held = Table(
+    "held",
+    metadata,
+    Column("value_hash", _digest, primary_key=True, comment="the value"),
+    Column("since", BigInteger, nullable=False, comment="when somebody put it last, by the database's clock"),
+    comment="Values that somebody put by hand: kept until they are deleted, whatever else leads to them.",
     sqlite_with_rowid=False,
 )
 
@@ -76,7 +112,7 @@ file = Table(
     metadata,
     Column("value_hash", _digest, primary_key=True, comment="the value that stands for it"),
     Column("path", _path, nullable=False, comment="path or URL as written, without credentials"),
-    Column("kind", String(16), nullable=False, comment="File, FileSet or Dir"),
+    Column("kind", String(16), nullable=False, comment="File, FileSet or Dir; Entry: a name of the catalog"),
     Index("file_by_path", "path", info={"answers": "files at this path, below this folder"}),
     comment="Where values that stand for files were.",
     sqlite_with_rowid=False,
@@ -197,6 +233,15 @@ call_node = Table(
         comment="whether the sets tell all that its subtree depends on: "
         "false below uncached tasks and caught errors",
     ),
+    Column("calls", BigInteger, comment="jobs of the run that recorded it, with those below; NULL: 1"),
+    Column(
+        "finished", BigInteger, comment="when it finished last, but not by a replay; NULL: no calls below"
+    ),
+    Column(
+        "checksum",
+        String(16),
+        comment="XXH3-64 of what a replay goes by, in hex; NULL: no calls below, or of an older version",
+    ),
     Index(
         "call_node_by_hash",
         "call_hash",
@@ -207,7 +252,8 @@ call_node = Table(
     Index(
         "call_node_by_args",
         "args_hash",
-        info={"answers": "which calls were given this: downstream lineage"},
+        "task_no",
+        info={"answers": "which calls were given this: downstream lineage; what a call gave before: replay"},
     ),
     Index("call_node_by_task", "task_no", info={"answers": "calls of a task"}),
     comment="A finished call: provenance of its result.",
@@ -287,6 +333,7 @@ execution = Table(
     Column("ended", BigInteger, comment="when it ended; NULL while it runs"),
     Column("updated", BigInteger, comment="last sign of life while running: older than 30 s is crashed"),
     Column("command", Text, comment="command line as a JSON list, secrets removed; NULL if not known"),
+    Column("replayed", BigInteger, comment="calls that its replays stood for, beyond its jobs; NULL: none"),
     Index(
         "execution_by_id",
         "execution_id",
@@ -321,6 +368,11 @@ job = Table(
         _digest,
         comment="code that its body reached and the task does not name: dependency.task_hash; NULL: none",
     ),
+    Column(
+        "calls",
+        BigInteger,
+        comment="how many calls it stands for, if all below it was replayed at once; NULL: itself alone",
+    ),
     Index(
         "job_by_execution",
         "execution_no",
@@ -342,7 +394,39 @@ job = Table(
         "job_id",
         info={"where": "status = 'failed'", "answers": "the newest failures"},
     ),
+    Index(
+        "job_slow",
+        text("((ended - started) / 1000000.0)"),
+        info={
+            "where": "(ended - started) / 1000000.0 >= 0.01",
+            "answers": "the slowest jobs",
+        },
+    ),
     comment="One attempt to run a call.",
+    sqlite_with_rowid=False,
+)
+
+task_count = Table(
+    "task_count",
+    metadata,
+    Column(
+        "task_no",
+        _number,
+        primary_key=True,
+        autoincrement=False,
+        comment="the version of the task: task.task_no",
+    ),
+    Column("status", String(16), primary_key=True, comment="of the jobs: done, cached or failed"),
+    Column(
+        "lane",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="execution_no modulo 16: runs rarely wait for each other. The count is the sum",
+    ),
+    Column("jobs", BigInteger, nullable=False, comment="how many were recorded"),
+    Column("micros", BigInteger, nullable=False, comment="microseconds in their bodies, together"),
+    comment="Jobs by task and status, counted in the transaction that records them.",
     sqlite_with_rowid=False,
 )
 
@@ -350,7 +434,7 @@ tag = Table(
     "tag",
     metadata,
     Column("tag_id", _id, primary_key=True, comment="UUIDv7 in hex: sorts by time"),
-    Column("entity", String(16), nullable=False, comment="execution, job, call, task or value"),
+    Column("entity", String(16), nullable=False, comment="execution, job, call, task, value or entry"),
     Column("entity_id", _digest, nullable=False, comment="id or hash of the record"),
     Column("key", Text, nullable=False, comment="name of the tag, at most 255 characters"),
     Column("value", Text, nullable=False, comment="JSON"),
@@ -376,6 +460,73 @@ tag = Table(
         info={"answers": "records with this tag, or with any value of this key"},
     ),
     comment="Labels on records, with their history.",
+    sqlite_with_rowid=False,
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("entry_id", _digest, primary_key=True, comment="BLAKE3-256 of the name: what tags refer to"),
+    Column("name", _path, nullable=False, comment="its name: a key, at most 1024 bytes"),
+    Column("version", Integer, nullable=False, comment="the newest: entry_version.version; 0: none yet"),
+    Column("created", BigInteger, nullable=False, comment="when the name was first put"),
+    Column("deleted", BigInteger, comment="when it was deleted; NULL: it is there"),
+    Index(
+        "entry_by_name",
+        "name",
+        unique=True,
+        info={"answers": "what stands under this name, and below this prefix, in order"},
+    ),
+    comment="Names of the catalog. A deleted one stays, so that its versions count on.",
+    sqlite_with_rowid=False,
+)
+
+entry_version = Table(
+    "entry_version",
+    metadata,
+    Column("entry_id", _digest, primary_key=True, comment="the name: entry.entry_id"),
+    Column("version", Integer, primary_key=True, autoincrement=False, comment="from 1"),
+    Column("payload_digest", _digest, nullable=False, comment="digest of the stored bytes"),
+    Column("size", BigInteger, nullable=False, comment="how many they are"),
+    Column("value_hash", _digest, comment="the value that the name was bound to; NULL: bare bytes"),
+    Column("attrs", Text, nullable=False, comment="its attributes, as a JSON object"),
+    Column("author", Text, nullable=False, comment="who made the version"),
+    Column("modified", BigInteger, nullable=False, comment="when"),
+    Column("execution_id", _id, comment="the run in whose body that was; NULL: in none"),
+    Index(
+        "entry_version_by_value",
+        "value_hash",
+        info={"where": "value_hash IS NOT NULL", "answers": "which names stood for this value"},
+    ),
+    comment="What a name of the catalog stood for, version by version.",
+    sqlite_with_rowid=False,
+)
+
+entry_attribute = Table(
+    "entry_attribute",
+    metadata,
+    Column("probe", _id, primary_key=True, comment="XXH3-128 of JSON: the attribute's name and value"),
+    Column("name", _path, primary_key=True, comment="the entry's name: entry.name"),
+    Column("key", Text, nullable=False, comment="the attribute's name, for reading"),
+    comment="Which entries of the catalog have this value of this attribute now: one probe, at any type.",
+    sqlite_with_rowid=False,
+)
+
+call_lease = Table(
+    "call_lease",
+    metadata,
+    Column(
+        "call_key",
+        _digest,
+        primary_key=True,
+        comment="eval_hash of the call; job_id if nobody has to wait for it; of async tasks with the context",
+    ),
+    Column("job_id", _id, nullable=False, comment="the job that runs it"),
+    Column("execution_id", _id, nullable=False, comment="the run that holds it, while that is alive"),
+    Column("process", String, nullable=False, comment="where that is: host, PID namespace, process id"),
+    Column("task_hash", _digest, nullable=False, comment="the version of the task"),
+    Column("started", BigInteger, nullable=False, comment="when it was given to an executor"),
+    comment="Calls that are being run: another run that wants one waits for its result.",
     sqlite_with_rowid=False,
 )
 

@@ -16,6 +16,16 @@ NOW = {
 """Microseconds since 1970-01-01 UTC, as each database tells them."""
 
 
+def seconds_sql(table: str) -> str:
+    """How long a job took, in SQL, in just the words that are indexed: SQLite takes no others."""
+    return f"({table}.ended - {table}.started) / 1000000.0"
+
+
+def slow_sql(table: str) -> str:
+    """Which jobs are in the index of slow ones: those that took 10 ms, so the many others cost it nothing."""
+    return f"{seconds_sql(table)} >= 0.01"
+
+
 def status_sql(dialect: str, alias: str) -> str:
     """The status that an execution reads as, in SQL; ``alias`` names the table there."""
     limit = f"{NOW[dialect]} - {CRASHED_AFTER_SECONDS * 1_000_000}"
@@ -24,6 +34,20 @@ def status_sql(dialect: str, alias: str) -> str:
         f"THEN 'crashed' ELSE {alias}.status END"
     )
 
+
+_JOBS = """
+        SELECT j.job_id, e.execution_id, j.parent_id, t.task_name AS task, j.status,
+               {j.started} AS started,
+               {seconds} AS seconds,
+               v.type_name AS result_type, v.preview AS result, j.error,
+               j.call_hash, t.task_hash, COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash,
+               COALESCE(j.calls, 1) AS calls
+          FROM job j
+          LEFT JOIN execution e ON e.execution_no = j.execution_no
+          LEFT JOIN task t ON t.task_no = j.task_no
+          LEFT JOIN call_node c ON c.call_hash = j.call_hash
+          LEFT JOIN value v ON v.value_hash = c.value_hash
+    """
 
 VIEWS = {
     "executions": """
@@ -34,23 +58,30 @@ VIEWS = {
                (SELECT count(*) FROM job j
                  WHERE j.execution_no = e.execution_no AND j.status = 'done') AS executed,
                (SELECT count(*) FROM job j
-                 WHERE j.execution_no = e.execution_no AND j.status = 'cached') AS cached,
+                 WHERE j.execution_no = e.execution_no AND j.status = 'cached')
+               + COALESCE(e.replayed, 0) AS cached,
                (SELECT count(*) FROM job j
                  WHERE j.execution_no = e.execution_no AND j.status = 'failed') AS failed,
-               e.command
+               e.command, COALESCE(e.replayed, 0) AS replayed
           FROM execution e
     """,
-    "jobs": """
-        SELECT j.job_id, e.execution_id, j.parent_id, t.task_name AS task, j.status,
-               {j.started} AS started,
-               (j.ended - j.started) / 1000000.0 AS seconds,
-               v.type_name AS result_type, v.preview AS result, j.error,
-               j.call_hash, t.task_hash, COALESCE(c.args_hash, j.args_hash) AS args_hash, c.value_hash
-          FROM job j
-          LEFT JOIN execution e ON e.execution_no = j.execution_no
-          LEFT JOIN task t ON t.task_no = j.task_no
-          LEFT JOIN call_node c ON c.call_hash = j.call_hash
-          LEFT JOIN value v ON v.value_hash = c.value_hash
+    "jobs": _JOBS,
+    "running": """
+        SELECT l.job_id, l.execution_id, t.task_name AS task,
+               {l.started} AS started,
+               ({now} - l.started) / 1000000.0 AS seconds
+          FROM call_lease l
+          JOIN execution e ON e.execution_id = l.execution_id
+          LEFT JOIN task t ON t.task_hash = l.task_hash
+         WHERE {status} = 'running'
+    """,
+    "slow_jobs": f"{_JOBS} WHERE {slow_sql('j')}",
+    "task_counts": """
+        SELECT t.task_name AS task, n.status, CAST(sum(n.jobs) AS BIGINT) AS jobs,
+               sum(n.micros) / 1000000.0 AS seconds
+          FROM task_count n
+          LEFT JOIN task t ON t.task_no = n.task_no
+         GROUP BY t.task_name, n.status
     """,
     "arguments": """
         SELECT a.args_hash, a.position, a.name, v.type_name AS type, v.preview AS value, f.path,
@@ -115,6 +146,13 @@ VIEWS = {
           FROM tag g
          WHERE g.ended IS NULL
     """,
+    "entries": """
+        SELECT e.name, e.version, v.size, v.attrs, v.author, {e.created} AS created,
+               {v.modified} AS modified, v.payload_digest, v.value_hash, v.execution_id, e.entry_id
+          FROM entry e
+          JOIN entry_version v ON v.entry_id = e.entry_id AND v.version = e.version
+         WHERE e.deleted IS NULL
+    """,
     "storage": """
         SELECT v.type_name AS type, v.codec, count(*) AS number,
                COALESCE(sum(CASE WHEN v.inline IS NOT NULL THEN v.size END), 0) AS inline_bytes,
@@ -133,8 +171,8 @@ _TIME = {
 
 def create_statements(dialect: str) -> list[str]:
     """The statements that make every view, on ``sqlite`` or ``postgresql``."""
-    filled = {"{status}": status_sql(dialect, "e")}
-    for column in ("e.started", "j.started", "g.created"):
+    filled = {"{status}": status_sql(dialect, "e"), "{seconds}": seconds_sql("j"), "{now}": NOW[dialect]}
+    for column in ("e.started", "j.started", "l.started", "g.created", "e.created", "v.modified"):
         filled[f"{{{column}}}"] = _TIME[dialect].format(column=column)
     statements = []
     for name, select in VIEWS.items():

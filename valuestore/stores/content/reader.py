@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import mmap
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from contextlib import suppress
+from typing import Any, BinaryIO, cast
 
 from valuestore.errors import PayloadCorrupt, StoreUnavailable
 from valuestore.hashing import Hasher
-from valuestore.stores.base import CHUNK_BYTES
+from valuestore.stores.base import CHUNK_BYTES, Data
 from valuestore.stores.content.quarantine import damage
 
 
@@ -70,3 +72,29 @@ class VerifiedReader(io.RawIOBase):
         if not self.closed:
             self._stream.close()
         super().close()
+
+
+def fresh_memory(size: int) -> mmap.mmap:
+    """Memory of the process alone, in large pages where there are such: a fifth of the cost of a bytearray.
+
+    Most of that cost is the system's, for each page that is touched first (measured on Linux 6, 50 MB).
+    """
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+def fill(memory: memoryview, stream: BinaryIO) -> bool:
+    """Read the stream into the memory; whether it has just so many bytes."""
+    read_into = cast(io.BufferedReader, stream).readinto
+    filled = 0
+    while filled < len(memory) and (count := read_into(memory[filled:])):
+        filled += count
+    return filled == len(memory) and not stream.read(1)
+
+
+def is_seekable(data: Data) -> bool:
+    seekable = getattr(data, "seekable", None)
+    return seekable is not None and bool(seekable())

@@ -14,23 +14,24 @@ Called by ``values.archive`` for payloads, by garbage collection and by ``verify
 from __future__ import annotations
 
 import io
-import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, BinaryIO, Self, cast
 
 from valuestore.errors import (
+    AlreadyExists,
     BadKey,
     NotFound,
     PayloadCorrupt,
     PayloadError,
     PayloadMissing,
     StoreError,
+    StoreReadOnly,
     StoreUnavailable,
+    TooLarge,
 )
 from valuestore.hashing import (
     DEFAULT_ALGORITHM,
@@ -43,11 +44,11 @@ from valuestore.hashing import (
 )
 from valuestore.stores.base import Data, Store, as_buffer, iter_chunks
 from valuestore.stores.content.marker import Marker
-from valuestore.stores.content.quarantine import Quarantine, damage, is_forbidden
-from valuestore.stores.content.reader import VerifiedReader
+from valuestore.stores.content.quarantine import QUARANTINE, Quarantine, damage, is_forbidden
+from valuestore.stores.content.reader import VerifiedReader, fill, fresh_memory, is_seekable
+from valuestore.stores.data import Replayed, SignedUrl
 
-_SMALL_BYTES = 1 << 20
-_SPOOL_BYTES = 8 << 20
+_SMALL_BYTES, _SPOOL_BYTES = 1 << 20, 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,16 @@ class ContentStore:
     """Payloads by digest. Thread-safe; pickled by configuration; closing it closes the store below.
 
     Everything raises ConfigError, naming both, if the store below was first used with another algorithm.
+    ``owner`` is the repository that writes here: its id, and where it is.
     """
 
-    def __init__(self, store: Store, *, algorithm: str = DEFAULT_ALGORITHM) -> None:
+    def __init__(
+        self, store: Store, *, algorithm: str = DEFAULT_ALGORITHM, owner: tuple[str, str] | None = None
+    ) -> None:
         self._store = store
         self._algorithm = get_algorithm(algorithm)
-        self._marker = Marker(store, self._algorithm.name)
+        self._marker = Marker(store, self._algorithm.name, owner)
+        self.place = owner[1] if owner else ""  # where the repository is
         self._quarantine = Quarantine(store, self._algorithm)
         self._checked: set[str] = set()  # of the large payloads, those that were whole when last looked at
 
@@ -76,9 +81,10 @@ class ContentStore:
     def put(self, data: Data) -> PayloadRef:
         """Store the bytes at the address that is their digest. It may happen twice, and it heals.
 
-        What lies there is checked first: by size, and by digest if it is at most 1 MiB or this object never
-        checked it. What is damaged goes to quarantine. A stream is read to its end and left open; memory
-        stays bounded. A tuple of pieces is gone through twice and not copied.
+        What lies there is checked: by size, and by digest if it is at most 1 MiB or this object never checked
+        it. What is damaged goes to quarantine. On a server, up to 1 MiB are sent before anything is checked,
+        so that a new payload is one request. A stream is read to its end and left open; memory stays bounded.
+        A tuple of pieces is gone through twice and not copied.
 
         Raises: StoreReadOnly; StoreUnavailable, if full for example; nothing is stored then.
         """
@@ -86,18 +92,27 @@ class ContentStore:
         buffer = as_buffer(data)
         if buffer is not None:
             ref = PayloadRef(Digest(self._algorithm.hexdigest(buffer)), len(buffer))
-            if not self._is_stored(ref):
-                self._write(ref, buffer)
-            return ref
+            return self._keep(ref, lambda: buffer)
         if isinstance(data, tuple):
             return self._put_pieces(data)
-        if _is_seekable(data):
+        if is_seekable(data):
             return self._put_seekable(cast(IO[bytes], data))
+        from tempfile import SpooledTemporaryFile  # late: small payloads are whole
+
         with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
             for chunk in iter_chunks("payload", data):
                 spool.write(chunk)
             spool.seek(0)
             return self._put_seekable(spool)
+
+    def receive(self, ref: PayloadRef, pieces: Callable[[], Iterator[bytes]]) -> None:
+        """Store a payload whose digest is known: ``pieces`` gives its bytes, as often as it is called.
+
+        They are not hashed here: the last of them has to come once it is certain that they are right.
+        Raises: as ``put``, and what they raise; nothing is stored then.
+        """
+        self._marker.check(writing=True)
+        self._keep(ref, lambda: Replayed(pieces))
 
     def holds(self, ref: PayloadRef) -> bool:
         """Whether the payload is stored, as ``put`` makes sure of it; what is damaged goes to quarantine."""
@@ -113,6 +128,13 @@ class ContentStore:
             self._store.delete(address)
         except NotFound as error:
             raise PayloadMissing(digest, self.url) from error
+
+    def delete_many(self, digests: Iterable[str]) -> None:
+        """Remove those of the payloads that are there."""
+        self._marker.check()
+        addresses = [self._address(digest) for digest in digests]
+        self._checked.difference_update(digests)
+        self._store.delete_many(addresses)
 
     def flush(self) -> None:
         """Return when everything put so far is as durable as the store below was configured to make it."""
@@ -153,17 +175,17 @@ class ContentStore:
         self._marker.check()
         with suppress(OSError, ValueError, OverflowError):  # get looks again, and says what is wrong
             if size > _SMALL_BYTES and self._store.size(address) == size:
-                memory = memoryview(_fresh_memory(size))
+                memory = memoryview(fresh_memory(size))
                 with self._store.open(address) as stream:
-                    whole = _fill(memory, stream)
+                    whole = fill(memory, stream)
                 if whole and self._algorithm.hexdigest(memory) == digest:
                     return memory
         return memoryview(bytearray(self.get(digest)))
 
-    def map(self, digest: str) -> memoryview:
+    def map(self, digest: str) -> memoryview | None:
         """The payload, verified, read-only and if the store below can do that, in no memory but the file's.
 
-        Raises: as ``get``.
+        None if it is not there and whole: ``get`` tells why. Nothing goes to quarantine.
         """
         address = self._address(digest)
         self._marker.check()
@@ -171,7 +193,7 @@ class ContentStore:
             view = self._store.map(address)
             if self._algorithm.hexdigest(view) == digest:
                 return view
-        return memoryview(self.get(digest))
+        return None
 
     def open(self, digest: str) -> BinaryIO:
         """A stream of the payload. Its last piece is handed out only once the whole was verified.
@@ -188,6 +210,25 @@ class ContentStore:
             VerifiedReader(stream, digest, self._algorithm.new(), partial(self._condemn, digest))
         )
 
+    def stream(self, digest: str) -> BinaryIO:
+        """The bytes that lie there, unverified: for who verifies them by more than their digest.
+
+        Raises: NotFound, StoreError.
+        """
+        return self._store.open(self._address(digest))
+
+    def sign(self, digest: str, method: str, expires_seconds: int) -> SignedUrl:
+        """A URL by which somebody may read the payload for a while. Raises: NotSupported."""
+        return self._store.sign(self._address(digest), method, expires_seconds)
+
+    def losses(self) -> Sequence[str]:
+        """As those of the store."""
+        return self._store.losses()
+
+    def set_aside(self) -> int:
+        """How many damaged payloads are in quarantine."""
+        return sum(1 for _ in self._store.keys(f"{QUARANTINE}/"))
+
     def has_many(self, digests: Iterable[str]) -> set[Digest]:
         """Those of the digests that something is stored at, without reading it."""
         self._marker.check()
@@ -201,6 +242,18 @@ class ContentStore:
             digest = key[3:]
             if algorithm_of(digest) == self._algorithm.name and key == _address(digest):
                 yield Digest(digest)
+
+    def ages(self, digests: Iterable[str]) -> Iterator[tuple[Digest, int, float, float]]:
+        """Of each that is there: its size, how many seconds ago it was put, and the store's clock."""
+        for digest in digests:
+            with suppress(NotFound):
+                found = self._store.stat(self._address(digest))
+                clock = self._marker.clock()
+                yield Digest(digest), found.size, clock - found.modified.timestamp(), clock
+
+    def owners(self) -> list[tuple[str, str]]:
+        """The repositories that have written here: their ids, with where they were then."""
+        return self._marker.owners()
 
     def verify(self, digests: Iterable[str] | None = None) -> Iterator[PayloadError | StoreError]:
         """Read everything stored, or what is named; yield what is wrong, and go on. Changes nothing.
@@ -248,7 +301,8 @@ class ContentStore:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(ContentStore, algorithm=self.algorithm), (self._store,)
+        made = partial(ContentStore, algorithm=self.algorithm, owner=self._marker.owner)
+        return made, (self._store,)
 
     def __repr__(self) -> str:
         return f"<ContentStore {self.url} {self.algorithm}>"
@@ -264,16 +318,16 @@ class ContentStore:
         """Read it once for the digest and, if need be, once more to store it."""
         start = stream.tell()
         ref = PayloadRef(*self._digest(iter_chunks("payload", cast(BinaryIO, stream))))
-        if not self._is_stored(ref):
+
+        def again() -> Iterator[bytes]:
             stream.seek(start)
-            self._write(ref, self._unchanged(ref, stream))
-        return ref
+            return self._unchanged(ref, stream)
+
+        return self._keep(ref, lambda: Replayed(again))
 
     def _put_pieces(self, pieces: tuple[Bytes, ...]) -> PayloadRef:
         ref = PayloadRef(*self._digest(pieces))
-        if not self._is_stored(ref):
-            self._write(ref, self._unchanged(ref, pieces))
-        return ref
+        return self._keep(ref, lambda: Replayed(partial(self._unchanged, ref, pieces)))
 
     def _digest(self, pieces: Iterable[Bytes]) -> tuple[Digest, int]:
         return hash_pieces(pieces, algorithm=self._algorithm.name)
@@ -287,18 +341,28 @@ class ContentStore:
         if hasher.hexdigest() != ref.digest:
             raise StoreError("the data changed while it was being stored; nothing was stored")
 
-    def _write(self, ref: PayloadRef, data: Data) -> None:
-        self._store.put(_address(ref.digest), data, size=ref.size, attrs={})
-        self._remember(ref)
+    def _keep(self, ref: PayloadRef, data: Callable[[], Data]) -> PayloadRef:
+        """Have the payload at its address; ``data`` gives its bytes, each time it is called."""
+        if not self._is_created(ref, data) and not self._is_stored(ref):
+            self._store.put(_address(ref.digest), data(), size=ref.size, attrs={})
+            self._remember(ref)
+        return ref
+
+    def _is_created(self, ref: PayloadRef, data: Callable[[], Data]) -> bool:
+        """Whether the payload was new and is stored now. Not tried where to look first costs less."""
+        if ref.size > _SMALL_BYTES or not self._store.is_remote:
+            return False
+        try:
+            self._store.put(_address(ref.digest), data(), size=ref.size, attrs={}, overwrite=False)
+        except (AlreadyExists, StoreReadOnly, TooLarge):  # then it is enough if it is there
+            return False
+        return True
 
     def _is_stored(self, ref: PayloadRef) -> bool:
         """Whether the payload is at its address. Whatever else is there goes to quarantine."""
         address = _address(ref.digest)
         try:
-            whole = self._store.size(address) == ref.size and (
-                ref.digest in self._checked or self._quarantine.digest_at(address) == ref.digest
-            )
-            if whole:
+            if self._is_whole(ref, address):
                 self._remember(ref)
                 return True
         except NotFound:
@@ -313,6 +377,15 @@ class ContentStore:
             self._quarantine.take(address)
         return False
 
+    def _is_whole(self, ref: PayloadRef, address: str) -> bool:
+        """Whether it is the payload that is there. Raises: NotFound; PayloadCorrupt; StoreUnavailable."""
+        if self._store.is_remote and ref.size <= _SMALL_BYTES:  # one request, however much is there
+            with self._store.open(address) as stream:
+                return self._algorithm.hexdigest(stream.read(ref.size + 1)) == ref.digest
+        return self._store.size(address) == ref.size and (
+            ref.digest in self._checked or self._quarantine.digest_at(address) == ref.digest
+        )
+
     def _remember(self, ref: PayloadRef) -> None:
         if ref.size > _SMALL_BYTES:
             self._checked.add(ref.digest)
@@ -321,32 +394,6 @@ class ContentStore:
         """Take away what is at the address, which was found to be no payload; the error to raise."""
         self._checked.discard(digest)
         return self._quarantine.condemn(_address(digest), found)
-
-
-def _fresh_memory(size: int) -> mmap.mmap:
-    """Memory of the process alone, in large pages where there are such: a fifth of the cost of a bytearray.
-
-    Most of that cost is the system's, for each page that is touched first (measured on Linux 6, 50 MB).
-    """
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
-
-
-def _fill(memory: memoryview, stream: BinaryIO) -> bool:
-    """Read the stream into the memory; whether it has just so many bytes."""
-    read_into = cast(io.BufferedReader, stream).readinto
-    filled = 0
-    while filled < len(memory) and (count := read_into(memory[filled:])):
-        filled += count
-    return filled == len(memory) and not stream.read(1)
-
-
-def _is_seekable(data: Data) -> bool:
-    seekable = getattr(data, "seekable", None)
-    return seekable is not None and bool(seekable())
 
 
 def _address(digest: str) -> str:

@@ -53,8 +53,8 @@ class Writing(Reading):
         return unwritable(error, self._path)
 
 
-def unavailable(error: OSError, path: bytes) -> StoreUnavailable:
-    return StoreUnavailable(os.fsdecode(path), error.strerror or str(error))
+def unavailable(error: OSError | ValueError, path: bytes) -> StoreUnavailable:
+    return StoreUnavailable(os.fsdecode(path), getattr(error, "strerror", None) or str(error))
 
 
 def unwritable(error: OSError, path: bytes) -> StoreError:
@@ -84,8 +84,14 @@ def open_regular(path: bytes) -> tuple[int, os.stat_result] | None:
     found = os.fstat(fd)
     if stat.S_ISREG(found.st_mode):
         return fd, found
-    os.close(fd)
+    close(fd)
     return None
+
+
+def close(fd: int) -> None:
+    """Close what was only read: what is read is read, whatever a failing disk says then."""
+    with suppress(OSError):
+        os.close(fd)
 
 
 def read(fd: int, first: int, last: int) -> bytes:
@@ -107,7 +113,7 @@ def read_file(path: bytes) -> bytes | None:
         with Reading(path):
             return read(fd, 0, found.st_size)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def unlink(path: bytes) -> bool:

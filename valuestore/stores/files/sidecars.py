@@ -13,7 +13,7 @@ from typing import Any
 
 from valuestore.errors import StoreError, StoreUnavailable
 from valuestore.stores.files.places import Places, key_digest
-from valuestore.stores.files.posix import look, older, read_file, unlink
+from valuestore.stores.files.posix import close, look, older, read_file, unlink
 from valuestore.stores.files.root import Root
 from valuestore.stores.keys import check_key
 
@@ -46,9 +46,9 @@ class Sidecars:
                 if now is not None and now.st_ino == found.st_ino:
                     return fd, found, path, {}
             except BaseException:
-                os.close(fd)
+                close(fd)
                 raise
-            os.close(fd)  # replaced since it was opened, and so may its attributes have been: look again
+            close(fd)  # replaced since it was opened, and so may its attributes have been: look again
         raise StoreUnavailable(self._root.url, f"{raw.decode()!r} keeps changing")
 
     def load(self, raw: bytes, found: os.stat_result) -> dict[str, Any] | None:

@@ -21,13 +21,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from mmap import ACCESS_READ, mmap
 from threading import Lock
 from typing import Any, BinaryIO, Self
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from valuestore.errors import AlreadyExists, BadReference, ConfigError, StoreUnavailable
+from valuestore.errors import AlreadyExists, BadReference, ConfigError, NotFound, StoreUnavailable
 from valuestore.hashing import hash_stream
 from valuestore.stores.base import (
     Data,
@@ -44,7 +45,7 @@ from valuestore.stores.base import (
 )
 from valuestore.stores.files.commit import Commit
 from valuestore.stores.files.places import OddKeys, Places
-from valuestore.stores.files.posix import Writing, open_stream, read, unavailable, unlink
+from valuestore.stores.files.posix import Writing, close, open_stream, read, unavailable, unlink
 from valuestore.stores.files.root import Root
 from valuestore.stores.files.sidecars import Sidecars
 from valuestore.stores.files.temporary import Temporary, sweep_temporaries
@@ -138,7 +139,7 @@ class FileStore(Store):
         except OSError as error:
             raise unavailable(error, path) from error
         finally:
-            os.close(fd)
+            close(fd)
 
     def open(self, key: str) -> BinaryIO:
         fd, _, path = self._places.open(self._raw(key))
@@ -149,10 +150,10 @@ class FileStore(Store):
         fd, found, path = self._places.open(self._raw(key))
         try:
             return memoryview(mmap(fd, found.st_size, access=ACCESS_READ) if found.st_size else b"")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter: it is shorter by now
             raise unavailable(error, path) from error
         finally:
-            os.close(fd)
+            close(fd)
 
     def stat(self, key: str) -> Stat:
         fd, found, path, attrs = self._sidecars.open_with_data(self._raw(key))
@@ -161,7 +162,7 @@ class FileStore(Store):
         except OSError as error:
             raise unavailable(error, path) from error
         finally:
-            os.close(fd)
+            close(fd)
 
     def size(self, key: str) -> int:
         return self._find(key, self._raw(key))[1].st_size
@@ -172,6 +173,11 @@ class FileStore(Store):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         return self._keys(prefix, "")
+
+    def scan(self, prefix: str = "") -> Iterator[Stat]:
+        for key in self.keys(prefix):
+            with suppress(NotFound):
+                yield _make_stat(key, self._find(key, key.encode())[1], "", {})
 
     # --- writing ------------------------------------------------------------------------------------
 

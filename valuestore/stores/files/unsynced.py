@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from threading import Lock
 
 from valuestore.lazy import renew_after_fork
-from valuestore.stores.files.posix import unavailable, unlink
+from valuestore.stores.files.posix import close, unavailable, unlink
 
 
 class Unsynced:
@@ -79,7 +79,7 @@ def sync(path: bytes) -> None:
     except OSError as error:
         raise SyncFailed(error.errno, error.strerror, path) from error
     finally:
-        os.close(fd)
+        close(fd)
 
 
 _lock = Lock()

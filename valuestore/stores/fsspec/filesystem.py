@@ -19,8 +19,10 @@ from valuestore.errors import (
     StoreError,
     StoreReadOnly,
     StoreUnavailable,
+    is_foreign,
 )
 from valuestore.lazy import PerProcess
+from valuestore.stores.streams import Stream
 
 _T = TypeVar("_T")
 
@@ -72,27 +74,38 @@ class FsspecFilesystem:
             given |= {"auto_mkdir": True}
         return fsspec.core.url_to_fs(self._full_url, **given)[0]
 
-    def do(self, key: str, work: Callable[[], _T], *, writing: bool = False) -> _T:
-        """What the filesystem answers; whatever it raises as a typed error, without what it may quote."""
+    def do(self, key: str, work: Callable[[], _T], *, writing: bool = False, finding: bool = False) -> _T:
+        """What the filesystem answers; whatever it raises as a typed error, without what it may quote.
+
+        Raises: NotFound, unless it is ``writing`` and not ``finding`` first what has to be there.
+        """
         try:
             return work()
-        except StoreError:
-            raise
-        except FileNotFoundError:
-            raise NotFound(key, self.url) from None
-        except FileExistsError:
-            raise AlreadyExists(key, self.url) from None
-        except NotImplementedError as error:
-            raise NotSupported(self.url, str(error) or "that") from None
-        except PermissionError:
+        except BaseException as error:
+            if not is_foreign(error):
+                raise
+            cause = error if isinstance(error, OSError) and error.strerror else None
+            raise self._typed(error, key, writing, finding or not writing) from cause
+
+    def _typed(self, error: BaseException, key: str, writing: bool, finding: bool) -> StoreError:
+        if isinstance(error, FileNotFoundError) and finding:
+            return NotFound(key, self.url)
+        if isinstance(error, FileExistsError):
+            return AlreadyExists(key, self.url)
+        if isinstance(error, NotImplementedError):
+            return NotSupported(self.url, str(error) or "that")
+        reason = type(error).__name__
+        if isinstance(error, PermissionError):
             if writing:
-                raise StoreReadOnly(self.url, "access denied") from None
-            raise StoreUnavailable(self.url, "access denied") from None
-        except Exception as error:  # each filesystem raises what it likes
-            reason = type(error).__name__
-            if isinstance(error, OSError) and error.strerror:
-                raise StoreUnavailable(self.url, f"{reason}: {error.strerror}") from error
-            raise StoreUnavailable(self.url, reason) from None
+                return StoreReadOnly(self.url, "access denied")
+            reason = "access denied"
+        elif isinstance(error, ImportError):
+            reason = f"{error}: install that package beside valuestore[fsspec]"
+        elif isinstance(error, OSError) and error.strerror:
+            reason = f"{reason}: {error.strerror}"
+        unavailable = StoreUnavailable(self.url, reason)
+        unavailable.cause = type(error).__name__
+        return unavailable
 
     def info(self, key: str, path: str) -> dict[str, Any]:
         """What the filesystem tells of a file. Raises: NotFound."""
@@ -121,8 +134,8 @@ class FsspecFilesystem:
                 self.do(key, lambda: self._rename(target, path), writing=True)
         except BaseException:
             if target != path:
-                with suppress(Exception):
-                    self.fs.rm_file(target)
+                with suppress(StoreError):
+                    self.do(key, lambda: self.fs.rm_file(target))
             raise
 
     def _send(self, target: str, held: Any, mode: Mapping[str, str]) -> None:
@@ -149,25 +162,19 @@ class FsspecFilesystem:
 # --- Body: the first bytes of a file of a filesystem, all but the trailer. Called by ``FsspecStore.open``.
 
 
-class Body(io.RawIOBase):
+class Body(Stream):
     """``size`` bytes of the stream, which it closes. Raises StoreUnavailable where they break off."""
 
     def __init__(self, filesystem: FsspecFilesystem, key: str, stream: Any, size: int) -> None:
-        self._filesystem, self._key, self._stream, self._left = filesystem, key, stream, size
+        super().__init__(size, stream)
+        self._filesystem, self._key = filesystem, key
 
-    def readable(self) -> bool:
-        return True
+    def _read(self, count: int) -> bytes:
+        piece: bytes = self._filesystem.do(self._key, lambda: self._stream.read(count))
+        if not piece:
+            missing = self._size - self._at
+            raise StoreUnavailable(self._filesystem.url, f"{self._key!r} ended {missing} bytes too early")
+        return piece
 
-    def readinto(self, buffer: Any, /) -> int:
-        wanted = min(len(buffer), self._left)
-        piece = self._filesystem.do(self._key, lambda: self._stream.read(wanted)) if wanted else b""
-        if wanted and not piece:
-            raise StoreUnavailable(self._filesystem.url, f"{self._key!r} ended {self._left} bytes too early")
-        self._left -= len(piece)
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-        super().close()
+    def _begin(self, position: int) -> int:
+        return int(self._filesystem.do(self._key, lambda: self._stream.seek(position)))

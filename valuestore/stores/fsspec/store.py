@@ -74,7 +74,12 @@ class FsspecStore(Store):
         parts = urlsplit(self._full_url)
         if parts.query or parts.fragment:
             raise BadReference(without_credentials(url), "options of an fsspec URL are given as arguments")
-        self._paths = FsspecPaths(self._filesystem.root, directories=self._filesystem.has_directories)
+        try:
+            root = self._filesystem.root
+        except ImportError as error:
+            problem = f"{error}: install that package beside valuestore[fsspec]"
+            raise BadReference(without_credentials(url), problem) from error
+        self._paths = FsspecPaths(root, directories=self._filesystem.has_directories)
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -168,7 +173,7 @@ class FsspecStore(Store):
         self._check_writable()
         with lock_for(os.fsencode(path)):
             self._info(key)
-            self._filesystem.do(key, lambda: self._filesystem.fs.rm_file(path), writing=True)
+            self._filesystem.do(key, lambda: self._filesystem.fs.rm_file(path), writing=True, finding=True)
 
     # --- itself -------------------------------------------------------------------------------------
 

@@ -1,12 +1,12 @@
-"""RedisClient: how RedisStore talks to its server: with a deadline, without retries, and in typed errors.
+"""RedisClient: how RedisStore talks to its server, and RedisTable: with a deadline, in typed errors.
 
-It wraps the pool of redis-py, which is safe to use by threads and after a fork.
+There are no retries. It wraps the pool of redis-py, which is safe to use by threads and after a fork.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -15,11 +15,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, ClusterCrossSlotError, OutOfMemoryError, ReadOnlyError
 from redis.retry import Retry
 
-from valuestore.errors import NotSupported, StoreError, StoreReadOnly, StoreUnavailable, ValuestoreWarning
+from valuestore.errors import (
+    NotSupported,
+    StoreError,
+    StoreReadOnly,
+    StoreUnavailable,
+    ValuestoreWarning,
+    is_foreign,
+)
 from valuestore.stores.redis import scripts as redis_scripts
 from valuestore.stores.redis.address import RedisAddress
 
-_FAILURES = (redis.RedisError, OSError, UnicodeError)  # the last: for a host name that cannot be one
 _CLUSTER = ("CROSSSLOT", "MOVED", "ASK")
 
 _reported: set[tuple[Any, ...]] = set()
@@ -29,11 +35,14 @@ _reported: set[tuple[Any, ...]] = set()
 class RedisClient:
     """The server at an address. Everything raises StoreUnavailable when it does not answer or refuses."""
 
-    def __init__(self, address: RedisAddress, timeout_seconds: float) -> None:
+    def __init__(
+        self, address: RedisAddress, timeout_seconds: float, scripts: Sequence[str] = redis_scripts.ALL
+    ) -> None:
         self.url = address.url
         self._place = tuple(address.connection.get(name) for name in ("host", "port", "path"))
         self._timeout_seconds = timeout_seconds
         self._greeted = False
+        self._keeps_values = scripts is redis_scripts.ALL
         pool = redis.ConnectionPool(
             connection_class=address.connection_class,
             socket_timeout=timeout_seconds,
@@ -42,7 +51,7 @@ class RedisClient:
             **address.connection,
         )
         self._redis: Any = redis.Redis(connection_pool=pool)
-        self._scripts = {text: self._redis.register_script(text) for text in redis_scripts.ALL}
+        self._scripts = {text: self._redis.register_script(text) for text in scripts}
 
     def do(self, key: str, *command: Any) -> Any:
         """What the server answers to the command; ``key`` is for the messages.
@@ -52,7 +61,7 @@ class RedisClient:
         return self._answer(key, lambda: self._redis.execute_command(*command))
 
     def run(self, key: str, script: str, names: Sequence[str], *arguments: Any) -> Any:
-        """What the script returns, one of scripts.py. Raises: as ``do``."""
+        """What the script returns, one of those it was given. Raises: as ``do``."""
         return self._answer(key, lambda: self._scripts[script](names, arguments))
 
     def do_all(self, key: str, *commands: Sequence[Any]) -> Sequence[Any]:
@@ -74,7 +83,7 @@ class RedisClient:
     def forget(self, *names: str) -> None:
         """Remove what expires anyway, if that can be done."""
         if names:
-            with suppress(*_FAILURES):
+            with suppress(Exception):
                 self._redis.execute_command("UNLINK", *names)
 
     def close(self) -> None:
@@ -87,7 +96,9 @@ class RedisClient:
         try:
             self._greet()
             return ask()
-        except _FAILURES as error:
+        except BaseException as error:
+            if not is_foreign(error):
+                raise
             raise self._typed(error, key) from error
 
     def _send(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
@@ -104,17 +115,21 @@ class RedisClient:
         """
         if self._greeted:
             return
-        load = (("SCRIPT LOAD", text) for text in redis_scripts.ALL)
-        info, config, *_ = self._send([("INFO",), ("CONFIG GET", "save"), *load])
+        load = (("SCRIPT LOAD", text) for text in self._scripts)
+        info, config, *_ = self._send([*_POLICIES, *load])
         self._greeted = True
-        if self._place in _reported or not isinstance(info, dict):
+        if not self._keeps_values or self._place in _reported or not isinstance(info, dict):
             return
         _reported.add(self._place)
-        if losses := _find_losses(info, config if isinstance(config, dict) else {}):
+        if losses := _find_losses(info, config):
             message = f"{self.url} may lose values, which are then computed again: {'; '.join(losses)}"
-            warnings.warn(ValuestoreWarning(message), stacklevel=5)
+            warnings.warn(ValuestoreWarning(message), stacklevel=6)
 
-    def _typed(self, error: Exception, key: str) -> StoreError:
+    def losses(self) -> list[str]:
+        """In which ways the server forgets what it acknowledged. Raises: StoreError."""
+        return _find_losses(*self.do_all("", *_POLICIES))
+
+    def _typed(self, error: BaseException, key: str) -> StoreError:
         text = str(error)
         if "WRONGTYPE" in text:
             return self.wrong_type(key)
@@ -130,13 +145,22 @@ class RedisClient:
         return StoreUnavailable(self.url, text or type(error).__name__)
 
 
-def _find_losses(info: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """In which ways the server forgets what it acknowledged."""
-    losses = []
+_POLICIES = ("INFO",), ("CONFIG GET", "save")
+
+
+def _find_losses(info: Any, config: Any) -> list[str]:
+    """What is wrong by the answers to these, which may be errors."""
+    losses: list[str] = []
+    if not isinstance(info, dict):
+        return losses
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if info.get("maxmemory") and policy.startswith("allkeys"):
         losses.append(f"when full it evicts any key (maxmemory-policy {policy}; noeviction keeps them)")
     if info.get("aof_enabled") == 0:
-        kept = "what came after its last snapshot" if config.get("save") else "everything"
+        kept = (
+            "what came after its last snapshot"
+            if isinstance(config, dict) and config.get("save")
+            else "everything"
+        )
         losses.append(f"when it dies it forgets {kept} (appendonly no; yes keeps it)")
     return losses

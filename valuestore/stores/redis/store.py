@@ -277,6 +277,9 @@ class RedisStore(Store):
             return found, f"({found[-1]}"
         return found, on.decode() or None
 
+    def losses(self) -> Sequence[str]:
+        return self._server.losses()
+
     # --- changes ------------------------------------------------------------------------------------
 
     def _commit_batch(self, changes: Changes) -> None:

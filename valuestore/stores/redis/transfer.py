@@ -19,6 +19,7 @@ from valuestore.stores.data import cut
 from valuestore.stores.redis.address import RedisNames
 from valuestore.stores.redis.change import DELETE, Change
 from valuestore.stores.redis.client import RedisClient
+from valuestore.stores.streams import Stream
 
 PIECE_BYTES = 8 << 20
 TEMP_MILLISECONDS = 600_000
@@ -37,41 +38,21 @@ def upload(server: RedisClient, key: str, temp: str, pieces: Iterable[bytes | me
     return hasher.hexdigest(), size
 
 
-class TempReader(io.RawIOBase):
+class TempReader(Stream):
     """Reads a copy that the server made for it, and removes it in the end."""
 
     def __init__(self, server: RedisClient, key: str, temp: str, size: int) -> None:
+        super().__init__(size)
         self._server = server
         self._key = key
         self._temp = temp
-        self._size = size
-        self._position = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        count = min(len(buffer), self._size - self._position, PIECE_BYTES)
-        if count:
-            last = self._position + count - 1
-            commands = (
-                ("GETRANGE", self._temp, self._position, last),
-                ("PEXPIRE", self._temp, TEMP_MILLISECONDS),
-            )
-            data, _ = self._server.do_all(self._key, *commands)
-            if len(data) != count:
-                raise StoreUnavailable(
-                    self._server.url, f"it dropped {self._key!r} while that was being read"
-                )
-            buffer[:count] = data
-            self._position += count
-        return count
-
-    def readall(self) -> bytes:
-        data = bytearray(self._size - self._position)
-        view, position = memoryview(data), 0
-        while count := self.readinto(view[position:]):
-            position += count
+    def _read(self, count: int) -> bytes:
+        last = self._at + min(count, PIECE_BYTES) - 1
+        commands = ("GETRANGE", self._temp, self._at, last), ("PEXPIRE", self._temp, TEMP_MILLISECONDS)
+        data, _ = self._server.do_all(self._key, *commands)
+        if len(data) != last + 1 - self._at:
+            raise StoreUnavailable(self._server.url, f"it dropped {self._key!r} while that was being read")
         return bytes(data)
 
     def close(self) -> None:

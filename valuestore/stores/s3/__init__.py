@@ -1,1 +1,3 @@
-"""S3Store and its parts, from the bottom: address, failure, connection, client, about, writer, sign."""
+"""S3Store and its parts, from the bottom: address, failure, connection, client, about, creation, writer and
+sign.
+"""

@@ -23,6 +23,7 @@ ITEM = "valuestore"
 METADATA_MAX_BYTES = 2048
 """Names and values together: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 # A header's spaces may be merged, "=?" may begin an encoded word, and JSON leaves DEL as it is.
 _ESCAPES = ((" ", "\\u0020"), ("\x7f", "\\u007f"), ("=?", "\\u003d?"))
 
@@ -53,12 +54,12 @@ class About:
         item: dict[str, Any] = {"at": self.modified.isoformat(), "id": self.put_id, "attrs": self.attrs}
         if self.etag is not None:
             item["etag"] = self.etag
-        text = json.dumps(item, separators=(",", ":"))
+        text = _to_json(item)
         for raw, escaped in _ESCAPES:
             text = text.replace(raw, escaped)
         size, limit = len(text), METADATA_MAX_BYTES - len(ITEM)
         if size > limit:
-            raise TooLarge(f"attributes of {key}", size, limit, "nothing (S3 sets this limit)")
+            raise TooLarge(f"attributes of {key}", size, limit, "")
         return {ITEM: text}
 
     def stat(self, key: str, size: int, etag: str = "") -> Stat:
@@ -98,7 +99,8 @@ def found_by_obstore(result: Any) -> Found:
 
 def found_by_boto(answer: Mapping[str, Any]) -> Found:
     etag = _bare(answer.get("ETag"))
-    return Found(answer["ContentLength"], answer["LastModified"], etag, answer["Metadata"])
+    metadata = {name.lower(): value for name, value in answer["Metadata"].items()}  # headers have any case
+    return Found(answer["ContentLength"], answer["LastModified"], etag, metadata)
 
 
 def _bare(etag: str | None) -> str:

@@ -11,6 +11,7 @@ the usual places: environment variables, the profile files of AWS, the metadata 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ OPTIONS: Mapping[str, str] = {
     "secret_key_path": "a file with the secret access key in it, which comes before it",
     "session_token": "of temporary credentials",
     "anonymous": "true: sign nothing, for public buckets",
-    "conditional": "false: the server ignores If-None-Match, see S3Store",
-    "create": "true: make the bucket if it is missing",
+    "conditional": "whether the server keeps If-None-Match, see S3Store",
+    "create": "true: make the bucket if it is missing; false: NotFound if it is; left out: nobody looks",
     "timeout_seconds": "see S3Store",
     "part_bytes": "see S3Store",
     "concurrency": "see S3Store",
@@ -73,6 +74,7 @@ class S3Address:
             )
         options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
         options |= {name: value for name, value in given.items() if value is not None}
+        options = {name: _stripped(name, value) for name, value in options.items()}
         if unknown := options.keys() - OPTIONS:
             problem = f"no option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}"
             raise BadReference(shown, problem)
@@ -85,13 +87,6 @@ class S3Address:
         place = {name: self.options[name] for name in _PLACE if name in self.options}
         shown = f"s3://{self.bucket}/{quote(self.prefix.removesuffix('/'))}".removesuffix("/")
         return shown + (f"?{urlencode(place)}" if place else "")
-
-    @property
-    def is_path_style(self) -> bool:
-        """Whether the bucket is in the path of a request's URL, not in its host."""
-        style = self.options.get("addressing_style", "auto")
-        own = "endpoint_url" in self.options or "." in self.bucket
-        return style == "path" or (style == "auto" and own)
 
 
 def _read_prefix(shown: str, path: str) -> str:
@@ -118,11 +113,8 @@ def _take_credentials(options: dict[str, Any]) -> tuple[str, str, str | None] | 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
     """The options with their types. Raises: ConfigError."""
-    endpoint = options.get("endpoint_url")
-    if endpoint is not None:
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
-            raise ConfigError("endpoint_url", "is http://host:port or https://host:port, nothing more")
+    if options.get("endpoint_url") is not None:
+        options["endpoint_url"] = check_endpoint(options["endpoint_url"])
     if options.get("addressing_style", "auto") not in _STYLES:
         raise ConfigError("addressing_style", f"is one of {', '.join(_STYLES)}")
     for name in ("anonymous", "conditional", "create"):
@@ -132,6 +124,25 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         if name in options:
             options[name] = _read_number(name, kind, options[name])
     return options
+
+
+def _stripped(name: str, value: Any) -> Any:
+    """Without the spaces and line ends that came with it from a file or a shell."""
+    if not isinstance(value, str):
+        return value
+    if not (text := value.strip()).isprintable():
+        raise ConfigError(name, "holds a control character")  # and may be a secret
+    return text
+
+
+def check_endpoint(url: str, setting: str = "endpoint_url") -> str:
+    """The URL of a server, stripped. Raises: ConfigError."""
+    parts = urlsplit(url := str(_stripped(setting, url)))
+    with suppress(ValueError):
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if fits and not (" " in url or "@" in parts.netloc or parts.query or parts.fragment):
+            return url
+    raise ConfigError(setting, "is http://host:port or https://host:port, nothing more")
 
 
 def _read_bool(name: str, value: object) -> bool:

@@ -7,24 +7,36 @@ with control characters, which obstore refuses, and works after a fork, which ob
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import obstore
+from botocore.exceptions import ClientError
 
-from valuestore.errors import AlreadyExists, NotFound, StoreError, StoreUnavailable
+from valuestore.errors import AlreadyExists, NotFound, NotSupported, StoreUnavailable, is_foreign
 from valuestore.stores.base import CHUNK_BYTES
 from valuestore.stores.s3.about import Found, boto_conditions, found_by_boto, found_by_obstore
 from valuestore.stores.s3.address import S3Address
 from valuestore.stores.s3.connection import ATTEMPTS, DEFAULT_REGION, S3Connections, quiet
-from valuestore.stores.s3.failure import FAILURES, code_of, is_absence, is_conflict, is_past_the_end, typed
+from valuestore.stores.s3.failure import (
+    NOT_PARTIAL,
+    code_of,
+    conflict,
+    is_absence,
+    is_past_the_end,
+    is_unknown_condition,
+    is_whole,
+    typed,
+)
+from valuestore.stores.streams import Stream
 
 _T = TypeVar("_T")
 
 _SLOWEST_BYTES_PER_SECOND = 32 << 10
+_NO_CONDITION = "open it with conditional=false"
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 
 
@@ -46,10 +58,9 @@ class S3Client:
 
     def head(self, name: str, key: str) -> Found:
         """What is there. Raises: NotFound."""
-        native = self._native(name)
 
         def ask() -> Found:
-            if native is not None:
+            if (native := self._native(name)) is not None:
                 return found_by_obstore(obstore.get(native, name, options={"head": True}))
             return found_by_boto(self.boto.head_object(Bucket=self._bucket, Key=name))
 
@@ -66,37 +77,36 @@ class S3Client:
         at the clock once per MiB. ``etag`` is that of the object to read from.
         Raises: NotFound; AlreadyExists if it has another etag.
         """
-        native = self._native(name)
-
-        options: dict[str, Any] = {} if range_ is None else {"range": range_}
-        if etag is not None:
-            options["if_match"] = f'"{etag}"'
+        options = _options(range_, etag)
 
         def ask() -> bytes:
             begun = time.monotonic()
-            if native is None:
+            if (native := self._native(name)) is None:
                 found, pieces = self._boto_pieces(name, boto_conditions(range_, etag))
                 return self._gather(pieces, found.size, begun)
-            result = obstore.get(native, name, options=cast(Any, options or None))
+            result = obstore.get(native, name, options=options)
             start, end = result.range
             return self._gather(iter(result.stream(min_chunk_size=1)), end - start, begun)
 
         return self.do(key, ask)
 
-    def open(self, name: str, key: str) -> tuple[Found, Iterator[Any]]:
-        """What is there, and its bytes in pieces, which come from one request. Raises: NotFound."""
-        native = self._native(name)
+    def open(
+        self, name: str, key: str, start: int = 0, etag: str | None = None
+    ) -> tuple[Found, Iterator[Any]]:
+        """What is there, and its bytes in pieces, which come from one request. Raises: as ``get``."""
+        range_ = {"offset": start} if start else None
+        options = _options(range_, etag)
 
         def ask() -> tuple[Found, Iterator[Any]]:
-            if native is None:
-                return self._boto_pieces(name, {})
-            result = obstore.get(native, name)
+            if (native := self._native(name)) is None:
+                return self._boto_pieces(name, boto_conditions(range_, etag))
+            result = obstore.get(native, name, options=options)
             return found_by_obstore(result), iter(result.stream(min_chunk_size=CHUNK_BYTES))
 
         return self.do(key, ask)
 
-    def list(self, prefix: str, after: str, most: int) -> tuple[Sequence[str], bool]:
-        """At most ``most`` names with that prefix that come after another, and whether there may be more."""
+    def list(self, prefix: str, after: str, most: int) -> tuple[Sequence[Any], bool]:
+        """At most ``most`` objects with that prefix that come after a name, and whether there may be more."""
 
         def ask() -> Any:
             return self.boto.list_objects_v2(
@@ -104,16 +114,29 @@ class S3Client:
             )
 
         answer = self.do("", ask)
-        return [item["Key"] for item in answer.get("Contents", ())], bool(answer["IsTruncated"])
+        return answer.get("Contents", ()), bool(answer["IsTruncated"])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """How names with that prefix begin, up to the next slash and with it."""
+        asked = {"Bucket": self._bucket, "Prefix": prefix, "Delimiter": "/"}
+        while True:
+            answer = self.do("", lambda: self.boto.list_objects_v2(**asked))
+            yield from (each["Prefix"] for each in answer.get("CommonPrefixes", ()))
+            if not answer["IsTruncated"]:
+                return
+            asked["ContinuationToken"] = answer["NextContinuationToken"]
 
     # --- writing ------------------------------------------------------------------------------------
 
     def put(self, name: str, key: str, data: Any, metadata: dict[str, str], *, create: bool) -> None:
-        """Store the bytes, in one request. Raises: AlreadyExists if they are to be new and are not."""
-        native = self._native(name)
+        """Store the bytes, in one request.
+
+        Raises, where they are to be new: AlreadyExists if they are not, and Busy, which is one; NotSupported
+        if the server seems not to know that condition.
+        """
 
         def ask() -> None:
-            if native is not None:
+            if (native := self._native(name)) is not None:
                 mode: Literal["create", "overwrite"] = "create" if create else "overwrite"
                 obstore.put(native, name, data, attributes=metadata, mode=mode, use_multipart=False)
                 return
@@ -121,7 +144,7 @@ class S3Client:
             body = data if isinstance(data, bytes) else bytes(data)
             self.boto.put_object(Bucket=self._bucket, Key=name, Body=body, Metadata=metadata, **condition)
 
-        self.do(key, ask, writing=True)
+        self.do(key, ask, writing=True, creating=create)
 
     def copy(self, name: str, target: str, key: str, found: Found, metadata: dict[str, str]) -> None:
         """Store the same bytes under another name. Raises: AlreadyExists if they are others by now."""
@@ -136,45 +159,73 @@ class S3Client:
                 MetadataDirective="REPLACE",
             )
 
-        self.do(key, ask, writing=True)
+        answer = self.do(key, ask, writing=True, finding=True)
+        copied = str(answer["CopyObjectResult"].get("ETag")).strip('"')
+        if (
+            copied != found.etag and self.head(name, key).etag != found.etag
+        ):  # a server without that condition
+            raise AlreadyExists(key, self.url)
 
     def delete(self, name: str, key: str) -> None:
         """Have nothing there."""
-        native = self._native(name)
 
         def ask() -> Any:
-            if native is not None:
+            if (native := self._native(name)) is not None:
                 return obstore.delete(native, name)
             return self.boto.delete_object(Bucket=self._bucket, Key=name)
 
-        self.do(key, ask, writing=True)
+        self.do(key, ask, writing=True, finding=True)
 
     def delete_all(self, names: Sequence[str]) -> None:
         """Have nothing at any of the names."""
         plain = [name for name in names if _CONTROLS.isdisjoint(name)]
-        native = self._connections.native
-        if native is not None and plain:
-            self.do("", partial(obstore.delete, native, plain), writing=True)
-        for name in names if native is None else set(names) - set(plain):
-            self.delete(name, name)
 
-    def make_bucket(self) -> None:
-        """Have a bucket of that name."""
+        def ask() -> set[str]:
+            if (native := self._connections.native) is None or not plain:
+                return set()
+            obstore.delete(native, plain)
+            return set(plain)
+
+        for name in set(names) - self.do("", ask, writing=True):
+            with suppress(NotFound):  # gone meanwhile
+                self.delete(name, name)
+
+    def check_bucket(self, *, create: bool) -> None:
+        """Have a bucket of that name. Raises: NotFound, if it is not to be made."""
         try:
             self._check_bucket()
             return
         except StoreUnavailable as error:
             if "no bucket" not in error.args[1]:
                 raise
-        region = self.boto.meta.region_name
-        place = {} if region == DEFAULT_REGION else {"LocationConstraint": region}
-        configuration = {"CreateBucketConfiguration": place} if place else {}
-        try:
-            with quiet():
+            if not create:
+                raise NotFound(self._bucket, self.url) from error
+
+        def ask() -> None:
+            region = self.boto.meta.region_name
+            place = {} if region == DEFAULT_REGION else {"LocationConstraint": region}
+            configuration = {"CreateBucketConfiguration": place} if place else {}
+            try:
                 self.boto.create_bucket(Bucket=self._bucket, **configuration)
-        except FAILURES as error:
-            if code_of(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                raise self._typed(error, writing=True) from None
+            except ClientError as error:
+                if code_of(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    raise
+
+        self.do("", ask, writing=True)
+
+    def expiries(self, prefix: str) -> Sequence[str]:
+        """The rules of the bucket's lifecycle, by their ids, that delete what is below a prefix."""
+
+        def ask() -> Sequence[str]:
+            try:
+                rules = self.boto.get_bucket_lifecycle_configuration(Bucket=self._bucket)["Rules"]
+            except ClientError as error:
+                if code_of(error) in ("NoSuchLifecycleConfiguration", "AccessDenied", "NotImplemented"):
+                    return ()
+                raise
+            return [str(rule.get("ID")) for rule in rules if _expires(rule, prefix)]
+
+        return self.do("", ask)
 
     # --- asking -------------------------------------------------------------------------------------
 
@@ -183,21 +234,37 @@ class S3Client:
         """The client of botocore, for one request inside ``do``."""
         return self._connections.boto
 
-    def do(self, key: str, ask: Callable[[], _T], *, writing: bool = False) -> _T:
-        """The answer to a request, or the typed error for it. Raises: NotFound, AlreadyExists."""
+    def do(
+        self,
+        key: str,
+        ask: Callable[[], _T],
+        *,
+        writing: bool = False,
+        finding: bool = False,
+        creating: bool = False,
+    ) -> _T:
+        """The answer to a request, or the typed error for it: the border that nothing foreign gets over.
+
+        Raises: NotFound if it is about a key, and does not write, or is ``finding`` it first;
+        AlreadyExists; NotSupported if it is ``creating``, see ``put``.
+        """
         try:
             with quiet():
                 answer = ask()
-        except StoreError:
-            raise
-        except FAILURES as error:
-            if is_absence(error):
+        except BaseException as error:
+            if not is_foreign(error):
+                raise
+            if is_absence(error) and key and (finding or not writing):
                 raise NotFound(key, self.url) from None
-            if is_conflict(error):
-                raise AlreadyExists(key, self.url) from None
+            if (refusal := conflict(error, key, self.url)) is not None:
+                raise refusal from None
+            if creating and is_unknown_condition(error):
+                raise NotSupported(self.url, f"If-None-Match ({code_of(error)})", _NO_CONDITION) from None
+            if is_whole(error):
+                raise NotSupported(self.url, "ranges", "all of it is read") from None
             if is_past_the_end(error):
                 return b""  # type: ignore[return-value]  # a range was asked for, so bytes are the answer
-            raise self._typed(error, writing=writing) from None
+            raise typed(error, self.url, self._bucket, writing=writing) from None
         self._bucket_seen = True
         return answer
 
@@ -208,18 +275,11 @@ class S3Client:
     def restless(self, key: str) -> StoreUnavailable:
         return StoreUnavailable(self.url, f"others change {key!r} too often")
 
-    def failed_to_read(self, error: BaseException) -> StoreError:
-        """The error for a failure in the middle of an answer."""
-        return self._typed(error, writing=False)
-
-    def _typed(self, error: BaseException, *, writing: bool) -> StoreError:
-        return typed(error, self.url, self._bucket, writing=writing)
-
     def _with_reason(self, name: str, ask: Callable[[], _T]) -> _T:
         """As ``ask``, which is a HEAD; the answer to a rejected one has no body to tell the reason."""
         try:
             return ask()
-        except FAILURES as error:
+        except Exception as error:
             if code_of(error) in ("400", "403"):
                 self.boto.get_object(Bucket=self._bucket, Key=name, Range="bytes=0-0")["Body"].close()
             raise
@@ -228,15 +288,16 @@ class S3Client:
         """The answer to HEAD says that something is missing; not whether it is the object or the bucket."""
         if self._bucket_seen:
             return
-        try:
-            with quiet():
+
+        def ask() -> None:
+            try:
                 self.boto.head_bucket(Bucket=self._bucket)
-        except FAILURES as error:
-            if not is_absence(error):
-                raise self._typed(error, writing=False) from None
-            error.response["Error"]["Code"] = "NoSuchBucket"  # type: ignore[union-attr]
-            raise self._typed(error, writing=False) from None
-        self._bucket_seen = True
+            except ClientError as error:
+                if is_absence(error):
+                    error.response["Error"]["Code"] = "NoSuchBucket"
+                raise
+
+        self.do("", ask)
 
     def _gather(self, pieces: Iterator[Any], size: int, begun: float) -> bytes:
         """All of the pieces. Raises: StoreUnavailable if they come too slowly: each by itself is in time."""
@@ -252,6 +313,8 @@ class S3Client:
     def _boto_pieces(self, name: str, conditions: Mapping[str, str]) -> tuple[Found, Iterator[bytes]]:
         answer = self.boto.get_object(Bucket=self._bucket, Key=name, **conditions)
         body = answer["Body"]
+        if "Range" in conditions and "ContentRange" not in answer:
+            raise ValueError(NOT_PARTIAL)
         return found_by_boto(answer), iter(lambda: body.read(CHUNK_BYTES), b"")
 
     def close(self) -> None:
@@ -262,47 +325,54 @@ class S3Client:
         return self._connections.native if _CONTROLS.isdisjoint(name) else None
 
 
+def _expires(rule: Mapping[str, Any], prefix: str) -> bool:
+    narrowed = rule.get("Filter", {})
+    of = str(rule.get("Prefix") or {**narrowed, **narrowed.get("And", {})}.get("Prefix") or "")
+    is_about = of.startswith(prefix) or prefix.startswith(of)
+    return rule["Status"] == "Enabled" and "Expiration" in rule and is_about
+
+
+def _options(range_: Any, etag: str | None) -> Any:
+    """The range and the etag that the object must have, as arguments for obstore."""
+    wanted = {"range": range_, "if_match": None if etag is None else f'"{etag}"'}
+    return {name: value for name, value in wanted.items() if value is not None} or None
+
+
 # --- Body: the answer to one request for an object, as a stream. Called by ``S3Store.open``.
 
 
-class Body(io.RawIOBase):
-    """The bytes of one answer. Raises StoreUnavailable where they break off."""
+class Body(Stream):
+    """The bytes of one answer, and of another where somebody goes back. Raises: StoreUnavailable."""
 
-    def __init__(self, client: S3Client, key: str, size: int, pieces: Iterator[Any]) -> None:
+    def __init__(self, client: S3Client, name: str, key: str, found: Found, pieces: Iterator[Any]) -> None:
+        super().__init__(found.size)
         self._client = client
+        self._name = name
         self._key = key
-        self._left = size
+        self._etag = found.etag
         self._pieces = pieces
         self._piece = memoryview(b"")
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
+    def _read(self, count: int) -> memoryview:
         if not self._piece:
-            self._piece = self._next()
-        count = min(len(buffer), len(self._piece))
-        buffer[:count] = self._piece[:count]
-        self._piece = self._piece[count:]
-        return count
-
-    def readall(self) -> bytes:
-        pieces = [self._piece, *iter(self._next, b"")]
-        self._piece = memoryview(b"")
-        return b"".join(pieces)
-
-    def _next(self) -> memoryview:
-        """The next piece, empty at the end."""
-        if not self._left:
-            return memoryview(b"")
-        try:
-            piece = memoryview(next(self._pieces, b""))
-        except FAILURES as error:
-            raise self._client.failed_to_read(error) from None
-        if not piece:
-            raise StoreUnavailable(repr(self._key), f"its stream ended {self._left} bytes too early")
-        self._left -= len(piece)
+            self._piece = memoryview(self._client.do(self._key, lambda: next(self._pieces, b"")))
+        if not self._piece:
+            missing = self._size - self._at
+            raise StoreUnavailable(self._client.url, f"{self._key!r} ended {missing} bytes too early")
+        piece, self._piece = self._piece[:count], self._piece[count:]
         return piece
+
+    def _begin(self, position: int) -> int:
+        try:
+            found, self._pieces = self._client.open(self._name, self._key, position, self._etag)
+        except NotSupported:  # a server that ignores ranges
+            return self._begin(0)
+        except (AlreadyExists, NotFound) as error:
+            raise self._client.restless(self._key) from error
+        if found.etag != self._etag:  # a server without If-Match
+            raise self._client.restless(self._key)
+        self._piece = memoryview(b"")
+        return position
 
     def close(self) -> None:
         self._pieces = iter(())

@@ -9,20 +9,16 @@ from __future__ import annotations
 import re
 
 import botocore.exceptions
-import obstore.exceptions
 
-from valuestore.errors import CredentialsRejected, StoreError, StoreReadOnly, StoreUnavailable
+from valuestore.errors import AlreadyExists, CredentialsRejected, StoreError, StoreReadOnly, StoreUnavailable
 
-FAILURES = (
-    obstore.exceptions.BaseError,
-    botocore.exceptions.BotoCoreError,
-    botocore.exceptions.ClientError,
-    OSError,
-)
-"""What the clients raise; FileNotFoundError among them."""
+NOT_PARTIAL = "non-partial response"
+"""What obstore says of an answer to a request for a range that is none."""
 
 _ABSENT = {"NoSuchKey", "NotFound", "404"}
-_TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "OperationAborted"}
+_TAKEN = {"PreconditionFailed", "412"}
+_BUSY = {"ConditionalRequestConflict", "409", "OperationAborted"}
+_UNKNOWN = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest", "BadRequest", "400"}
 _REJECTED = {
     "ExpiredToken",
     "ExpiredTokenException",
@@ -70,9 +66,26 @@ def is_absence(error: BaseException) -> bool:
     return code_of(error) in _ABSENT
 
 
-def is_conflict(error: BaseException) -> bool:
-    """Whether the condition of the request did not hold, or somebody else is writing there just now."""
-    return code_of(error) in _TAKEN
+class Busy(AlreadyExists):
+    """Somebody else is writing there just now, so the condition of the request could not be judged."""
+
+
+def conflict(error: BaseException, key: str, url: str) -> AlreadyExists | None:
+    """The error to raise instead, if the condition of the request did not hold or could not be judged."""
+    code = code_of(error)
+    if code in _TAKEN:
+        return AlreadyExists(key, url)
+    return Busy(key, url) if code in _BUSY else None
+
+
+def is_unknown_condition(error: BaseException) -> bool:
+    """Whether this may be how a server answers to a condition that it does not know."""
+    return code_of(error) in _UNKNOWN
+
+
+def is_whole(error: BaseException) -> bool:
+    """Whether a range was asked for, and the server sent the whole."""
+    return NOT_PARTIAL in str(error)
 
 
 def is_past_the_end(error: BaseException) -> bool:
@@ -82,7 +95,13 @@ def is_past_the_end(error: BaseException) -> bool:
 
 def typed(error: BaseException, url: str, bucket: str, *, writing: bool) -> StoreError:
     """The error to raise instead, from nothing: what it came from may quote a credential."""
-    code = code_of(error)
+    raised = _typed(error, code_of(error), url, bucket, writing)
+    if isinstance(raised, StoreUnavailable):
+        raised.cause = type(error).__name__
+    return raised
+
+
+def _typed(error: BaseException, code: str, url: str, bucket: str, writing: bool) -> StoreError:
     if code == "NoSuchBucket":
         return StoreUnavailable(url, f"there is no bucket {bucket!r}; make it, or open with create=True")
     if code in _REJECTED:
@@ -99,7 +118,7 @@ def typed(error: BaseException, url: str, bucket: str, *, writing: bool) -> Stor
 def _reason(error: BaseException, code: str) -> str:
     text = str(error)
     if isinstance(error, botocore.exceptions.ClientError):
-        message = str(error.response["Error"].get("Message", ""))[:200]
+        message = str(error.response.get("Error", {}).get("Message", ""))[:200]
         return f"{code}: {message}"
     if (found := _MESSAGE.search(text)) is not None:
         return f"{code}: {found.group(1)}"

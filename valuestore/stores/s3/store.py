@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, BinaryIO, Self, TypeVar
 
-from valuestore.errors import AlreadyExists, BadKey
+from valuestore.errors import AlreadyExists, BadKey, NotSupported
 from valuestore.lazy import PerProcess
 from valuestore.stores.base import (
     KEY_MAX_BYTES,
@@ -32,6 +32,7 @@ from valuestore.stores.base import (
 from valuestore.stores.s3.about import About
 from valuestore.stores.s3.address import S3Address
 from valuestore.stores.s3.client import Body, S3Client
+from valuestore.stores.s3.creation import Creation
 from valuestore.stores.s3.sign import sign
 from valuestore.stores.s3.writer import S3Writer
 
@@ -50,8 +51,9 @@ class S3Store(Store):
                          each read is bounded, but not their number
     ``part_bytes``       larger values are sent in parts of this size, at most 10,000 of them
     ``concurrency``      how many requests ``get_many``, ``put_many`` and ``delete_many`` make at once
-    ``conditional``      False for a server that ignores ``If-None-Match``; of two who create the same key at
-                         the same time, the later wins then
+    ``conditional``      whether the server keeps ``If-None-Match``; left out, the first creation finds out.
+                         Where it does not, a put asks first what is there, and of two who create the same key
+                         at the same time, the later wins
 
     Attributes take at most about 1,900 bytes as JSON. The etag of a value of up to ``part_bytes`` is its
     digest, that of a larger one comes from S3 and its parts: it changes when ``part_bytes`` does, and with
@@ -68,11 +70,12 @@ class S3Store(Store):
         concurrency: int = settings.get("concurrency", _CONCURRENCY)
         seconds: float = settings.get("timeout_seconds", _TIMEOUT_SECONDS)
         self._client = S3Client(self._address, seconds, concurrency + 4)
-        part_bytes, conditional = settings.get("part_bytes", _PART_BYTES), settings.get("conditional", True)
-        self._writer = S3Writer(self._client, part_bytes, conditional)
+        part_bytes: int = settings.get("part_bytes", _PART_BYTES)
+        creation = Creation(self._client, settings.get("conditional"))
+        self._writer = S3Writer(self._client, part_bytes, creation)
         self._workers = Workers(concurrency)
-        if settings.get("create"):
-            self._client.make_bucket()
+        if "create" in settings:
+            self._client.check_bucket(create=settings["create"])
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -80,6 +83,12 @@ class S3Store(Store):
         name = self._name(key)
         if start == 0 and end is None:
             return self._client.get(name, key)
+        try:
+            return self._get_range(name, key, start, end)
+        except NotSupported:  # a server that ignores ranges
+            return self._client.get(name, key)[start:end]
+
+    def _get_range(self, name: str, key: str, start: int, end: int | None) -> bytes:
         if end is None:
             return self._client.get(name, key, {"suffix": -start} if start < 0 else {"offset": start})
         if 0 <= start < end:
@@ -88,8 +97,8 @@ class S3Store(Store):
 
     def open(self, key: str) -> BinaryIO:
         """As everywhere, from one request, which is held open meanwhile."""
-        found, pieces = self._client.open(self._name(key), key)
-        return io.BufferedReader(Body(self._client, key, found.size, pieces))
+        name = self._name(key)
+        return io.BufferedReader(Body(self._client, name, key, *self._client.open(name, key)))
 
     def stat(self, key: str) -> Stat:
         found = self._client.head(self._name(key), key)
@@ -104,7 +113,21 @@ class S3Store(Store):
         check_page(limit, cursor)
         if "\0" in prefix or len(prefix.encode()) > KEY_MAX_BYTES:
             return Page([], None)
-        return take_page(self._keys_from(prefix, cursor, limit), limit)
+        return take_page((key for key, _ in self._items_from(prefix, cursor, limit)), limit)
+
+    def scan(self, prefix: str = "") -> Iterator[Stat]:
+        self._check_open()
+        for key, item in self._items_from(check_prefix(prefix), None, None):
+            yield Stat(key, item["Size"], item["LastModified"], "")
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        self._check_open()
+        found = self._client.folders(self._prefix + check_prefix(prefix))
+        return (name[len(self._prefix) :] for name in found if _is_key(name[len(self._prefix) : -1]))
+
+    def losses(self) -> Sequence[str]:
+        rules = self._client.expiries(self._prefix)
+        return [f"rule {rule} of its lifecycle deletes what has some age" for rule in rules]
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -192,6 +215,10 @@ class S3Store(Store):
             self._client.close()
 
     @property
+    def is_remote(self) -> bool:
+        return True
+
+    @property
     def url(self) -> str:
         return self._address.url
 
@@ -200,7 +227,8 @@ class S3Store(Store):
         return cls(url, **settings)
 
     def _settings(self) -> dict[str, Any]:
-        return {"url": self.url, **self._address.options}
+        options = {name: value for name, value in self._address.options.items() if name != "create"}
+        return {"url": self.url, **options}
 
     def _name(self, key: str) -> str:
         self._check_open()
@@ -212,16 +240,20 @@ class S3Store(Store):
 
     # --- what is there ------------------------------------------------------------------------------
 
-    def _keys_from(self, prefix: str, cursor: str | None, limit: int | None) -> Iterator[str]:
-        """The keys that come after the cursor: all, or, where there are more than ``limit``, one more."""
+    def _items_from(self, prefix: str, cursor: str | None, limit: int | None) -> Iterator[tuple[str, Any]]:
+        """The keys that come after the cursor, and what the listing tells of each.
+
+        All, or, where there are more than ``limit``, one more.
+        """
         after, more = self._prefix + (cursor or ""), True
         left = sys.maxsize if limit is None else limit + 1
         while more and left > 0:
-            names, more = self._client.list(self._prefix + prefix, after, left)
-            keys = [key for name in names if _is_key(key := name[len(self._prefix) :])]
-            left -= len(keys)
-            yield from keys
-            after = names[-1] if names else after
+            items, more = self._client.list(self._prefix + prefix, after, left)
+            for item in items:
+                after = item["Key"]
+                if _is_key(key := after[len(self._prefix) :]):
+                    left -= 1
+                    yield key, item
 
     def _get_slice(self, name: str, key: str, wanted: slice) -> bytes:
         for _ in range(_ATTEMPTS):

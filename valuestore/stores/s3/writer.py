@@ -1,41 +1,43 @@
 """S3Writer: how a value becomes an object: in one request if it is small, else in parts, and told afterwards.
 
-It knows what S3 makes difficult: a creation whose answer was lost, servers without conditions, attributes to
-be kept. Called by ``S3Store.put``.
+It knows what S3 makes difficult: attributes to be kept, values too large for one request. Called by
+``S3Store.put``.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
 
-from valuestore.errors import AlreadyExists, NotFound, StoreError, StoreUnavailable, TooLarge
+from valuestore.errors import AlreadyExists, NotSupported, StoreError, StoreUnavailable, TooLarge
 from valuestore.hashing import hash_bytes
 from valuestore.stores.base import Data, Stat, as_buffer, iter_chunks
 from valuestore.stores.data import cut
 from valuestore.stores.s3.about import About
 from valuestore.stores.s3.client import S3Client
+from valuestore.stores.s3.creation import Creation
 
-_ATTEMPTS = 5
 _BLIND_BYTES = 1 << 20
 """Up to this size a put finds out that the key is taken by trying."""
 
 
 class S3Writer:
-    """Puts objects, in parts of ``part_bytes``. Unless ``conditional``, the server ignores ``If-None-Match``.
+    """Puts objects, in parts of ``part_bytes``.
 
     In all methods ``name`` is the object's, ``key`` the caller's; ``attrs`` None keeps those there are.
     """
 
-    def __init__(self, client: S3Client, part_bytes: int, conditional: bool) -> None:
+    def __init__(self, client: S3Client, part_bytes: int, creation: Creation) -> None:
         self._client = client
         self._part_bytes = part_bytes
-        self._conditional = conditional
+        self._creation = creation
+        self._keeps_metadata = False
 
     def put(
         self,
@@ -65,60 +67,58 @@ class S3Writer:
     def _put_whole(
         self, name: str, key: str, data: Any, attrs: dict[str, Any] | None, overwrite: bool
     ) -> Stat:
-        etag = hash_bytes(data)
-        if not overwrite:
-            return self._create(name, key, data, About(attrs or {}, etag))
-        if attrs is None and self._conditional and len(data) <= _BLIND_BYTES:
-            try:
-                return self._create(name, key, data, About({}, etag))
-            except AlreadyExists:
-                pass
-        about = About(self._attrs(name, key) if attrs is None else attrs, etag)
-        self._client.put(name, key, data, about.metadata(key), create=False)
-        return about.stat(key, len(data))
-
-    def _create(self, name: str, key: str, data: Any, about: About) -> Stat:
-        """Put what is to be new. Raises: AlreadyExists."""
-        for _ in range(_ATTEMPTS):
-            if not self._conditional and self._find(name, key) is not None:
+        about, there = About(attrs or {}, hash_bytes(data)), None
+        if not overwrite or (attrs is None and len(data) <= _BLIND_BYTES):
+            there = self._creation.create(name, key, data, about)
+            if there is None:
+                self._prove(name, key, about)
+                return about.stat(key, len(data))
+            if not overwrite:
                 raise AlreadyExists(key, self._client.url)
-            try:
-                self._client.put(name, key, data, about.metadata(key), create=self._conditional)
-            except AlreadyExists:
-                there = self._find(name, key)
-                if there is None:
-                    continue  # it was deleted just now, or not created in the end
-                if there.put_id != about.put_id:
-                    raise
-            return about.stat(key, len(data))
-        raise self._client.restless(key)
+        elif attrs is None:
+            there = self._creation.find(name, key)
+        if there is not None:
+            about = replace(about, attrs=there.attrs)
+        self._client.put(name, key, data, about.metadata(key), create=False)
+        self._prove(name, key, about)
+        return about.stat(key, len(data))
 
     # --- in parts -----------------------------------------------------------------------------------
 
     def _put_parts(
         self, name: str, key: str, parts: Iterable[Any], attrs: dict[str, Any] | None, overwrite: bool
     ) -> Stat:
-        there = None if overwrite and attrs is not None else self._find(name, key)
+        there = None if overwrite and attrs is not None else self._creation.find(name, key)
         if there is not None and not overwrite:
             raise AlreadyExists(key, self._client.url)
         about = About(attrs if attrs is not None else {} if there is None else there.attrs, None)
-        create = self._conditional and not overwrite
+        creation = None if overwrite or self._creation.is_kept is False else self._creation
         place, sent = self._client.place(name), self._bounded(key, parts)
         try:
-            size, etag = upload(self._client, place, key, sent, about.metadata(key), create=create)
+            size, etag = upload(self._client, place, key, sent, about.metadata(key), creation)
         except (AlreadyExists, StoreUnavailable) as error:
             return self._put_after_all(name, key, about, error)
+        self._prove(name, key, about)
         return about.stat(key, size, etag)
 
     def _put_after_all(self, name: str, key: str, about: About, error: Exception) -> Stat:
         """What was put, if it was: asked again after a lost answer, S3 may refuse what it did already."""
         if isinstance(error, StoreUnavailable) and "NoSuchUpload" not in str(error):
             raise error
-        there = self._find(name, key)
+        there = self._creation.find(name, key)
         if there is None or there.put_id != about.put_id:
             raise error
         found = self._client.head(name, key)
         return About.read(found).stat(key, found.size)
+
+    def _prove(self, name: str, key: str, about: About) -> None:
+        """The first attributes are looked at: a server that drops metadata is found out."""
+        if about.attrs and not self._keeps_metadata:
+            there = self._creation.find(name, key)
+            if there is not None and there.put_id == "":
+                instead = "the value was stored without them"
+                raise NotSupported(self._client.url, "attributes: its server drops metadata", instead)
+            self._keeps_metadata = True
 
     def _bounded(self, key: str, parts: Iterable[Any]) -> Iterator[Any]:
         size = 0
@@ -130,18 +130,6 @@ class S3Writer:
     def _check_size(self, key: str, size: int) -> None:
         if size > (limit := self._part_bytes * PARTS_MAX):
             raise TooLarge(key, size, limit, "part_bytes")
-
-    # --- what is there ------------------------------------------------------------------------------
-
-    def _find(self, name: str, key: str) -> About | None:
-        try:
-            return About.read(self._client.head(name, key))
-        except NotFound:
-            return None
-
-    def _attrs(self, name: str, key: str) -> Mapping[str, Any]:
-        there = self._find(name, key)
-        return {} if there is None else there.attrs
 
 
 # --- upload: a large value to S3 in parts, which become an object at one instant or are gone.
@@ -162,13 +150,12 @@ def upload(
     key: str,
     parts: Iterable[Any],
     metadata: dict[str, str],
-    *,
-    create: bool,
+    creation: Creation | None,
 ) -> tuple[int, str]:
     """Store the parts as the object at ``place`` (Bucket and Key); return its size and etag.
 
-    At most five parts are in memory. Whatever happens, no part is left. Raises: AlreadyExists; what the
-    iterable raises.
+    ``creation`` if it is to be new, and its server is not known to have no condition for that. At most five
+    parts are in memory. Whatever happens, no part is left. Raises: AlreadyExists; what the iterable raises.
     """
     begun = client.do(
         key, lambda: client.boto.create_multipart_upload(**place, Metadata=metadata), writing=True
@@ -184,8 +171,7 @@ def upload(
                 if len(waiting) == _AT_ONCE:
                     waiting.popleft().result()
             done = [future.result() for future in sent]
-            finish = partial(_finish, client, session, [part for _, part in done], create)
-            answer = client.do(key, finish, writing=True)
+            answer = _finish(client, session, key, [part for _, part in done], creation)
         except BaseException:
             for future in sent:
                 future.cancel()
@@ -206,6 +192,22 @@ def _send(
     return len(body), {"PartNumber": number, "ETag": answer["ETag"]}
 
 
-def _finish(client: S3Client, session: dict[str, str], parts: list[dict[str, Any]], create: bool) -> Any:
-    condition = {"IfNoneMatch": "*"} if create else {}
-    return client.boto.complete_multipart_upload(**session, MultipartUpload={"Parts": parts}, **condition)
+def _finish(
+    client: S3Client,
+    session: dict[str, str],
+    key: str,
+    parts: list[dict[str, Any]],
+    creation: Creation | None,
+) -> Any:
+    """Make the parts an object. A server that refuses the condition as unknown has done nothing so far."""
+    finish = partial(client.boto.complete_multipart_upload, **session, MultipartUpload={"Parts": parts})
+    if creation is not None:
+        try:
+            return client.do(key, partial(finish, IfNoneMatch="*"), writing=True, creating=True)
+        except NotSupported:
+            if creation.is_kept:
+                raise
+    answer = client.do(key, finish, writing=True)
+    if creation is not None:
+        creation.miss()
+    return answer

@@ -15,9 +15,11 @@ from typing import Any, BinaryIO, Literal, TypeVar, get_args
 
 from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store, as_buffer, iter_chunks
 
-Reading = Literal["get", "map", "open", "stat", "size", "exists", "list", "exists_many", "get_many"]
+Reading = Literal[
+    "get", "map", "open", "stat", "size", "exists", "list", "scan", "folders", "exists_many", "get_many"
+]
 Changing = Literal["put", "delete", "copy", "move", "put_many", "delete_many", "batch"]
-Verb = Reading | Changing | Literal["sign", "flush", "close"]
+Verb = Reading | Changing | Literal["sign", "losses", "flush", "close"]
 CHANGES: frozenset[str] = frozenset(get_args(Changing))
 
 Attrs = Mapping[str, Json] | None
@@ -58,6 +60,12 @@ class Through(Store):
         return self._through(
             "list", (prefix,), lambda store, names: store.list(names[0], limit=limit, cursor=cursor)
         )
+
+    def scan(self, prefix: str = "") -> Iterator[Stat]:
+        return self._through("scan", (prefix,), lambda store, names: store.scan(names[0]))
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        return self._through("folders", (prefix,), lambda store, names: store.folders(names[0]))
 
     def exists(self, key: str) -> bool:
         return self._through("exists", (key,), lambda store, names: store.exists(names[0]))
@@ -107,6 +115,9 @@ class Through(Store):
             lambda store, names: store.sign(names[0], method, expires_seconds, content_md5=content_md5),
         )
 
+    def losses(self) -> Sequence[str]:
+        return self._through("losses", (), lambda store, _: store.losses())
+
     def flush(self) -> None:
         self._through("flush", (), lambda store, _: store.flush())
 
@@ -123,6 +134,10 @@ class Wrapper(Through):
 
     def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         return ask(self._store, keys)
+
+    @property
+    def is_remote(self) -> bool:
+        return self._store.is_remote
 
     @property
     def url(self) -> str:

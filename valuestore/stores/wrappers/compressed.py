@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from valuestore.errors import NotSupported, StoreUnavailable
 from valuestore.hashing import Bytes, get_algorithm
 from valuestore.stores.base import CHUNK_BYTES, Data, SignedUrl, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.streams import Rest, Stream
 from valuestore.stores.wrappers.base import Answer, Attrs, Wrapper, pair_up
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
@@ -66,6 +67,7 @@ class Compressed(Wrapper):
         return cast(BinaryIO, io.BufferedReader(reader, CHUNK_BYTES))
 
     map = Store.map  # of the data, not of what is stored
+    scan = Store.scan
 
     def stat(self, key: str) -> Stat:
         known = super().stat(key)  # what is too short to be compressed is certain at once
@@ -91,9 +93,7 @@ class Compressed(Wrapper):
             data = b""
             wanted = range(*slice(start, end).indices(facts.size))
             if wanted:
-                for _ in range(wanted.start // CHUNK_BYTES):
-                    stream.read(CHUNK_BYTES)
-                stream.read(wanted.start % CHUNK_BYTES)
+                stream.seek(wanted.start)
                 data = stream.read(len(wanted))
         return data
 
@@ -258,61 +258,41 @@ def read_up_to(stream: BinaryIO, count: int) -> bytes:
     return head
 
 
-class Rest(io.RawIOBase):
-    """A stream of which some was read already, from its beginning."""
-
-    def __init__(self, stream: BinaryIO, head: bytes) -> None:
-        self._stream = stream
-        self._head = head
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        piece, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
-        piece = piece or self._stream.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-        super().close()
-
-
-class Decoder(Rest):
+class Decoder(Stream):
     """The data of a zstd frame: no more of it than its size, and at the end it has to be the data it was."""
 
     def __init__(self, stream: BinaryIO, facts: Facts, damaged: Callable[[str], StoreUnavailable]) -> None:
-        super().__init__(stream, b"")
+        super().__init__(facts.size, stream)
+        self._start = stream.tell()
         self._facts = facts
         self._damaged = damaged
+        self._begin(-1)
+
+    def _begin(self, position: int) -> int:
+        if position > self._at:
+            return self._at
+        self._stream.seek(self._start)
         self._unpacker = zstd.ZstdDecompressor()
         self._hasher = get_algorithm().new()
-        self._left = facts.size
         self._verified = False
+        return 0
 
-    def readinto(self, buffer: Any, /) -> int:
-        piece = self._unpack(min(len(buffer), self._left)) if self._left else b""
-        self._left -= len(piece)
-        self._hasher.update(piece)
-        if not self._left and not self._verified:
+    def _take(self, most: int) -> bytes | memoryview:
+        piece = super()._take(most)
+        if self._at == self._size and not self._verified:
             self._verify()
-        buffer[: len(piece)] = piece
-        return len(piece)
+        return piece
 
-    def readall(self) -> bytes:
-        pieces = []
-        buffer = memoryview(bytearray(min(self._left, CHUNK_BYTES) or 1))
-        while count := self.readinto(buffer):
-            pieces.append(bytes(buffer[:count]))
-        return b"".join(pieces)
+    def _read(self, count: int) -> bytes:
+        piece = self._unpack(count)
+        self._hasher.update(piece)
+        return piece
 
     def _unpack(self, most: int) -> bytes:
         """At least one byte, and at most that many."""
         while not (piece := self._decompress(most)):
             if self._unpacker.eof:
-                raise self._damaged(f"it has {self._left} bytes less than recorded")
+                raise self._damaged(f"it has {self._size - self._at} bytes less than recorded")
         return piece
 
     def _verify(self) -> None:

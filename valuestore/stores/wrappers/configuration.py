@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from valuestore.config import (
+from valuestore.config import OBSERVERS, placed
+from valuestore.errors import ConfigError
+from valuestore.kinds import (
     COUNT,
     FLAG,
     LIST,
-    OBSERVERS,
     PATH,
     POSITIVE,
     SECONDS,
@@ -24,9 +25,7 @@ from valuestore.config import (
     Kind,
     check_table,
     one_of,
-    placed,
 )
-from valuestore.errors import ConfigError
 from valuestore.observe import Observer
 
 _STORE = Kind("a URL, a path or a table", (str, Mapping), is_secret=True)
@@ -129,9 +128,9 @@ class Given:
         kinds = {**_LAYERS, **_words_of_place(kind, has_url=config.get("url") is not None)}
         checked = self._table(self.name, config, kinds)
         if "url" not in checked and kind != "memory" and not checked.get(needed := next(iter(PLACES[kind]))):
-            raise ConfigError(self._named(needed), f"a store of type {kind!r} needs it")
+            raise ConfigError(self.named(needed), f"a store of type {kind!r} needs it")
         if "://" not in checked.get("url", "://"):
-            checked["url"] = placed(self._named("url"), checked["url"], self.folder)
+            checked["url"] = placed(self.named("url"), checked["url"], self.folder)
         for layer in _TABLES:
             if isinstance(found := checked.get(layer), Mapping) and (found or kinds[layer] is _SWITCH):
                 checked[layer] = self._layer(layer, found)
@@ -144,16 +143,16 @@ class Given:
         return checked
 
     def _layer(self, layer: str, found: Mapping[str, Any]) -> dict[str, Any]:
-        checked = self._table(self._named(layer), found, _TABLES[layer])
+        checked = self._table(self.named(layer), found, _TABLES[layer])
         for word in _NEEDED.get(layer, ()):
             if word not in checked:
-                raise ConfigError(f"{self._named(layer)}.{word}", f"{layer} needs it")
+                raise ConfigError(f"{self.named(layer)}.{word}", f"{layer} needs it")
         if layer == "sized":
             checked["small"] = self._inside("sized.small", checked["small"])
         return checked
 
     def _inside(self, name: str, config: Any) -> dict[str, Any]:
-        config = _STORE.check(self._named(name), config)
+        config = _STORE.check(self.named(name), config)
         return self.within(name).check({"url": config} if isinstance(config, str) else config)
 
     def _check_scheme(self, name: str, entry: object) -> None:
@@ -166,9 +165,9 @@ class Given:
 
     def within(self, name: str) -> Given:
         """The same for a configuration that is in this one."""
-        return replace(self, name=self._named(name))
+        return replace(self, name=self.named(name))
 
-    def _named(self, word: str) -> str:
+    def named(self, word: str) -> str:
         return f"{self.name}.{word}".lstrip(".")
 
     def _table(self, name: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:

@@ -18,11 +18,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from valuestore.errors import ConfigError
+from valuestore.lazy import package_missing
 from valuestore.observe import Observer, open_observers
 from valuestore.stores.base import Store
 from valuestore.stores.memory import MemoryStore
@@ -35,8 +35,12 @@ from valuestore.stores.wrappers.limited import Limited
 from valuestore.stores.wrappers.observed import Observed
 from valuestore.stores.wrappers.readonly import ReadOnly
 from valuestore.stores.wrappers.renaming import Prefixed
+from valuestore.stores.wrappers.retrying import Retrying
 from valuestore.stores.wrappers.routed import Routed
 from valuestore.stores.wrappers.sized import Sized
+
+if TYPE_CHECKING:
+    from valuestore.stores.wrappers.compressed import Compressed
 
 _CACHE = "valuestore-cache"
 """The folder of a cache, below its path: whatever else is there is not deleted to make room."""
@@ -80,7 +84,12 @@ class _Building:
 
     def build(self, checked: Mapping[str, Any]) -> Store:
         layer = checked.get
-        store = _open(checked)
+        try:
+            store = _open(checked)
+        except ConfigError as error:
+            setting, problem = error.args
+            given = _GIVEN.get(setting, setting)
+            raise ConfigError(self._given.named(given if given in checked else setting), problem) from error
         self._opened.callback(store.close)
         if (prefix := layer("prefix", "").strip("/")) and "prefix" not in OPTIONS.get(_own_type(checked), ()):
             store = Prefixed(store, prefix)
@@ -88,7 +97,7 @@ class _Building:
         if told:
             store = Observed(store, *told)
         if (compress := layer("compress", False)) is not False:
-            store = _extra("compress", "zstd", "compressed:Compressed")(store, **_settings(compress))
+            store = _compressed()(store, **_settings(compress))
         if sized := layer("sized"):
             store = Sized(self.build(sized["small"]), store, sized["threshold_bytes"])
         if below := layer("layers", ()):
@@ -96,7 +105,7 @@ class _Building:
         if any((limits := layer("limits", {})).values()):
             store = Limited(store, **limits)
         if (retry := layer("retry", False)) is not False:
-            store = _extra("retry", "retry", "retrying:Retrying")(store, **_settings(retry))
+            store = Retrying(store, **_settings(retry))
         for tier in reversed(layer("tiers", ())):
             store = self._cached(self.build(tier), store, {}, told)
         if (cache := layer("cache", {})) and cache["max_bytes"]:
@@ -145,10 +154,10 @@ class _Configured:
     def shared(self) -> bool:
         return "url" in self.config or next(iter(PLACES[self.config["type"]])) in self.config
 
-    def __call__(self, container: str, *, create: bool) -> Store:
+    def __call__(self, container: str, *, create: bool | None) -> Store:
         kind = type_of(self.config)
         place = {} if self.shared else {next(iter(PLACES[kind])): container}
-        creating = {"create": True} if create and "create" in OPTIONS.get(kind, ()) else {}
+        creating = {"create": create} if create is not None and "create" in OPTIONS.get(kind, ()) else {}
         return store_from_config(
             {**self.config, **place, **creating},
             folder=self.given.folder,
@@ -159,6 +168,10 @@ class _Configured:
 
 
 # --- the place itself
+
+
+_GIVEN = {"secret_access_key": "secret_key"}
+"""What a configuration calls what a store calls otherwise."""
 
 
 def _own_type(checked: Mapping[str, Any]) -> str:
@@ -183,7 +196,7 @@ def _open(checked: Mapping[str, Any]) -> Store:
     try:
         return open_store(_with_tls(url, settings), **settings)
     except TypeError as error:  # a setting that the store does not have
-        raise ConfigError("store", f"type {kind!r}: {str(error).rpartition('() ')[2]}") from None
+        raise ConfigError("options", f"type {kind!r}: {str(error).rpartition('() ')[2]}") from None
 
 
 def _redis_url(settings: dict[str, Any]) -> str:
@@ -223,17 +236,12 @@ def _read_secret(settings: dict[str, Any], name: str, path_name: str) -> None:
         raise ConfigError(path_name, f"{path!r} is empty")
 
 
-# --- layers
-
-
-def _extra(setting: str, extra: str, target: str) -> Any:
-    """The wrapper, whose module imports a package that may not be installed. Raises: ConfigError."""
-    module, _, name = target.partition(":")
+def _compressed() -> type[Compressed]:
     try:
-        return getattr(import_module(f"valuestore.stores.wrappers.{module}"), name)
+        from valuestore.stores.wrappers.compressed import Compressed
     except ModuleNotFoundError as error:
-        problem = f"needs the package {error.name!r}, which is not installed: install valuestore[{extra}]"
-        raise ConfigError(setting, problem) from error
+        raise ConfigError("compress", package_missing(error)) from error
+    return Compressed
 
 
 def _settings(switch: Any) -> Mapping[str, Any]:

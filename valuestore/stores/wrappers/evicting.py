@@ -81,7 +81,7 @@ class Evicting(Wrapper):
 
     def _read_sizes(self) -> OrderedDict[str, int]:
         if self._sizes is None:
-            known = sorted(map(self._store.stat, self._store.list().keys), key=lambda stat: stat.modified)
+            known = sorted(self._store.scan(), key=lambda stat: stat.modified)
             self._sizes = OrderedDict((stat.key, stat.size) for stat in known)
             self._total = sum(self._sizes.values())
         return self._sizes

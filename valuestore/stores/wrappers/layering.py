@@ -43,6 +43,8 @@ class Union(Through):
         *_, answer = [ask(store, keys) for store in self._stores]
         return answer
 
+    scan = Store.scan
+    folders = Store.folders
     exists = Store.exists
     copy = Store.copy
     move = Store.move
@@ -92,6 +94,10 @@ class Union(Through):
         *others, last = self._stores
         holder = next((store for store in others if store.exists(key)), last)
         return holder.sign(key, method, expires_seconds, content_md5=content_md5)
+
+    @property
+    def is_remote(self) -> bool:
+        return any(store.is_remote for store in self._stores)
 
     @property
     def url(self) -> str:

@@ -11,6 +11,7 @@ from valuestore.errors import StoreError
 from valuestore.hashing import Bytes
 from valuestore.observe import Change, Observer, Watch, notify, watch
 from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.streams import Rest
 from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, batch_around, pair_up
 
 _UNTOLD: frozenset[Verb] = frozenset({"batch", "sign", "close"})
@@ -152,30 +153,26 @@ def _counting(key: str, data: Data, watched: Watch) -> Data:
     return buffer
 
 
-class _WatchedReader(io.RawIOBase):
+class _WatchedReader(Rest):
     """Steps as it is read; ends when it is closed."""
 
     def __init__(self, stream: BinaryIO, watched: Watch) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._watched = watched
         self._error: BaseException | None = None
 
-    def readable(self) -> bool:
-        return True
-
     def readinto(self, buffer: Any, /) -> int:
         try:
-            piece = self._stream.read(len(buffer))
+            count = super().readinto(buffer)
         except BaseException as error:
             self._error = error
             raise
-        buffer[: len(piece)] = piece
-        if piece:
-            self._watched.step(len(piece))
-        return len(piece)
+        if count:
+            self._watched.step(count)
+        return count
 
     def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-            self._watched.end(self._error)
+        is_open = not self.closed
         super().close()
+        if is_open:
+            self._watched.end(self._error)

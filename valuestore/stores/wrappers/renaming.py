@@ -6,7 +6,7 @@ They say where a key is and what a name is called from outside; this says the re
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,14 @@ class Prefixed(Renaming, Wrapper):
         page = self._store.list(self._prefix + prefix, limit=limit, cursor=after)
         skip = len(self._prefix)
         return Page([key[skip:] for key in page.keys], page.cursor and page.cursor[skip:])
+
+    def scan(self, prefix: str = "") -> Iterator[Stat]:
+        below = self._store.scan(self._prefix + check_prefix(prefix))
+        return (replace(known, key=known.key[len(self._prefix) :]) for known in below)
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        below = self._store.folders(self._prefix + check_prefix(prefix))
+        return (folder[len(self._prefix) :] for folder in below)
 
     @property
     def url(self) -> str:

@@ -1,39 +1,47 @@
-"""Retrying: a store that is asked again when it did not answer. Extra ``retry``.
+"""Retrying: a store that is asked again when it did not answer.
 
-Only StoreUnavailable is worth another try, and only what can be done twice is: a read; a put of data that
-can be read again. A try that failed may have arrived all the same, and the next one allows for that.
+Only StoreUnavailable is worth another try, unless it tells of what lasts (rejected credentials, no
+permission, a full disk, damage); and only what can be done twice is: a read; a put of data that can be
+read again. A try that failed may have arrived all the same, and the next one allows for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import errno
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
-import stamina
-
-from valuestore.errors import AlreadyExists, ConfigError, NotFound, StoreUnavailable
+from valuestore.errors import AlreadyExists, ConfigError, CredentialsRejected, NotFound, StoreUnavailable
 from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
 from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper
 
 _ONCE: frozenset[Verb] = frozenset({"batch", "close"})
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DAMAGED = {errno.EIO, errno.EBADMSG, errno.EILSEQ, getattr(errno, "EUCLEAN", errno.EIO)}
 
 
 class Retrying(Wrapper):
-    """Up to ``attempts`` tries, begun within ``seconds`` of the first, further and further apart.
+    """Up to ``attempts`` tries (None: any number), begun within ``seconds`` of the first, ever further apart.
 
-    A put of an iterator or of a stream without ``seek`` is tried once. After a try whose outcome is not
-    known: to create a key that now holds just these bytes succeeds, so bytes that are to tell who created
-    it have to differ; and to delete a key that is now gone succeeds. Batches are tried once.
+    Once that was in vain, calls are tried once each until one is answered: a store that is gone costs its
+    caller the time but once. A put of an iterator or of a stream without ``seek`` is tried once.
+
+    After a try whose outcome is not known: to create a key that now holds just these bytes succeeds, so
+    bytes that are to tell who created it have to differ; and to delete a key that is now gone succeeds.
+    Batches are tried once.
     """
 
-    def __init__(self, store: Store, attempts: int = 5, seconds: float = 30.0) -> None:
-        if attempts < 1:
+    def __init__(self, store: Store, attempts: int | None = 5, seconds: float = 30.0) -> None:
+        if attempts is not None and attempts < 1:
             raise ConfigError("attempts", f"{attempts} is less than one")
         if seconds <= 0:
             raise ConfigError("seconds", f"{seconds} is no time")
         super().__init__(store)
         self._attempts = attempts
         self._seconds = seconds
+        self._gave_up = False
 
     def _through(self, verb: Verb, keys: Sequence[str], ask: Ask[Answer]) -> Answer:
         if verb in _ONCE:
@@ -99,20 +107,47 @@ class Retrying(Wrapper):
 
         return self._again(delete)
 
+    def scan(self, prefix: str = "") -> Iterator[Stat]:
+        """As everywhere, but all of it is in memory meanwhile: half a listing cannot be asked for again."""
+        return iter(self._again(lambda _: [*self._store.scan(prefix)]))
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        return iter(self._again(lambda _: [*self._store.folders(prefix)]))
+
     def _settings(self) -> dict[str, Any]:
         return {"store": self._store, "attempts": self._attempts, "seconds": self._seconds}
 
     def _again(self, work: Callable[[bool], Answer]) -> Answer:
         """What ``work`` returns in the end. It is told whether this is certainly its first effect."""
+        began = time.monotonic()
+        try:
+            answer = work(True)
+        except StoreUnavailable as error:
+            left = self._seconds - (time.monotonic() - began)
+            if self._gave_up or left <= 0 or self._attempts == 1 or not _may_pass(error):
+                raise
+            answer = self._keep_asking(work, error, left)
+        self._gave_up = False
+        return answer
+
+    def _keep_asking(self, work: Callable[[bool], Answer], error: StoreUnavailable, seconds: float) -> Answer:
+        """What ``work`` returns after its first try failed just now."""
+        import stamina  # late: few runs need it, and it takes 0.1 s
+
+        logging.getLogger("stamina").addHandler(logging.NullHandler())  # or Python prints what it notes
+        longest = min(5.0, seconds / 4)
         tries = stamina.retry_context(
-            on=StoreUnavailable,
-            attempts=self._attempts,
-            timeout=self._seconds,
-            wait_max=max(0.1, min(5.0, self._seconds / 4)),
+            on=_may_pass, attempts=self._attempts, timeout=seconds - longest, wait_max=longest
         )
-        for attempt in tries:
-            with attempt:
-                return work(attempt.num == 1)
+        try:
+            for attempt in tries:
+                with attempt:
+                    if attempt.num == 1:
+                        raise error
+                    return work(False)
+        except StoreUnavailable as last:
+            self._gave_up = _may_pass(last)
+            raise
         raise AssertionError("stamina passes the last error on")
 
     def _holds(self, key: str, data: Data) -> bool:
@@ -122,12 +157,21 @@ class Retrying(Wrapper):
             return same and not stream.read(1)
 
 
+def _may_pass(error: Exception) -> bool:
+    """Whether another try may be answered."""
+    if isinstance(error, CredentialsRejected) or not isinstance(error, StoreUnavailable):
+        return False
+    return getattr(error.__cause__, "errno", None) not in _REFUSED | _DAMAGED
+
+
 def _replay(data: Data) -> Callable[[], Data] | None:
     """A way to read the data again and again; None if it can be read but once."""
-    if as_buffer(data) is not None or isinstance(data, list | tuple):
+    if isinstance(data, bytes):  # most are
         return lambda: data
     seekable = getattr(data, "seekable", None)
-    if seekable is None or not seekable():
+    if seekable is None:
+        return None if isinstance(data, Iterator) or hasattr(data, "read") else lambda: data
+    if not seekable():
         return None
     stream = cast(BinaryIO, data)
     start = stream.tell()

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
+from valuestore import plugins
 from valuestore.errors import BadReference, NotFound
 from valuestore.stores.base import Page, Stat, Store, check_key, check_page, check_prefix, without_credentials
 from valuestore.stores.open import open_store
 from valuestore.stores.wrappers.renaming import Renaming
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_PLACES = {"s3a", "s3n", "gcs", "abfss", "adl", "ftp", "sftp", "ssh", "hdfs", "webdav"}
+"""Schemes that say where bytes are, though no store of ours is called so."""
 _CONTAINER = re.compile(r"[\w.:\[\]~+=,-]*")
 
 
@@ -25,10 +28,10 @@ class Opener(Protocol):
     """Opens the store of a container; with ``create``, after making the container if it is not there.
 
     One whose attribute ``shared`` is true is called once, for all containers. Raises: NotFound if there is
-    no such container and it is not to be made.
+    no such container and ``create`` is False. None, on first use by a key, leaves it to the store.
     """
 
-    def __call__(self, container: str, *, create: bool) -> Store: ...
+    def __call__(self, container: str, *, create: bool | None) -> Store: ...
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class ByUrl:
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     creating: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, container: str, *, create: bool) -> Store:
+    def __call__(self, container: str, *, create: bool | None) -> Store:
         url = self.url.replace("{container}", container)
-        return open_store(url, **{**self.settings, **(self.creating if create else {})})
+        flag = {"create": create} if create is not None and url.startswith(("file:", "s3:", "/")) else {}
+        return open_store(url, **{**self.settings, **flag, **(self.creating if create else {})})
 
     @property
     def shared(self) -> bool:
@@ -60,9 +64,10 @@ class Routed(Renaming):
     """One store per scheme and container, opened on first use, once, however many threads ask.
 
     ``schemes`` says how: an ``Opener``, or a URL for ``ByUrl``. The keys of ``default`` go without a scheme,
-    or below ``base``, its own reference; an unknown scheme's go to it too, as ``scheme/container/key``.
-    Without a default, both raise BadReference. Unless ``dynamic``, only those ``containers``
-    (``scheme://container``) are served that are named here or were given to ``load``; others are NotFound.
+    or below ``base``, its own reference; those of a scheme that nobody knows go to it too, as
+    ``scheme/container/key``. A place that is not configured raises BadReference, and without a default any
+    other does. Unless ``dynamic``, only those ``containers`` (``scheme://container``) are served that are
+    named here or were given to ``load``; others are NotFound.
     """
 
     def __init__(
@@ -112,6 +117,16 @@ class Routed(Renaming):
         keys = [place.outside + key.removeprefix(place.inside) for key in page.keys]
         return Page(keys, None if page.cursor is None else keys[-1])
 
+    def scan(self, prefix: str = "") -> Iterator[Stat]:
+        place = self._find(check_prefix(prefix))
+        for known in place.store.scan(place.name):
+            yield replace(known, key=place.outside + known.key.removeprefix(place.inside))
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        place = self._find(check_prefix(prefix))
+        for folder in place.store.folders(place.name):
+            yield place.outside + folder.removeprefix(place.inside)
+
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
         if len(self._by_store((source, target))) > 1:
             return Store.copy(self, source, target, overwrite=overwrite)
@@ -158,6 +173,10 @@ class Routed(Renaming):
             store.close()
 
     @property
+    def is_remote(self) -> bool:
+        return self._default is not None and self._default.is_remote
+
+    @property
     def url(self) -> str:
         return self.base or (self._default.url if self._default is not None else "routed")
 
@@ -197,7 +216,7 @@ class Routed(Renaming):
                     reference, "a store without dynamic loading, where that container is not loaded,"
                 )
             return _Place(self._slot(scheme, container).open(), name, "", outside)
-        if self._default is None:
+        if self._default is None or scheme in _PLACES or scheme in plugins.names("stores"):
             raise BadReference(without_credentials(reference), self._known())
         inside = f"{scheme}/{container}/"
         return _Place(self._default, inside + name, inside, outside)
@@ -238,11 +257,11 @@ class _Slot:
         self._container = container
         self._lock = threading.Lock()
 
-    def open(self, *, create: bool = False) -> Store:
-        """The store. With ``create`` its container is made even if the store was opened without."""
-        if self.store is None or create:
+    def open(self, *, create: bool | None = None) -> Store:
+        """The store. What ``create`` says of its container holds even if the store was opened without."""
+        if self.store is None or create is not None:
             with self._lock:
-                if self.store is None or create:
+                if self.store is None or create is not None:
                     self.store = self._opener(self._container, create=create)
                     self.opened.append(self.store)
         return self.store

@@ -153,6 +153,16 @@ class DataFacts(OpenedStore):
         stream.close()
         stream.close()
 
+    def test_a_stream_is_gone_through_like_a_file(self, store: Store) -> None:
+        data = b"".join(b"%07d\n" % number for number in range(300_000)) + ALL_BYTES
+        store.put("k", data)
+        with store.open("k") as stream, io.BytesIO(data) as twin:
+            assert stream.seekable()
+            for offset, whence in ((0, 2), (-8, 2), (0, 0), (1_900_000, 0), (-700_001, 1), (8, 0), (9**9, 0)):
+                assert stream.seek(offset, whence) == twin.seek(offset, whence)
+                assert (stream.read(300_000), stream.tell()) == (twin.read(300_000), twin.tell())
+            assert (stream.seek(9), stream.read()) == (9, data[9:])
+
     def test_an_open_stream_outlives_a_new_value_and_a_deletion(self, store: Store) -> None:
         store.put("k", b"old" * 1000)
         with store.open("k") as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -131,6 +132,25 @@ class KeyFacts(OpenedStore):
         assert store.list(limit=2, cursor=cursor) == Page(["a/3", "b/1"], "b/1")
         store.delete("c/1")
         assert store.list(cursor="b/1") == Page([], None)
+
+    def test_a_scan_tells_of_each_key_what_stat_does_or_less(self, store: Store) -> None:
+        put_all(store, ["a/1", "a/2", "b"])
+        store.put("a/1", b"some bytes", attrs={"x": 1})
+        for prefix in ("", "a/", "c"):
+            found = list(store.scan(prefix))
+            assert [known.key for known in found] == store.list(prefix).keys
+            for known, whole in ((known, store.stat(known.key)) for known in found):
+                assert known.size == whole.size
+                assert abs(known.modified - whole.modified) < timedelta(minutes=1)
+                assert known.etag in ("", whole.etag)
+                assert known.attrs in ({}, whole.attrs)
+
+    def test_folders_are_what_keys_have_in_common_up_to_a_slash(self, store: Store) -> None:
+        put_all(store, ["a", "a-b/x", "a/1", "a/b/c", "a/b/d", "ab/3", "\U0010ffff/\U0010ffff/x"])
+        assert list(store.folders()) == ["a-b/", "a/", "ab/", "\U0010ffff/"]
+        assert list(store.folders("a")) == ["a-b/", "a/", "ab/"]
+        assert list(store.folders("a/")) == ["a/b/"]
+        assert list(store.folders("a/b/")) == list(store.folders("z")) == []
 
     def test_keys_stop_when_their_reader_stops(self, store: Store) -> None:
         put_all(store, ["a", "b", "c"])

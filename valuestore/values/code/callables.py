@@ -7,6 +7,7 @@ program has imported and imports nothing; what is gone, or has other code now, c
 
 from __future__ import annotations
 
+import builtins
 import functools
 import operator
 import sys
@@ -62,6 +63,8 @@ def _named(obj: Any) -> Plain:
 
 def _name_of(obj: Any) -> str:
     qualname, module_name = obj.__qualname__, obj.__module__
+    if module_name == "builtins" and getattr(builtins, qualname, None) is obj:
+        return f"builtins.{qualname}"
     kind = "class" if isinstance(obj, type) else "function"
     if "<lambda>" in qualname:
         raise Refused("a lambda has no name to find it by; write it as a function with def, in a module")

@@ -38,7 +38,7 @@ from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule, lower
 from valuestore.values.identity.reduction import name_of, reduction
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, is_task, type_name_of
+from valuestore.values.value import Plain, is_task, module_name_of, type_name_of
 
 _NAMED = (
     type,
@@ -134,9 +134,9 @@ class Reducing:
         """As the registry does. Raises: UntrustedPayload."""
         return self.registry.encode_as(codec, obj)
 
-    def decode(self, codec: str, type_name: str, data: Bytes, /) -> Any:
+    def open_part(self, codec: str, type_name: str, data: bytes, /) -> Any:
         """As the registry does. Raises: DecodeError, UntrustedPayload."""
-        return self.registry.decode(codec, type_name, data)
+        return self.registry.open_part(codec, type_name, data)
 
 
 def _never(_state: Plain) -> Any:
@@ -325,7 +325,7 @@ def order(obj: Any) -> tuple[str, str, str, int]:
     """A place in line that does not depend on where in memory the members of a set are."""
     line = obj.__code__.co_firstlineno if isinstance(obj, types.FunctionType) else 0
     name = getattr(obj, "__qualname__", None)
-    return type_name_of(type(obj)), str(getattr(obj, "__module__", "")), str(name), line
+    return type_name_of(type(obj)), module_name_of(str(getattr(obj, "__module__", ""))), str(name), line
 
 
 # --- objects that have no identity as a whole -----------------------------------------------------

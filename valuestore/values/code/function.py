@@ -12,16 +12,16 @@ imported, or a function without a file, is identified by its byte code (one Pyth
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
+from valuestore.values.code.forms import byte_code, form
 from valuestore.values.code.source import (
     attributes_of,
-    byte_code,
     definition_of_function,
-    form,
     nested_codes,
     source_of,
     unwrap,
@@ -47,8 +47,16 @@ def code_and_classes(
 ) -> tuple[dict[str, Digest], frozenset[type]]:
     """``code_identity``, and the classes whose code is in it. Raises: as that."""
     walk = Walk(registry, defaults)
-    walk.root(function)
+    walk.roots(function)
     return walk.parts, frozenset(obj for obj, _ in walk.seen.values() if isinstance(obj, type))
+
+
+def names_in(function: Any, registry: TypeRegistry) -> list[tuple[Mapping[str, Any], str, Any]]:
+    """The names in its code and in that of its helpers, as namespace, name and what that leads to."""
+    walk = Walk(registry)
+    with suppress(NotHashableError):
+        walk.roots(function)
+    return walk.led
 
 
 def own_form(function: Any) -> Plain:
@@ -75,8 +83,7 @@ class Dependency(NamedTuple):
 def code_dependencies(*roots: Any, registry: TypeRegistry) -> list[Dependency]:
     """The parts of ``code_identity`` of all these, with their source texts, for people. Raises: as that."""
     walk = Walk(registry)
-    for root in roots:
-        walk.root(root)
+    walk.roots(*roots)
     texts = {
         part: source_of(obj) for obj, part in walk.seen.values() if isinstance(obj, types.FunctionType | type)
     }
@@ -102,7 +109,7 @@ def walked(function: Any, registry: TypeRegistry, *, defaults: bool = False) -> 
     """One walk, as ``code_identity`` takes it."""
     walk, parts = Walk(registry, defaults), None
     with suppress(NotHashableError):
-        walk.root(function)
+        walk.roots(function)
         parts = walk.parts
     codes: dict[int, types.CodeType] = {}
     for obj, _ in walk.seen.values():

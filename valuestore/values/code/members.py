@@ -13,51 +13,44 @@ Nothing is imported because a row says so, and no name leads to a library: such 
 
 from __future__ import annotations
 
-import ast
 import functools
-import os
-import stat
 import sys
 import types
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from importlib.machinery import PathFinder
 from threading import RLock
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
+from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
+from valuestore.values.code.files import file_of_member, full_path, source_form, written_path
 from valuestore.values.code.function import Dependency, walked
-from valuestore.values.code.ownership import is_own, is_own_file
+from valuestore.values.code.ownership import is_own
 from valuestore.values.code.reads import Read, Reads, listen, warn_of
 from valuestore.values.code.source import (
     accessors,
-    form,
-    imports,
     nested_codes,
-    parsed,
     same_code,
     source_of,
     text_of,
     unwrap,
 )
 from valuestore.values.code.surroundings import surroundings
-from valuestore.values.code.trace import Place, Reach, place_of, trace_refused
+from valuestore.values.code.trace import Place, Reach, place_of, reached_too, trace_refused
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, find_object, is_task, module_name_of
+from valuestore.values.value import find_object, is_task, module_name_of
 
-_LONGEST_FILE = 2**24
 _NEVER = Digest("")
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "")
 
 
-inside_body: ContextVar[bool] = ContextVar("inside_body", default=False)
-"""Whether this code is called by a task's body."""
+inside_body: ContextVar[tuple[str, ...]] = ContextVar("inside_body", default=())
+"""The runs whose bodies call this code, from the innermost out; empty outside of bodies."""
 
 
 class Version(NamedTuple):
-    """Whose body it is: the task's name for warnings, its hash, and the run that asks for it.
+    """Whose body it is: the task's name for warnings, its hash, the run that asks for it, those around that.
 
     Without a hash nothing is traced. What was found in one run is not looked up again in it.
     """
@@ -65,6 +58,7 @@ class Version(NamedTuple):
     task: str = ""
     code: str = ""
     run: str = ""
+    around: tuple[str, ...] = ()
 
 
 class Body:
@@ -82,7 +76,7 @@ class Body:
         self._reads = Reads()
 
     def __enter__(self) -> Self:
-        self._token = inside_body.set(True)
+        self._token = inside_body.set((self._version.run, *self._version.around))
         self._outer = self._reads.begin()
         if self._version.code:
             self._trace.__enter__()
@@ -185,6 +179,31 @@ def _trace_of(code: str, function: Any, registry: TypeRegistry) -> _Trace:
     return trace  # type: ignore[no-any-return]
 
 
+def hand_on(code: str) -> None:
+    """Have the body that runs in this thread reach what bodies of that version did: it has called one."""
+    if code in _traces:
+        reached_too(_traces[code].codes)
+
+
+def members_of(code: Iterable[object], registry: TypeRegistry) -> tuple[Dependency, ...]:
+    """Those of these functions and classes that are the user's own, as members.
+
+    Raises: NotHashableError for what no name leads to, and for what is none of these.
+    """
+    found = {}
+    for one in code:
+        part = one if isinstance(one, type) else unwrap(one)
+        if not isinstance(part, FunctionType | type):
+            raise NotHashableError("value", f"a {type(one).__name__} has no name that leads to it")
+        if is_own(part.__module__):
+            name = f"{module_name_of(part.__module__)}.{part.__qualname__}"
+            member = _dependency(name, _at(name), registry).dependency
+            if _at(name) != [part] or not member.digest:
+                raise NotHashableError("value", f"{name} is no name that leads to it")
+            found[name] = member
+    return tuple(found.values())
+
+
 def verify(
     members: Iterable[Dependency], registry: TypeRegistry, memo: dict[str, Digest] | None = None
 ) -> bool:
@@ -213,12 +232,14 @@ def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
             return "", []
         name = f"module {place.module}"
         is_there = (
-            module is not None and place.module != "__main__" and _file_of(name) == _full(code.co_filename)
+            module is not None
+            and place.module != "__main__"
+            and file_of_member(name) == full_path(code.co_filename)
         )
-        name = name if is_there else f"file {_written(code.co_filename)}"
+        name = name if is_there else f"file {written_path(code.co_filename)}"
         return name, _at(name)
     if module is None:
-        name = f"file {_written(code.co_filename)}" if has_file else f"made {code.co_qualname}"
+        name = f"file {written_path(code.co_filename)}" if has_file else f"made {code.co_qualname}"
         return name, _at(name)
     name = f"{module_name_of(module.__name__)}.{code.co_qualname}"
     standing = _at(name)
@@ -258,7 +279,7 @@ def _at(name: str) -> list[Any]:
     if is_kind:
         if kind == "code":
             return _code_at(rest)
-        return [file] if kind in ("module", "file") and (file := _file_of(name)) else []
+        return [file] if kind in ("module", "file") and (file := file_of_member(name)) else []
     found = find_object(name)
     if is_task(found):
         found = found.func
@@ -298,75 +319,6 @@ def _codes_in(text: str) -> tuple[CodeType, ...]:
         return ()
 
 
-# --- files ----------------------------------------------------------------------------------------
-
-
-def _full(path: str) -> str:
-    return os.path.abspath(path)
-
-
-def _written(path: str) -> str:
-    """As members name it: relative where it is below the working folder."""
-    full, folder = _full(path), os.getcwd()
-    return os.path.relpath(full, folder) if full.startswith(folder + os.sep) else full
-
-
-def _file_of(name: str) -> str | None:
-    """The user's own file that a member stands for, if there is one that can be read."""
-    kind, _, rest = name.partition(" ")
-    file = _full(rest) if kind == "file" else _source_file(rest)
-    try:
-        status = os.stat(file) if file else None
-    except (OSError, ValueError):
-        return None
-    is_text = status is not None and stat.S_ISREG(status.st_mode) and status.st_size <= _LONGEST_FILE
-    is_own_text = file and is_text and is_own_file(file) and not file.startswith(_PACKAGE)
-    return file if is_own_text else None
-
-
-def _source_file(module_name: str) -> str | None:
-    """Where a module's source is; found without importing it, or the packages it is in."""
-    loaded = sys.modules.get(module_name)
-    if loaded is not None or not all(part.isidentifier() for part in module_name.split(".")):
-        file = getattr(loaded, "__file__", None) if is_own(module_name) else None
-        return _full(file) if file and file.endswith(".py") else None
-    folders, spec = None, None
-    for count in range(1, module_name.count(".") + 2):
-        spec = PathFinder.find_spec(".".join(module_name.split(".")[:count]), folders)
-        if spec is None:
-            return None
-        folders = spec.submodule_search_locations
-    origin = (spec and spec.has_location and spec.origin) or ""
-    return _full(origin) if origin.endswith(".py") else None
-
-
-def _source_form(file: str, seen: set[str]) -> Plain:
-    """The normalised source of a file and of the user's own modules that it imports; else its bytes."""
-    seen.add(file)
-    try:
-        tree = parsed(text_of(file))
-    except (SyntaxError, ValueError, RecursionError):
-        with open(file, "rb") as stream:
-            return [stream.read()]
-    others = [one for one in sorted(set(_imported_files(tree, file))) if is_own_file(one)]
-    return [form(tree), *(_source_form(one, seen) for one in others if one not in seen)]
-
-
-def _imported_files(tree: ast.Module, file: str) -> Iterator[str]:
-    for _, module, attribute in imports(tree):
-        names = [module, f"{module}.{attribute}" if module.strip(".") else f"{module}{attribute}"]
-        for name in names[: 2 if attribute else 1]:
-            path = name.lstrip(".")
-            if path == name:
-                yield from filter(None, [_source_file(name)])
-                continue
-            folder = file
-            for _level in range(len(name) - len(path)):
-                folder = os.path.dirname(folder)
-            place = os.path.join(folder, *path.split("."))
-            yield from filter(os.path.isfile, (f"{place}.py", os.path.join(place, "__init__.py")))
-
-
 # --- digests --------------------------------------------------------------------------------------
 
 
@@ -379,7 +331,7 @@ class _Known(NamedTuple):
 def _dependency(name: str, parts: list[Any], registry: TypeRegistry) -> _Known:
     """A member with its digest; one that is never the same if there is nothing, or it has no identity."""
     if parts and isinstance(parts[0], str):
-        digest = registry.hash(_source_form(parts[0], set()))
+        digest = registry.hash(source_form(parts[0], set()))
         return _Known(Dependency(name, digest, text_of(parts[0])), frozenset())
     walks = [walked(part, registry, defaults=True) for part in parts]
     codes = frozenset(key for walk in walks for key in walk.codes)

@@ -18,7 +18,8 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from valuestore.values.code.source import DEFINITIONS, blocks_of, chains, form, imports, root_name, tree_of
+from valuestore.values.code.forms import form
+from valuestore.values.code.source import DEFINITIONS, blocks_of, chains, imports, root_name, tree_of
 from valuestore.values.value import Plain, find_class, module_name_of, type_name_of
 
 _LONGEST_IMPORT = 10
@@ -117,7 +118,7 @@ def is_own_code(obj: Any) -> bool:
 
 def _is_of_python(cls: type) -> bool:
     """Whether a class is not one that C code made and named for a module that there is not."""
-    return cls.__module__ in sys.modules or any(type(v) is types.FunctionType for v in vars(cls).values())
+    return cls.__module__ in sys.modules or any(type(v) is types.FunctionType for v in [*vars(cls).values()])
 
 
 def is_namespace(obj: dict[Any, Any]) -> bool:

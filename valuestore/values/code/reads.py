@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 import stat
 import sys
 import sysconfig
-import tempfile
 import threading
 import time
 import warnings
 from _thread import get_ident
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.machinery import all_suffixes
+from pathlib import Path
 from typing import Any
 
 from valuestore.config import cache_folder
 from valuestore.errors import UndeclaredRead
 from valuestore.values.code.ownership import is_own
+from valuestore.values.entry import EntryRef
 from valuestore.values.files.external import External
 
 Read = tuple[str, str]
@@ -60,14 +60,28 @@ _SENTENCES = {
         "their code changes",
         "import them by statement, or use Python 3.12, which can tell what ran",
     ),
+    "entry": (
+        "asked the catalog for {name}, which is not among its arguments",
+        "that changes",
+        "pass catalog.ref({name!r})",
+    ),
+    "names": ("asked the catalog for its names {name}", "there are others", "pass what is found"),
     "code": ("ran {name}, which cannot be known again", "the program does", "define it in a module"),
 }
 """By kind: what a task did, what is not noticed, what to do about it."""
 
 
+_SAYING = [True]
+
+
+def leave_unsaid() -> None:
+    """In a worker of another process: what bodies read is said there."""
+    _SAYING[0] = False
+
+
 def warn_of(task: str, reads: Iterable[Read]) -> None:
     """Say each of them. Where warnings are errors they are shown nevertheless: a result is none the worse."""
-    for kind, name in reads:
+    for kind, name in reads if _SAYING[0] else ():
         did, changes, advice = (part.format(name=name) for part in _SENTENCES[kind])
         will = "will not run again when" if kind != "code" else "runs again whenever"
         try:
@@ -140,6 +154,8 @@ class Reads:
             self.found.append((kind, os.path.relpath(full)))
 
     def ran(self, words: Any) -> None:
+        import shlex
+
         if isinstance(words, str | bytes | os.PathLike):
             words = shlex.split(os.fsdecode(words))
         words = [os.fsdecode(word) for word in words]
@@ -157,7 +173,7 @@ class Reads:
 
 _bodies: dict[int, Reads] = {}
 _hooks: list[object] = []
-_left_out: set[str] = set()
+_left_out = {str(Path(__file__).parents[2])}  # this package, whose bodies may run schedulers
 
 _HEARD: dict[str, Callable[..., None]] = {
     "open": Reads.opened,
@@ -181,6 +197,12 @@ def listen() -> None:
         sys.addaudithook(_heard)
         environment: Any = os.environ
         environment.encodekey = functools.partial(_variable_asked, environment.encodekey)
+
+
+def note(kind: str, name: str) -> None:
+    """Hear that the body that runs here, if one does, has used something."""
+    if _bodies and (reads := _bodies.get(get_ident()) or _inherited()):
+        reads.found.append((kind, name))
 
 
 def _variable_asked(encode: Callable[[Any], Any], key: Any) -> Any:
@@ -255,10 +277,12 @@ def _inside(path: Any) -> str | None:
 @functools.lru_cache(maxsize=16)
 def _outside(folder: str) -> tuple[str, ...]:
     """Folders in the working folder that are Python's, the system's, temporary, caches or the repository."""
+    from tempfile import gettempdir
+
     from platformdirs import user_cache_dir
 
     pythons = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()}
-    others = {tempfile.gettempdir(), user_cache_dir(), cache_folder() or "/usr", *_SYSTEM, *_left_out}
+    others = {gettempdir(), user_cache_dir(), cache_folder() or "/usr", *_SYSTEM, *_left_out}
     prefixes = {os.path.join(os.path.realpath(place), "") for place in pythons | others}
     working = os.path.join(folder, "")
     return tuple(prefix for prefix in prefixes if prefix.startswith(working) and prefix != working)
@@ -276,6 +300,8 @@ def _paths_in(arguments: Iterable[Any]) -> Iterator[str]:
         item = pending.pop()
         if isinstance(item, External):
             yield os.path.abspath(_fixed_part(item.path))
+        elif isinstance(item, EntryRef):
+            yield os.path.abspath(item.name)
         elif isinstance(item, dict):
             pending += [*item, *item.values()]
         elif isinstance(item, list | tuple | set | frozenset):

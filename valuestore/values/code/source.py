@@ -1,4 +1,4 @@
-"""Source: the syntax tree behind a running function or class, and its normal form as plain data.
+"""Source: the syntax tree behind a running function or class.
 
 The tree is used only if it compiles to the code that is running: a file edited since its import does not
 lend its new text. Called by function.py, which decides what belongs to a task's code.
@@ -15,17 +15,33 @@ import linecache
 import sys
 import types
 from collections.abc import Iterator, Mapping
+from threading import RLock
 from typing import Any
 
-from valuestore.values.value import Plain
+from valuestore.lazy import renew_after_fork
+from valuestore.values.value import Plain, members
 
-_IGNORED_FIELDS = frozenset({"ctx", "type_comment", "kind", "decorator_list"})
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 
-@functools.lru_cache(maxsize=256)
-def parsed(text: str) -> ast.Module:
-    return ast.parse(text)
+_parsing = RLock()
+"""Python 3.11 counts how deep a tree is for all threads together, and fails where two make or read one."""
+
+
+@renew_after_fork
+def _renew() -> None:
+    """In a child process, where nobody parses."""
+    global _parsing
+    _parsing = RLock()
+
+
+def parse(text: str) -> ast.Module:
+    with _parsing:
+        return ast.parse(text)
+
+
+parsed = functools.lru_cache(maxsize=256)(parse)
+"""Of the modules whose code is looked at again and again; trees are large."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -54,10 +70,9 @@ def definitions(
             pending.append((child, inner))
     for key in lambdas:
         del nodes[key]
-    codes = {
-        (code.co_qualname, code.co_firstlineno): code
-        for code in nested_codes(compile(tree, "<source>", "exec", dont_inherit=True))
-    }
+    with _parsing:
+        whole = compile(tree, "<source>", "exec", dont_inherit=True)
+    codes = {(code.co_qualname, code.co_firstlineno): code for code in nested_codes(whole)}
     return nodes, codes
 
 
@@ -69,9 +84,30 @@ def nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from nested_codes(constant)
 
 
+_texts: dict[str, tuple[list[str], str]] = {}
+
+
 def text_of(filename: str) -> str:
+    """The text of a file; the same object as before where its lines are, which is looked up faster."""
     linecache.checkcache(filename)
-    return "".join(linecache.getlines(filename))
+    lines = linecache.getlines(filename)
+    known = _texts.get(filename)
+    if known is None or known[0] is not lines:
+        known = _texts[filename] = lines, "".join(lines)
+    return known[1]
+
+
+_loaded: dict[str, tuple[Any, str]] = {}
+
+
+def text_loaded(module: Mapping[str, Any]) -> str:
+    """The text of a module as it was first looked at since it was loaded: a later edit does not run."""
+    file, spec = module.get("__file__"), module.get("__spec__")
+    if not isinstance(file, str):
+        return ""
+    if spec is None or file not in _loaded or _loaded[file][0] is not spec:
+        _loaded[file] = spec, text_of(file)
+    return _loaded[file][1]
 
 
 def definition_of_function(function: types.FunctionType) -> DEFINITIONS | None:
@@ -88,17 +124,16 @@ def definition_of_function(function: types.FunctionType) -> DEFINITIONS | None:
 
 def definition_of_class(cls: type) -> DEFINITIONS | None:
     """The class statement, if the methods it compiles to are the ones that the class has."""
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    if not file:
-        return None
+    module = members(sys.modules.get(cls.__module__))
+    file = module.get("__file__")
     try:
-        nodes, codes = definitions(text_of(file))
+        nodes, codes = definitions(text_loaded(module))
     except (SyntaxError, ValueError, RecursionError):
         return None
     found = [
         node for key, node in nodes.items() if key[0] == cls.__qualname__ and isinstance(node, ast.ClassDef)
     ]
-    for member in map(unwrap, vars(cls).values()):
+    for member in map(unwrap, list(vars(cls).values())):
         if isinstance(member, types.FunctionType) and member.__code__.co_filename == file:
             compiled = codes.get((member.__code__.co_qualname, member.__code__.co_firstlineno))
             if compiled is None or not same_code(compiled, member.__code__):
@@ -109,7 +144,7 @@ def definition_of_class(cls: type) -> DEFINITIONS | None:
 def same_code(one: types.CodeType, other: types.CodeType) -> bool:
     """Whether two code objects do the same; where in the file they stand does not count."""
     return (
-        _behaviour(one) == _behaviour(other)
+        behaviour(one) == behaviour(other)
         and len(one.co_consts) == len(other.co_consts)
         and all(map(_same_constant, one.co_consts, other.co_consts))
     )
@@ -139,9 +174,12 @@ def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
     ``generated`` includes the methods that a library wrote, such as a dataclass's ``__init__``.
     """
     members = getattr(cls, "_member_map_", {}) if isinstance(cls, enum.EnumMeta) else {}
-    yield from ((name, member._value_) for name, member in members.items())
-    for name, value in vars(cls).items():
-        if name in members or name == "_abc_impl" or isinstance(value, _DESCRIPTORS):
+    for name, member in members.items():
+        yield name, member._value_
+        yield from ((f"{name}.{key}", value) for key, value in vars(member).items() if key[0] != "_")
+    for name, value in list(vars(cls).items()):  # another thread may add to it
+        is_its_own = isinstance(value, _DESCRIPTORS) and getattr(value, "__objclass__", cls) is cls
+        if name in members or name == "_abc_impl" or is_its_own:
             continue
         hidden = name.startswith("__") or (members and name.startswith("_"))
         for part in accessors(value):
@@ -169,8 +207,8 @@ def source_of(function: Any) -> str:
     function = unwrap(function)
     if isinstance(function, type):
         found = definition_of_class(function)
-        file = getattr(sys.modules.get(function.__module__), "__file__", None)
-        return (found is not None and file and ast.get_source_segment(text_of(file), found)) or ""
+        text = text_loaded(members(sys.modules.get(function.__module__)))
+        return (found is not None and ast.get_source_segment(text, found)) or ""
     definition = definition_of_function(function) if isinstance(function, types.FunctionType) else None
     if definition is None:
         return ""
@@ -179,30 +217,10 @@ def source_of(function: Any) -> str:
 
 def tree_of(namespace: Mapping[str, Any]) -> ast.Module:
     """The syntax of the file behind a module's namespace; empty if there is none."""
-    file = namespace.get("__file__")
     try:
-        return parsed(text_of(file)) if isinstance(file, str) else ast.Module([], [])
+        return parsed(text_loaded(namespace))
     except (SyntaxError, ValueError, RecursionError):
         return ast.Module([], [])
-
-
-def assignment_of(namespace: Mapping[str, Any], name: str) -> Plain:
-    """What a module's source assigns to one of its names, as plain data; empty if it cannot be found."""
-    return [form(node) for node in _assignments(tree_of(namespace)).get(name, ())]
-
-
-@functools.lru_cache(maxsize=64)
-def _assignments(tree: ast.Module) -> dict[str, list[ast.Assign | ast.AnnAssign]]:
-    found: dict[str, list[ast.Assign | ast.AnnAssign]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            for name in dict.fromkeys(t.id for t in _targets(node) if isinstance(t, ast.Name)):
-                found.setdefault(name, []).append(node)
-    return found
-
-
-def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
-    return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def blocks_of(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
@@ -220,60 +238,11 @@ def root_name(node: ast.expr, *through: type[ast.expr]) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-# --- normal forms -------------------------------------------------------------------------------
+# --- code objects and syntax ---------------------------------------------------------------------
 
 
-def form(node: ast.AST) -> Plain:
-    """A syntax tree as a flat list of tokens, the same in every Python version: no positions, nothing empty.
-
-    A node is its class name, then each field's name and value, then ``)``; a list stands between brackets.
-    Anything else is wrapped in a list of its own, so that no name or constant can pass for a token. Flat
-    because 300 ``elif`` branches are a tree 300 levels deep.
-    """
-    tokens: list[Plain] = []
-    pending: list[tuple[str, Any]] = [("value", node)]
-    while pending:
-        kind, item = pending.pop()
-        if kind == "token":
-            tokens.append(item)
-        elif isinstance(item, ast.Constant):
-            tokens.append(["Constant", item.value])  # None is a value here
-        elif isinstance(item, ast.AST):
-            tokens.append(type(item).__name__)
-            pending.append(("token", ")"))
-            for name, value in reversed(_fields(item)):
-                pending += [("value", value), ("token", name)]
-        elif isinstance(item, list):
-            tokens.append("[")
-            pending.append(("token", "]"))
-            pending += [("value", child) for child in reversed(item)]
-        else:
-            tokens.append([item])
-    return tokens
-
-
-def _fields(node: ast.AST) -> list[tuple[str, Any]]:
-    ignored = _IGNORED_FIELDS - {"decorator_list"} if isinstance(node, ast.ClassDef) else _IGNORED_FIELDS
-    fields = [(name, value) for name, value in ast.iter_fields(node) if name not in ignored]
-    if isinstance(node, ast.JoinedStr):  # Python 3.12.1 adds empty strings after a nested format
-        fields = [("values", [value for value in node.values if not _is_empty_text(value)])]
-    return [(name, value) for name, value in fields if value is not None and value != []]
-
-
-def _is_empty_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value == ""
-
-
-def byte_code(code: types.CodeType) -> Plain:
-    """What runs and how it is called, as plain data; good for one Python minor version."""
-    constants = [
-        byte_code(constant) if isinstance(constant, types.CodeType) else constant
-        for constant in code.co_consts
-    ]
-    return ["bytecode", list(sys.version_info[:2]), constants, list(_behaviour(code))]
-
-
-def _behaviour(code: types.CodeType) -> tuple[Plain, ...]:
+def behaviour(code: types.CodeType) -> tuple[Plain, ...]:
+    """What tells what a code object does, but for its constants."""
     return (
         code.co_code,
         code.co_flags,
@@ -326,7 +295,9 @@ def annotation_chains(definition: ast.AST) -> Iterator[tuple[str, ...]]:
 
 def chains_in_text(text: str) -> list[tuple[str, ...]]:
     try:
-        return list(chains(ast.parse(text.strip(), mode="eval")))
+        with _parsing:
+            tree = ast.parse(text.strip(), mode="eval")
+        return list(chains(tree))
     except (SyntaxError, ValueError, RecursionError):
         return []
 

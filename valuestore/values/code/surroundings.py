@@ -19,7 +19,7 @@ from valuestore.values.code.source import (
     definitions,
     global_names,
     imports,
-    parsed,
+    parse,
     root_name,
     text_of,
 )
@@ -101,11 +101,11 @@ def _last(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=8192)  # all modules of a project are asked for, each time
 def _settings(text: str) -> list[tuple[str, str]]:
     """Statements of a module that set something of a library as it is imported, with the library."""
     try:
-        tree = parsed(text)
+        tree = parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return []
     statements = list(_statements(tree.body))

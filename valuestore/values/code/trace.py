@@ -14,7 +14,7 @@ import threading
 import weakref
 from _thread import get_ident
 from collections.abc import Mapping
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from valuestore.lazy import renew_after_fork
@@ -209,6 +209,22 @@ class nobodys:  # noqa: N801  # read as a statement: with nobodys():
 
     def __exit__(self, *_: object) -> None:
         _tracer.end()
+
+
+def reached_too(codes: Mapping[int, CodeType]) -> None:
+    """Have the body that runs in this thread, if one does, reach this code as well."""
+    bodies = _tracer.running.get(get_ident())
+    if bodies and (reach := bodies[-1]) is not None:
+        reach.codes.update(codes)
+
+
+def reached_function(function: FunctionType) -> None:
+    """The same of a function that is known without being called."""
+    if _tracer.tools:  # else no body is traced yet
+        code = function.__code__
+        if place_of(code) is None:
+            _tracer.met(code, function.__module__, None)
+        reached_too({id(code): code})
 
 
 def place_of(code: CodeType) -> Place | None:

@@ -29,6 +29,7 @@ from valuestore.values.code.constants import (
     own_code_in,
     reached,
 )
+from valuestore.values.code.forms import assignment_of, byte_code, form, form_of_class, form_of_wrapper
 from valuestore.values.code.ownership import (
     follow,
     imported_by,
@@ -44,22 +45,21 @@ from valuestore.values.code.ownership import (
 )
 from valuestore.values.code.source import (
     annotation_chains,
-    assignment_of,
     attributes_of,
-    byte_code,
     chains,
     definition_of_class,
     definition_of_function,
-    form,
     global_names,
     tree_of,
     unwrap,
 )
 from valuestore.values.identity.canonical import lower
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, is_task, module_name_of, type_name_of
+from valuestore.values.value import Plain, find_class, is_task, module_name_of, type_name_of
 
 _SETTINGS = (*ATOMS, tuple)
+_ATTEMPTS = 20
+_FUNCTION_OF_TASK = {"func", "__wrapped__"}
 _OF_NO_MODULE = "made as the program runs"
 
 
@@ -69,24 +69,49 @@ class Walk:
     def __init__(self, registry: TypeRegistry, defaults: bool = False) -> None:
         self.registry = registry
         self.root_defaults = defaults
+        self._begin()
+
+    def _begin(self) -> None:
         self.parts: dict[str, Digest] = {}
         self.unread: dict[str, str] = {}  # parts that count without their content: their types
         self.seen: dict[int, tuple[Any, str]] = {}  # by id: the object, kept alive, and its part
         self.named: set[str] = set()
+        self.led: list[tuple[Mapping[str, Any], str, Any]] = []  # where names led: namespace, name, object
         self.touched: set[int] = set()
         self.scanned: dict[int, Any] = {}  # modules and classes of libraries
         self.on_path: set[int] = set()  # constants that are being looked at
+        self.tasks: list[Any] = []
+        self.calls_functions = False
         self.looks_for_subclasses = False
         self.place: tuple[Mapping[str, Any], str] | None = None  # the name that leads to what is visited
 
+    def roots(self, *functions: Any) -> None:
+        """Add all that identity is asked for; begun anew if another thread has changed what was looked into.
+
+        Raises: NotHashableError.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                for function in functions:
+                    self.root(function)
+                return
+            except RuntimeError as error:
+                if "during iteration" not in str(error):
+                    raise
+                self._begin()
+        raise NotHashableError("code", "other threads change what it refers to; give the task a version=...")
+
     def root(self, function: Any) -> None:
-        """Add what identity is asked for, and what can be told only when the rest is known."""
+        """Add one, and what can be told only when the rest is known."""
         self.visit(function, "")
         if isinstance(function, types.FunctionType) and not self.root_defaults:
             for cls in classes_of_defaults(function):
                 if id(cls) not in self.seen:
                     self.visit(cls, "default")
         self.subclasses()
+        for one in self.tasks if self.calls_functions else ():  # grows: their code may be called at once
+            self.visit(one.func, f"{one.__valuestore_task__}.func")
+            self.subclasses()
 
     def visit(self, obj: Any, name: str, assigned: Callable[[], Plain] = list) -> None:
         """Add ``obj``, known as ``name`` to whoever refers to it, and all that it refers to.
@@ -94,7 +119,10 @@ class Walk:
         ``assigned`` gives the source of the value, for an object that says nothing of itself.
         """
         if is_task(obj):
-            self.add(name, ["task", obj.__valuestore_task__])  # its own code decides when it is called
+            parts = getattr(obj, "nout", None)  # its own code decides when it is called, but for these
+            self.add(name, ["task", obj.__valuestore_task__, *([] if parts is None else [parts])])
+            if all(obj is not one for one in self.tasks):
+                self.tasks.append(obj)
             return
         self.touched.add(id(obj))
         outer = obj
@@ -114,6 +142,7 @@ class Walk:
         if isinstance(obj, types.FunctionType) and type(outer) not in TRANSPARENT:  # a library's wrapper
             inner = getattr(obj, "__wrapped__", None) if outer is obj else obj
             self.seen.setdefault(id(inner), (inner, name))
+            self.add(f"{name} around", form_of_wrapper(outer))
             self.inside(held(outer), name)
 
     def inside(self, items: Iterable[Any], name: str) -> None:
@@ -164,7 +193,9 @@ class Walk:
         key = f"{module_name_of(function.__globals__.get('__name__', ''))}.{code.co_qualname}"
         key = self.add(key, form(definition) if definition else byte_code(code))
         self.seen[id(function)] = function, key
-        self.looks_for_subclasses |= "__subclasses__" in global_names(code)
+        names = global_names(code)
+        self.looks_for_subclasses |= "__subclasses__" in names
+        self.calls_functions |= not _FUNCTION_OF_TASK.isdisjoint(names)
         for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 content = cell.cell_contents
@@ -223,6 +254,7 @@ class Walk:
     def wrapper(self, function: types.FunctionType, name: str) -> None:
         """A library's function around the user's: what it wraps, and with which settings."""
         self.seen[id(function)] = function, name
+        self.add(f"{name} around", form_of_wrapper(function))
         if isinstance(implementations := getattr(function, "registry", None), Mapping):
             for cls, implementation in implementations.items():  # functools.singledispatch
                 self.visit(cls, f"{name}[{cls.__qualname__}]")
@@ -235,12 +267,12 @@ class Walk:
         self.visit(getattr(function, "__wrapped__", None), name)
 
     def klass(self, cls: type) -> None:
-        if not is_own(cls.__module__):
+        if not is_own(cls.__module__) and not _is_of_caller(cls):
             return
         key = f"{module_name_of(cls.__module__)}.{cls.__qualname__}"
         definition = definition_of_class(cls)
         attributes = list(attributes_of(cls, generated=definition is None))
-        key = self.add(key, form(definition) if definition else sorted(name for name, _ in attributes))
+        key = self.add(key, form(definition) if definition else form_of_class(cls))
         self.seen[id(cls)] = cls, key
         if definition is not None:
             names = vars(sys.modules[cls.__module__])
@@ -281,8 +313,7 @@ class Walk:
                     self.visit(builtin, f"builtins.{chain[0]}")
                 continue
             obj, name = found.obj, f"{key}:{'.'.join(chain[: found.length])}"
-            if hasattr(obj, "__valuestore_task__") and chain[found.length : found.length + 1] == ("func",):
-                obj, name = obj.func, f"{name}.func"  # called at once, so its code counts here
+            self.led.append((found.namespace, chain[found.length - 1], obj))
             if name not in self.named:
                 self.named.add(name)
                 if library := library_name(obj):
@@ -361,3 +392,8 @@ class Walk:
             if made.forms and made.forms != assignment_of(*self.place):
                 self.add(made.name, made.forms)
             self.references(made.referred, made.namespace, made.name)
+
+
+def _is_of_caller(cls: type) -> bool:
+    """Whether Python made it and names itself: make_dataclass below 3.12, types.new_class, ABCMeta(...)."""
+    return cls.__module__ in ("types", "abc") and find_class(type_name_of(cls)) is None

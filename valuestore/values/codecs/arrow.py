@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
+from valuestore.values import summary
 from valuestore.values.codecs import ipc
 from valuestore.values.codecs.arrow_content import content, describe, describe_field, metadata_of
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
+from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items
 from valuestore.values.value import Plain
 
 _ONLY = "value"
@@ -153,11 +155,19 @@ def _rule(
 
 
 def _table_summary(table: Any) -> Plain:
-    return {"rows": table.num_rows, "columns": {field.name: str(field.type) for field in table.schema}}
+    columns = [(field.name, field.type) for field in table.schema]
+    first = [_first(column, FIRST_ROWS) for column in table.columns[:FIRST_ITEMS]]
+    return summary.table(table.num_rows, columns, first)
+
+
+def _first(column: Any, most: int) -> list[Any]:
+    """The first items; of lists and structures, which may be long, the type."""
+    head = column.slice(0, most)
+    return [str(column.type)] * len(head) if pa.types.is_nested(column.type) else head.to_pylist()
 
 
 def _array_summary(array: Any) -> Plain:
-    return {"rows": len(array), "type": str(array.type)}
+    return {"rows": len(array), "type": str(array.type)} | first_items(_first(array, FIRST_ITEMS))
 
 
 RULES = [

@@ -29,9 +29,11 @@ from valuestore.values.codecs.npy import (
     packed,
 )
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
+from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 _NPY = "npy"
+_LONGEST_ELEMENT = 1024
 _MOST_GAPS = 1024
 """How many bytes of memory at most stand for one that is stored."""
 
@@ -118,6 +120,18 @@ def _from_bytes(dtype: Any, shape: tuple[int, ...], told: bytes) -> Any:
     return np.frombuffer(bytearray(told), dtype).reshape(shape) if told else np.empty(shape, dtype)
 
 
+def _array_summary(array: Any) -> Plain:
+    """Records as a table; of others dtype, shape and first elements, unless these are long."""
+    dtype, shape = array.dtype, list(array.shape)
+    if dtype.names and array.ndim == 1 and dtype.itemsize <= _LONGEST_ELEMENT:
+        columns = [(name, dtype[name]) for name in dtype.names]
+        few = [array[:FIRST_ROWS][name].tolist() for name in dtype.names[:FIRST_ITEMS]]
+        return table(len(array), columns, few)
+    flat = array.reshape(-1) if dtype.kind == "T" else array.flat  # whose items numpy 2 cannot load
+    few = flat[:FIRST_ITEMS].tolist() if dtype.itemsize <= _LONGEST_ELEMENT else []
+    return {"dtype": str(dtype), "shape": shape} | first_items(few)
+
+
 def locate(array: Any, path: list[str]) -> None:
     """Let ``.items[5]`` of an array of objects read as the place in its shape."""
     if len(path) < 2 or path[-1] != ".items" or not path[-2][1:-1].isdigit():
@@ -159,6 +173,7 @@ def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
             codec=codec,
             locate=locate,
             subclasses=True,
+            summary=_array_summary,
         )
 
     def identity(array: Any) -> Plain:
@@ -179,6 +194,7 @@ def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
         lambda array: array_state(_plain_view(array)),
         codec=codec,
         locate=locate,
+        summary=lambda array: _array_summary(_plain_view(array)),
     )
 
 

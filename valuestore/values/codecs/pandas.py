@@ -18,6 +18,7 @@ from valuestore.values.codecs import pandas_arrow
 from valuestore.values.codecs.numpy import digest_of, only
 from valuestore.values.codecs.pandas_arrow import zone_name
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
+from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 
@@ -293,11 +294,13 @@ def _array_rules() -> list[TypeRule]:
 
 def _frame_summary(frame: Any) -> Plain:
     dtypes = zip(frame.columns, frame.dtypes, strict=True)
-    return {"rows": len(frame), "columns": {str(name): str(dtype) for name, dtype in dtypes}}
+    first = frame.iloc[:FIRST_ROWS, :FIRST_ITEMS]
+    return table(len(frame), dtypes, [series.tolist() for _, series in first.items()])
 
 
 def _series_summary(series: Any) -> Plain:
-    return {"rows": len(series), "name": str(series.name), "dtype": str(series.dtype)}
+    told = {"rows": len(series), "name": str(series.name), "dtype": str(series.dtype)}
+    return told | first_items(series.iloc[:FIRST_ITEMS].tolist())
 
 
 _FRAME_CODEC = Codec(

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError, PayloadError
-from valuestore.values.codecs.pickled import signature_of
-from valuestore.values.identity.canonical import Rules, lift
+from valuestore.values.codecs.pickled import is_sealed, signature_of
+from valuestore.values.identity.canonical import Rules
+from valuestore.values.identity.lift import lift
 from valuestore.values.trust.gate import decode_plain
 
 TEXT = "text"
@@ -20,11 +21,15 @@ BYTES = "bytes"
 PLAIN = "plain"
 TAGGED = "tagged"
 SIGNED = "signed"
-MAY_GO_STALE = frozenset({TAGGED, SIGNED, "pickle"})
+SIGNED_CODECS = frozenset({SIGNED, "pickle"})
+"""Codecs of what loads with a signature alone."""
+MAY_GO_STALE = SIGNED_CODECS | {TAGGED}
 """Codecs whose values may hold something that stands for outside state; plain data and arrays cannot."""
 PLAIN_CODECS = frozenset({TEXT, BYTES, PLAIN, TAGGED})
 NEVER_STALE = PLAIN_CODECS - MAY_GO_STALE
 """Codecs of what stands for nothing but itself, which ``decode`` reads."""
+DROPPED = "dropped"
+"""Of values whose bytes were damaged or lost, and given up: what they were is told until they are back."""
 
 
 def encode_text(text: str) -> bytes:
@@ -73,6 +78,5 @@ def decode_form(codec: str, data: bytes) -> Any:
 
 def decode_lowered(codec: str, data: bytes) -> Any:
     """The canonical form, without building the object: for previews. Raises: DecodeError."""
-    if codec == SIGNED:
-        return decode_plain(bytes(signature_of(data)[1].data))
-    return decode_plain(data) if codec in (PLAIN, TAGGED) else None
+    form = decode_plain(data) if codec in (PLAIN, TAGGED, SIGNED) else None
+    return decode_plain(bytes(signature_of(data)[1].data)) if codec == SIGNED and is_sealed(form) else form

@@ -16,6 +16,7 @@ import polars as pl
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
+from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 try:
@@ -170,6 +171,12 @@ def _exactly(cls: type, identity: Callable[[Any], Plain]) -> Callable[[Any], Pla
     return narrowed
 
 
+def _first(series: Any, most: int) -> list[Any]:
+    """The first items; of lists and structures, which may be long, the type."""
+    head = series.head(most)
+    return [str(series.dtype)] * len(head) if series.dtype.is_nested() else head.to_list()
+
+
 def _one(frame: Any) -> Any:
     return frame.to_series(0)
 
@@ -182,10 +189,11 @@ RULES = [
         _unreadable,
         codec=Codec("arrow", _encode, _decode, _keeps_rows),
         subclasses=True,
-        summary=lambda frame: {
-            "rows": frame.height,
-            "columns": {name: str(dtype) for name, dtype in frame.schema.items()},
-        },
+        summary=lambda frame: table(
+            frame.height,
+            frame.schema.items(),
+            [_first(series, FIRST_ROWS) for series in frame[:, :FIRST_ITEMS].get_columns()],
+        ),
     ),
     TypeRule(
         pl.Series,
@@ -194,7 +202,12 @@ RULES = [
         _unreadable,
         codec=Codec("arrow", lambda series: _encode(series.to_frame()), lambda data: _one(_decode(data))),
         subclasses=True,
-        summary=lambda series: {"rows": len(series), "name": series.name, "dtype": str(series.dtype)},
+        summary=lambda series: {
+            "rows": len(series),
+            "name": series.name,
+            "dtype": str(series.dtype),
+            **first_items(_first(series, FIRST_ITEMS)),
+        },
     ),
     TypeRule(pl.LazyFrame, "polars.LazyFrame", _refuse_lazy, _unreadable),
 ]

@@ -1,8 +1,9 @@
-"""The codec of vouched values: tagged data that says which value it is, and who signed it.
+"""Signatures of vouched values: tagged data or a pickle, with a signature beside it for each key.
 
-What such data stands for is built only once the signature of a trusted key holds over value hash, type,
+What such bytes stand for is built only once the signature of a trusted key holds over value hash, type,
 codec and bytes. It holds wherever that value is stored: which repository it is, only a database could claim.
-Without a repository, a key of this process alone signs.
+Without a repository, a key of this process alone signs. Older payloads hold their one signature themselves,
+in an envelope.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from valuestore.errors import UntrustedPayload
-from valuestore.hashing import Bytes, encode_plain
-from valuestore.values.codecs.pickled import Signer, signature_of
-from valuestore.values.codecs.plain import SIGNED
+from valuestore.errors import DecodeError, UntrustedPayload
+from valuestore.hashing import Bytes
+from valuestore.values.codecs.pickled import PICKLED, Signer, signature_of
 from valuestore.values.trust import gate
 
 if TYPE_CHECKING:
@@ -24,20 +24,48 @@ _UNSIGNED = (
 )
 
 
-def seal(data: bytes, type_name: str, value_hash: str, signer: Signer | None) -> bytes:
-    """The payload of tagged data, signed. Raises: KeyUnusable."""
-    key_id, mac = gate.sign_tagged(data, value_hash, type_name, _keys(signer))
-    return encode_plain((value_hash, gate.encode_envelope(key_id, mac, data)))
+def sign(data: bytes, type_name: str, value_hash: str, codec: str, signer: Signer | None) -> gate.Signature:
+    """The signature of a payload as that value. Raises: KeyUnusable."""
+    return gate.sign_beside(data, value_hash, type_name, codec, _keys(signer))
 
 
-def unseal(payload: Bytes, type_name: str, value_hash: str | None, signer: Signer | None) -> bytes:
-    """The tagged data, if a trusted key signed it as that value. Raises: UntrustedPayload, DecodeError."""
-    signed_hash, envelope = signature_of(payload)
-    if value_hash is not None and value_hash != signed_hash:
-        raise UntrustedPayload(value_hash, SIGNED, f"it was signed as {signed_hash}; run the pipeline again")
-    data = bytes(envelope.data)
-    gate.verify_tagged(data, signed_hash, type_name, envelope.key_id, envelope.mac, _keys(signer))
+def opened(
+    codec: str,
+    type_name: str,
+    payload: Bytes,
+    value_hash: str | None,
+    signature: gate.Signature | None,
+    signer: Signer | None,
+) -> bytes:
+    """What is to be decoded, once a trusted key vouches for it as that value, if one is named.
+
+    Raises: UntrustedPayload.
+    """
+    data = bytes(payload)
+    said = signature or sealed_signature(codec, type_name, data, value_hash)
+    if value_hash is not None and value_hash != said.value_hash:
+        raise UntrustedPayload(
+            value_hash, codec, f"it was signed as {said.value_hash}; run the pipeline again"
+        )
+    if signature is None:
+        data = bytes(signature_of(data)[1].data)
+    if signature is None and codec == PICKLED.name:
+        if signer is None:
+            raise UntrustedPayload(said.value_hash, codec, "read it through its repository: Repository.get")
+        claim = gate.Claim(signer.repository_id, said.value_hash, type_name, codec)
+        gate.verify(data, claim, said.key_id, said.mac, signer.keys())
+    else:
+        gate.verify_beside(data, type_name, codec, said, _keys(signer))
     return data
+
+
+def sealed_signature(codec: str, type_name: str, data: bytes, value_hash: str | None) -> gate.Signature:
+    """The one in the envelope of an older payload, nothing verified. Raises: UntrustedPayload if none is."""
+    try:
+        signed_hash, envelope = signature_of(data)
+    except DecodeError:
+        raise unsigned(value_hash, codec, type_name) from None
+    return gate.Signature(signed_hash, envelope.key_id, envelope.mac)
 
 
 def unsigned(value_hash: str | None, codec: str, type_name: str) -> UntrustedPayload:

@@ -8,8 +8,6 @@ by digest. Called in workers (``captured``) and by the scheduler (``restored``).
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -137,12 +135,14 @@ def _put_back(
     path: str, digest: Digest, payloads: ContentStore, overwrite: bool, named: Iterable[str]
 ) -> bool:
     """Write the content beside the path, and when all of it is verified, move it there."""
-    temporary = f".restored.{secrets.token_hex(8)}"
+    from shutil import copyfileobj  # late: few tasks have their files put back
+
+    temporary = f".restored.{os.urandom(8).hex()}"
     with entered(path, named) as (folder, name):
         try:
             make = partial(_open_in, folder)
             with payloads.open(digest) as source, open(temporary, "xb", opener=make) as target:
-                shutil.copyfileobj(source, target, _COPY_BYTES)
+                copyfileobj(source, target, _COPY_BYTES)
             return _moved(folder, temporary, name, overwrite)
         except PayloadError:  # it is gone or damaged: the file is made again by its task
             return False

@@ -7,8 +7,6 @@ that holds a File is used only while the file still has the content it had. Not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, Any
 
 from valuestore.hashing import Digest
@@ -86,19 +84,18 @@ class File(External):
         head, slash, _ = self.path.rpartition("/")
         return head or slash
 
-    @contextmanager
-    def open(self, mode: str = "r", encoding: str | None = None) -> Iterator[IO[Any]]:
+    def open(self, mode: str = "r", encoding: str | None = None) -> IO[Any]:
         """Open for reading, or for writing atomically: readers see the old content or the new, never a part.
 
         Modes ``r rb w wb a ab``; text is UTF-8 unless ``encoding`` says otherwise. Folders above a written
-        file are made; an exception in the ``with`` block leaves the old content in place, on servers too.
+        file are made. What is written appears at the end of the ``with``, or with ``close()``; an exception
+        in the block, or not closing it, leaves the old content in place, on servers too.
         """
         if mode not in MODES:
             raise ValueError(f"mode {mode!r}: a File is opened with one of {', '.join(MODES)}")
         if "b" not in mode and encoding is None:
             encoding = "utf-8"
-        with self._filesystem.open(self.path, mode, encoding) as stream:
-            yield stream
+        return self._filesystem.open(self.path, mode, encoding)
 
     def read(self, mode: str = "r", encoding: str | None = None) -> Any:
         """The whole content: text, or bytes in mode ``rb``."""

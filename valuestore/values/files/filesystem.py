@@ -6,6 +6,7 @@ Paths are locations as location.py makes them. All of it is literal; patterns li
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -26,6 +27,40 @@ class Found:
 
     kind: str
     size: int
+
+
+class Written:
+    """A file object for writing, whose file appears with ``close`` or at the end of a ``with``.
+
+    After an exception in that, or if it is never closed, what was there before stays.
+    """
+
+    def __init__(self, path: str, writing: AbstractContextManager[IO[Any]]) -> None:
+        self.closed = True
+        self._path = path
+        self._writing = writing
+        self._stream = writing.__enter__()
+        self.closed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __enter__(self) -> IO[Any]:
+        return self._stream
+
+    def __exit__(self, *error: Any) -> None:
+        if not self.closed:
+            self.closed = True
+            self._writing.__exit__(*error)
+
+    def close(self) -> None:
+        """Put it in its place."""
+        self.__exit__(None, None, None)
+
+    def __del__(self) -> None:
+        if not self.closed:
+            said = f"{self._path} was opened for writing and not closed, so nothing is written there"
+            warnings.warn(said, ResourceWarning, source=self, stacklevel=2)
 
 
 class Filesystem(ABC):
@@ -54,8 +89,8 @@ class Filesystem(ABC):
         """
 
     @abstractmethod
-    def open(self, path: str, mode: str, encoding: str | None) -> AbstractContextManager[IO[Any]]:
-        """Open for one of ``MODES``. What is written appears at the end of the block, whole or not at all."""
+    def open(self, path: str, mode: str, encoding: str | None) -> IO[Any]:
+        """Open for one of ``MODES``. What is written appears when it is closed, whole or not at all."""
 
     @abstractmethod
     def copy(self, source: str, destination: str) -> None:

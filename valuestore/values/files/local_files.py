@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from valuestore.errors import NotHashableError, StoreUnavailable
 from valuestore.hashing import Digest
-from valuestore.values.files.filesystem import COPY_BYTES, READING, Filesystem, Found
+from valuestore.values.files.filesystem import COPY_BYTES, READING, Filesystem, Found, Written
 from valuestore.values.files.local_folder import folder_manifest
 from valuestore.values.files.stat_memory import stat_memory
 from valuestore.values.value import Plain
@@ -46,25 +44,30 @@ class LocalFiles(Filesystem):
             raise NotHashableError(f"File({path!r})", "it is not a regular file")
         return {"size": status.st_size, "modified_ns": status.st_mtime_ns}
 
-    @contextmanager
-    def open(self, path: str, mode: str, encoding: str | None) -> Iterator[IO[Any]]:
+    def open(self, path: str, mode: str, encoding: str | None) -> IO[Any]:
         if mode in READING:
-            with open(path, mode, encoding=encoding) as stream:
-                yield stream
-            return
+            return open(path, mode, encoding=encoding)
+        return cast(IO[Any], Written(path, self._writing(path, mode, encoding)))
+
+    @contextmanager
+    def _writing(self, path: str, mode: str, encoding: str | None) -> Iterator[IO[Any]]:
         with _replacing(path) as (temporary, old):
             if mode.startswith("a") and old is not None:
-                shutil.copyfile(old, temporary)
+                from shutil import copyfile
+
+                copyfile(old, temporary)
             with open(temporary, mode, encoding=encoding) as stream:
                 yield stream
 
     def copy(self, source: str, destination: str) -> None:
+        from shutil import copyfileobj
+
         with (
             open(source, "rb") as stream,
             _replacing(destination) as (temporary, _),
             open(temporary, "wb") as to,
         ):
-            shutil.copyfileobj(stream, to, COPY_BYTES)
+            copyfileobj(stream, to, COPY_BYTES)
 
     def remove(self, path: str) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -84,7 +87,9 @@ class LocalFiles(Filesystem):
     def remove_folder(self, path: str, *, recursive: bool) -> None:
         with suppress(FileNotFoundError):
             if recursive:
-                shutil.rmtree(path)
+                from shutil import rmtree
+
+                rmtree(path)
             else:
                 os.rmdir(path)
 
@@ -138,7 +143,7 @@ def _replacing(path: str) -> Iterator[tuple[str, str | None]]:
         number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
         raise OSError(number, "Not a regular file, so it cannot be replaced", path)
     short = os.fsdecode(os.fsencode(name)[:_NAME_BYTES_KEPT])
-    temporary = os.path.join(folder, f".{short}.{secrets.token_hex(6)}")
+    temporary = os.path.join(folder, f".{short}.{os.urandom(6).hex()}")
     try:
         yield temporary, None if status is None else target
         if status is not None:

@@ -11,7 +11,6 @@ import stat
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -230,5 +229,7 @@ def _in_threads(
 ) -> list[tuple[bytes, Digest, bool]]:
     if len(files) < 2:
         return [work(file) for file in files]
+    from concurrent.futures import ThreadPoolExecutor  # late: few folders are read in most programs
+
     with ThreadPoolExecutor(min(_THREADS, len(files)), thread_name_prefix="valuestore-digest") as pool:
         return list(pool.map(work, files))

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from tempfile import NamedTemporaryFile
-from typing import IO, Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 from valuestore.errors import CredentialsRejected, NotFound, NotHashableError, StoreReadOnly, StoreUnavailable
 from valuestore.hashing import Digest, active_algorithm, hash_stream
 from valuestore.stores.fsspec.filesystem import Body, FsspecFilesystem
-from valuestore.values.files.filesystem import COPY_BYTES, READING, Filesystem, Found
+from valuestore.values.files.filesystem import COPY_BYTES, READING, Filesystem, Found, Written
 from valuestore.values.files.location import joined, scheme_of, working_url
 from valuestore.values.files.manifest import folder_listing, join_listings
 from valuestore.values.value import Plain
@@ -109,10 +109,15 @@ class RemoteFiles(Filesystem):
 
     # --- reading and writing --------------------------------------------------------------------
 
+    def open(self, path: str, mode: str, encoding: str | None) -> IO[Any]:
+        if mode not in READING:
+            return cast(IO[Any], Written(path, self._written(path, mode, encoding)))
+        stream = self._reading(path)
+        return stream if "b" in mode else io.TextIOWrapper(stream, encoding=encoding)
+
     @contextmanager
-    def open(self, path: str, mode: str, encoding: str | None) -> Iterator[IO[Any]]:
-        binary = self._reading(path) if mode in READING else self._writing(path, append=mode.startswith("a"))
-        with binary as stream:
+    def _written(self, path: str, mode: str, encoding: str | None) -> Iterator[IO[Any]]:
+        with self._writing(path, append=mode.startswith("a")) as stream:
             if "b" in mode:
                 yield stream
                 return
@@ -249,23 +254,19 @@ class RemoteFiles(Filesystem):
             if name.startswith(place + "/") and len(name) > len(place) + 1
         }
 
-    @contextmanager
-    def _reading(self, path: str) -> Iterator[BinaryIO]:
+    def _reading(self, path: str) -> BinaryIO:
         info = self._file_info(path)
         if info is None:
             raise NotFound(path, self._shown)
         size, place = info.get("size"), self._place(path)
         if self._filesystem.is_memory or (size is not None and size <= _IN_MEMORY_BYTES):
-            yield io.BytesIO(self._filesystem.cat(path, place))
-        elif size is None or self._is_web:
+            return io.BytesIO(self._filesystem.cat(path, place))
+        if size is None or self._is_web:
             with NamedTemporaryFile(prefix="valuestore-") as held:
                 self._do(path, lambda fs: fs.get_file(place, held.name))
-                with open(held.name, "rb") as stream:
-                    yield stream
-        else:
-            stream = self._do(path, lambda fs: fs.open(place, "rb"))
-            with io.BufferedReader(Body(self._filesystem, path, stream, size)) as body:
-                yield body
+                return open(held.name, "rb")
+        stream = self._do(path, lambda fs: fs.open(place, "rb"))
+        return io.BufferedReader(Body(self._filesystem, path, stream, size))
 
     @contextmanager
     def _writing(self, path: str, *, append: bool) -> Iterator[BinaryIO]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 import struct
 import time
@@ -305,4 +304,4 @@ def _host_id() -> str:
         with suppress(OSError), open(path, encoding="ascii", errors="replace") as stream:
             if text := stream.read(100).strip():
                 return text
-    return socket.gethostname()
+    return os.uname().nodename

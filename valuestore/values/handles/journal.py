@@ -84,6 +84,9 @@ class HandleJournal(Protocol):
     def is_valid(self, handle: Journaled, /) -> bool:
         """Whether all that the state rests on is still so."""
 
+    def holds(self, ref: Any, /) -> bool:
+        """Whether a name of the catalog stands for what a ref of it (values/entry.py) says."""
+
 
 class _Answer:
     """A journal that says the same of every handle."""
@@ -92,6 +95,9 @@ class _Answer:
         self._answer = answer
 
     def is_valid(self, handle: Journaled, /) -> bool:
+        return self._answer
+
+    def holds(self, ref: Any, /) -> bool:
         return self._answer
 
 

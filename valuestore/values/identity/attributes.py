@@ -7,6 +7,7 @@ families.py and nested.py.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from types import GetSetDescriptorType, MemberDescriptorType
@@ -57,7 +58,7 @@ def layout_of(cls: type) -> Layout:
         own = vars(base).get("__dict__")
         if own is not None and not isinstance(own, GetSetDescriptorType):
             unclear = f"{base.__qualname__} has a __dict__ of its own making"
-    names = {name for base in cls.__mro__ for name, member in vars(base).items() if _is_saved(member)}
+    names = {name for base in cls.__mro__ for name, member in [*vars(base).items()] if _is_saved(member)}
     saved = {name for name in names if _is_saved(_found(cls, name))} | _saved_by_attrs(cls)
     code = getattr(_found(cls, "__hash__"), "__code__", None)
     keeps_hash = code is not None and ATTRS_HASH in code.co_names
@@ -162,3 +163,13 @@ def _is_set_by_hand(obj: object, name: str, value: object) -> bool:
 
 def _is_saved(member: Any) -> bool:
     return isinstance(member, cached_property)
+
+
+def registered_reduce(cls: type) -> Any:
+    """How ``copyreg`` says that objects of a class are pickled, or None.
+
+    Importing ``distributed`` has all exceptions pickled with their tracebacks: they are the same without.
+    """
+    found = copyreg.dispatch_table.get(cls)
+    is_tblib = issubclass(cls, BaseException) and getattr(found, "__module__", "").startswith("tblib")
+    return None if is_tblib else found

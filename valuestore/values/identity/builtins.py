@@ -1,4 +1,6 @@
-"""Rules for the types of Python and its standard library, exceptions among them; families are in families.py.
+"""Rules for the types of Python and of those standard modules that every program has, exceptions among them.
+
+Those of other standard modules are in standard.py, families of classes in families.py.
 
 The type names are a fixed table, not ``__module__``: the standard library moves classes between minor
 versions (``pathlib`` in 3.13), and an identity must not. States are chosen to read well in a preview.
@@ -6,23 +8,14 @@ versions (``pathlib`` in 3.13), and an identity must not. States are chosen to r
 
 from __future__ import annotations
 
-import array
 import collections
 import datetime
-import decimal
-import fractions
-import ipaddress
 import pathlib
-import pickle  # for the error that a ZoneInfo without a name raises
 import re
-import sys
 import types
-import uuid
-import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
-from valuestore.errors import DecodeError
 from valuestore.values.identity.attributes import HEAP_TYPE, set_attributes, sorted_attributes
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.singletons import OBJECT_RULE
@@ -53,18 +46,6 @@ def _zone(state: Plain) -> datetime.timezone:
     return datetime.timezone(offset) if name is None else datetime.timezone(offset, name)
 
 
-def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
-    try:
-        zone.__reduce__()
-    except pickle.PicklingError:
-        named = None  # one from a file, which may hold anything, whatever its key is
-    else:
-        named = zone.key
-    if not named:
-        raise Refused("a ZoneInfo of a file cannot be named; make it with ZoneInfo('Area/City')")
-    return named
-
-
 def _moment_state(moment: datetime.datetime | datetime.time) -> Plain:
     return [moment.replace(tzinfo=None).isoformat(), moment.fold, moment.tzinfo]
 
@@ -81,33 +62,6 @@ def _time(state: Plain) -> datetime.time:
 
 def _path_rule(cls: type[pathlib.PurePath]) -> TypeRule:
     return TypeRule(cls, f"pathlib.{cls.__name__}", str, cls)
-
-
-def _array_state(numbers: array.array[Any]) -> Plain:
-    """Little-endian bytes, so that machines agree, and the size of an item, which for ``l`` they do not."""
-    if sys.byteorder == "big":
-        numbers = numbers[:]
-        numbers.byteswap()
-    return [numbers.typecode, numbers.itemsize, numbers.tobytes()]
-
-
-def _array(state: Plain) -> array.array[Any]:
-    typecode, itemsize, data = state
-    numbers: array.array[Any] = array.array(typecode)
-    if numbers.itemsize != itemsize:
-        raise DecodeError("array.array", f"items of code {typecode!r} have {numbers.itemsize} bytes here")
-    numbers.frombytes(data)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
-
-
-_DECIMAL = decimal.Context(capitals=1)
-
-
-def _decimal_text(number: decimal.Decimal) -> str:
-    """``str`` in words that the thread's own context does not change."""
-    return _DECIMAL.to_sci_string(number)
 
 
 def _with_nothing_else(content: Callable[[Any], Plain], *known: str) -> Callable[[Any], Plain]:
@@ -129,10 +83,6 @@ def _default_dict_state(mapping: collections.defaultdict[Any, Any]) -> Plain:
     return [mapping.default_factory, dict(mapping)]
 
 
-def _text_rule(cls: Callable[[str], Any], type_name: str) -> TypeRule:
-    return TypeRule(cls, type_name, str, cls)  # type: ignore[arg-type]  # a class, made from its text
-
-
 BUILTIN_RULES = [
     OBJECT_RULE,
     TypeRule(complex, "builtins.complex", lambda z: [z.real, z.imag], lambda parts: complex(*parts)),
@@ -152,15 +102,6 @@ BUILTIN_RULES = [
         lambda parts: datetime.timedelta(*parts),
     ),
     TypeRule(datetime.timezone, "datetime.timezone", _zone_state, _zone),
-    TypeRule(zoneinfo.ZoneInfo, "zoneinfo.ZoneInfo", _zone_key, zoneinfo.ZoneInfo),
-    TypeRule(decimal.Decimal, "decimal.Decimal", _decimal_text, decimal.Decimal),
-    TypeRule(
-        fractions.Fraction,
-        "fractions.Fraction",
-        lambda ratio: [ratio.numerator, ratio.denominator],
-        lambda parts: fractions.Fraction(*parts),
-    ),
-    TypeRule(uuid.UUID, "uuid.UUID", str, uuid.UUID),
     TypeRule(
         collections.OrderedDict,
         "collections.OrderedDict",
@@ -192,7 +133,6 @@ BUILTIN_RULES = [
         _with_nothing_else(lambda text: text.data, "data"),
         collections.UserString,
     ),
-    TypeRule(array.array, "array.array", _array_state, _array),
     TypeRule(
         types.SimpleNamespace, "types.SimpleNamespace", vars, lambda state: types.SimpleNamespace(**state)
     ),
@@ -203,17 +143,6 @@ BUILTIN_RULES = [
         lambda pattern: [pattern.pattern, pattern.flags & ~int(re.DEBUG)],
         lambda parts: re.compile(*parts),
     ),
-    *[
-        _text_rule(cls, f"ipaddress.{cls.__name__}")
-        for cls in (
-            ipaddress.IPv4Address,
-            ipaddress.IPv6Address,
-            ipaddress.IPv4Interface,
-            ipaddress.IPv6Interface,
-            ipaddress.IPv4Network,
-            ipaddress.IPv6Network,
-        )
-    ],
     *[
         _path_rule(cls)
         for cls in (

@@ -3,103 +3,41 @@
 Objects that are plain already are their own canonical form. Anything else is *lowered*: it becomes the
 node ``("\\0", type name, state)``, its state lowered in turn, by the rule of its type. A tuple of the
 user's that starts with ``"\\0"`` is lowered as a node too, so no plain data can pass for a node.
-*Lifting* is the way back. Called by the registry alone, which knows the rules.
+What holds calls is a graph (docs/decisions/0021): each call, and each container with calls, is a *row*,
+told where it is met by its digest in what is hashed and by its number in what is stored. Lifting (lift.py)
+is the way back. Called by the registry alone, which knows the rules.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from valuestore.errors import DecodeError, NotHashableError, PayloadError, ValuestoreError
-from valuestore.hashing import ATOMS, Bytes, NotPlain, encode_plain
+from valuestore.errors import NotHashableError, ValuestoreError
+from valuestore.hashing import ATOMS, Bytes, Digest, NotPlain, encode_plain
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.cycles import ABOVE, NOWHERE, Path
 from valuestore.values.identity.refusal import Refused as Refused
+from valuestore.values.identity.refusal import check_growth, may_grow, path_text, short_text
 from valuestore.values.identity.refusal import explain_depth as explain_depth
-from valuestore.values.identity.refusal import path_text, short_text
-from valuestore.values.identity.sharing import check_growth, may_grow
+from valuestore.values.identity.rule import PICKLED as PICKLED
+from valuestore.values.identity.rule import Codec as Codec
+from valuestore.values.identity.rule import TypeRule as TypeRule
 from valuestore.values.value import Plain, Value
 
 NODE = "\0"
-_TUPLE = "builtins.tuple"
-_DICT = "builtins.dict"
+TUPLE = "builtins.tuple"
+DICT = "builtins.dict"
+EXPRESSION = "valuestore.Expression"
+"""The type name of a list of rows, the whole being the last, and of a row's number or digest."""
+CALLS = frozenset({"valuestore.Call", "valuestore.Operation"})
 _NAN = float("nan")
 _MAY_BE_NAN = re.compile(rb"G[\x7f\xff](?:[\xf1-\xff]|\xf0(?!\0{6}))").search
 _UNCHANGED = ATOMS - {float}  # which may be a NaN
 _CONTAINERS = frozenset({list, tuple, dict})
-
-
-@dataclass(frozen=True)
-class Codec:
-    """A format of its own for the objects of one class, such as ``.npy``: object <-> bytes.
-
-    ``encode`` gives the bytes in pieces, which may be views (of format B) of the object's own memory.
-    ``decode`` must execute nothing that the bytes name; the object may show them as its own memory, which
-    may be written to unless they are read-only. An object that does not ``fit`` the format is stored by its
-    rule's state instead.
-    """
-
-    name: str
-    encode: Callable[[Any], Iterable[Bytes]]
-    decode: Callable[[Bytes], Any]
-    fits: Callable[[Any], bool] = field(default=lambda _: True)
-
-
-def _refuse(_data: Bytes) -> Any:
-    raise DecodeError("pickle", "a pickle is read through its repository alone")
-
-
-def _unsigned(_obj: object) -> list[bytes]:
-    raise AssertionError("pickles are made by dump_leaf, which signs them")
-
-
-PICKLED = Codec("pickle", _unsigned, _refuse)
-"""The format of objects that nobody has another for (codecs/pickled.py)."""
-
-
-@dataclass(frozen=True)
-class TypeRule:
-    """How the objects of one class are identified and stored.
-
-    ``identity`` gives what is hashed, ``state`` (default: the same) what is stored; both may hold anything
-    that has a rule. ``from_state`` rebuilds the object and must execute nothing that the state names.
-    ``unordered`` says that identity is a list whose order does not count. With a ``codec``, objects are
-    stored in its format instead of by state. ``is_valid`` says whether an object is still true of the
-    outside world. ``subclasses`` says that the rule serves subclasses too that have none of their own.
-    ``locate`` makes the path to a refused part, which names places in the identity, name them in the
-    object: it is given the object and the path's steps, innermost first, and changes these. ``summary`` is
-    what a preview shows of an object, instead of its identity. ``family`` names the family of classes that
-    say themselves what their objects are, if the class is of one (families.py). ``as_value`` takes the place
-    of identity for values, not for constants in code: it may tell an object in another way, or refuse it,
-    as ``check`` may all objects of its class.
-    """
-
-    type: type
-    type_name: str
-    identity: Callable[[Any], Plain]
-    from_state: Callable[[Any], Any]
-    state: Callable[[Any], Plain] | None = None
-    unordered: bool = False
-    codec: Codec | None = None
-    is_valid: Callable[[Any], bool] | None = None
-    subclasses: bool = False
-    locate: Callable[[Any, list[str]], None] | None = None
-    summary: Callable[[Any], Plain] | None = None
-    family: str = ""
-    as_value: Callable[[Any], Plain] | None = None
-    check: Callable[[Any], None] | None = None
-
-    @property
-    def narrow(self) -> bool:
-        """Whether it serves subclasses in that it refuses them: what they add is not known."""
-        return getattr(self.identity, "narrow", False)
-
-    def codec_of(self, obj: object) -> Codec | None:
-        """The format that this object is stored in, or None if it is stored by its state."""
-        return self.codec if self.codec is not None and self.codec.fits(obj) else None
 
 
 class Rules(Protocol):
@@ -112,10 +50,23 @@ class Rules(Protocol):
         """The rule behind a stored type name. Raises: DecodeError."""
 
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
-        """The object's bytes in that format, in pieces. Raises: UntrustedPayload."""
+        """The object's bytes in that format, in pieces."""
 
-    def decode(self, codec: str, type_name: str, data: Bytes, /) -> Any:
-        """The object that a codec made these bytes from. Raises: DecodeError, UntrustedPayload."""
+    def open_part(self, codec: str, type_name: str, data: bytes, /) -> Any:
+        """The object of such bytes inside data that was looked at or signed. Raises: DecodeError."""
+
+
+class Values(Protocol):
+    """What is asked about values, and not about constants in code: the registry."""
+
+    def rows_of(self, obj: object, /) -> tuple[Sequence[object], Sequence[object]]:
+        """The calls in an object and the containers that hold some, each once, after those inside it.
+
+        Then the same with what else is to be stored once, before the calls that are given it.
+        """
+
+    def hash_form(self, form: Plain, /) -> Digest:
+        """The value hash of the object with that form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +89,7 @@ class Lowered:
     ``parts`` are the Values inside the object, each once, in the order they were met. ``differs`` says that
     the two forms are not the same, be it asked for or not; ``shows_memory``, that the stored form was taken
     from memory that may have changed since it was hashed. ``classes`` are the user's own of what is inside.
+    ``code``: what is code by itself inside, or stands for what says itself whether it is valid.
     ``is_loop``: something in the object leads back to it, so it has no stored form but a pickle.
     """
 
@@ -148,6 +100,13 @@ class Lowered:
     shows_memory: bool = False
     classes: frozenset[type] = frozenset()
     is_loop: bool = False
+    code: tuple[object, ...] = ()
+
+    @property
+    def shown(self) -> Plain:
+        """What a preview is made of: rows, since digests say nothing, or else what is hashed."""
+        is_graph = type(self.stored) is tuple and self.stored[:2] == (NODE, EXPRESSION)
+        return self.stored if is_graph else self.hashed
 
 
 def encode(obj: object) -> bytes | None:
@@ -165,26 +124,37 @@ def encode(obj: object) -> bytes | None:
     return None if _MAY_BE_NAN(data) else data
 
 
-def lower(obj: Any, rules: Rules, *, stored: bool = True, as_value: bool = False) -> Lowered:
+def lower(
+    obj: Any, rules: Rules, *, stored: bool = True, values: Values | None = None, is_step: bool = False
+) -> Lowered:
     """The canonical form of ``obj``; without ``stored``, the form that is stored is not asked for.
 
-    ``as_value`` says that it is a value, and no constant that code refers to.
-
-    Raises: NotHashableError with the path to the first part that has no identity.
+    Without ``values``, it is a constant that code refers to. ``is_step``: calls are in it, perhaps. Raises:
+    NotHashableError with the path to the first part that has no identity.
     """
+    rows, stored_rows = (), ()  # type: tuple[Sequence[object], Sequence[object]]
     try:
-        hashing = _Lowering(rules, stored=False, as_value=as_value)
-        form = hashing.lower(obj)
+        hashing = _Lowering(rules, values)
+        try:
+            if is_step:
+                raise _MetCall
+            form = hashing.lower(obj)
+        except _MetCall:
+            assert values is not None
+            rows, stored_rows = values.rows_of(obj)
+            hashing = _Lowering(rules, values, rows)
+            form = _located(hashing, obj)
         loops = hashing.path.beginnings
         is_loop = id(obj) in loops
-        differs = hashing.stored_differs or bool(loops)
+        differs = hashing.stored_differs or bool(loops) or bool(rows)
         if hashing.shares:
             check_growth(form)
         form_stored, met_codec = form, False
         if stored and differs and not is_loop:
-            form_stored, met_codec = _stored_form(obj, rules, as_value, set(loops))
+            form_stored, met_codec = _stored_form(obj, rules, values, stored_rows, set(loops))
         own = frozenset([cls for cls in hashing.by_class if is_own(cls.__module__)])
-        return Lowered(form, form_stored, hashing.found(obj), differs, met_codec, own, is_loop)
+        code = hashing.code()
+        return Lowered(form, form_stored, hashing.found(obj), differs, met_codec, own, is_loop, code)
     except Refused as refusal:
         raise refusal.error(path_text(refusal.parts), str(refusal)) from None
     except RecursionError:
@@ -193,26 +163,64 @@ def lower(obj: Any, rules: Rules, *, stored: bool = True, as_value: bool = False
         raise NotHashableError("value", f"it changed while it was read ({error})") from error
 
 
-def _stored_form(obj: Any, rules: Rules, as_value: bool, loops: set[int]) -> tuple[Plain, bool]:
+def hash_rows(obj: Any, rules: Rules, values: Values) -> dict[int, Digest]:
+    """The value hash of each row of an object, by its id; of those before one that has none."""
+    rows, _ = values.rows_of(obj)
+    hashing = _Lowering(rules, values, rows)
+    with suppress(Refused, ValuestoreError):
+        hashing.whole(obj)
+    told = {id(row): hashing.known.get(id(row)) for row in rows}
+    return {number: form[2] for number, form in told.items() if type(form) is tuple}
+
+
+def _located(hashing: _Lowering, obj: Any) -> Plain:
+    """The form of an object with rows. Raises: Refused, with the way from the top if it is not too long."""
+    try:
+        return hashing.whole(obj)
+    except Refused:
+        with suppress(RecursionError):
+            _Lowering(hashing.rules, hashing.values, ()).lower(obj)
+        raise
+
+
+def _stored_form(
+    obj: Any, rules: Rules, values: Values | None, rows: Sequence[object], loops: set[int]
+) -> tuple[Plain, bool]:
     """The form that is stored, and whether a codec wrote parts of it. ``loops``: where these begin, by id."""
-    storing = _Lowering(rules, stored=True, as_value=as_value, loops=loops)
-    form = storing.lower(obj)
-    while storing.path.beginnings:  # in what the state tells, and the identity does not
-        loops |= storing.path.beginnings.keys()
-        storing = _Lowering(rules, stored=True, as_value=as_value, loops=loops)
-        form = storing.lower(obj)
+    while True:
+        storing = _Lowering(rules, values, rows, stored=True, loops=loops)
+        form = storing.whole(obj)
+        if not storing.path.beginnings:
+            break
+        loops |= storing.path.beginnings.keys()  # in what the state tells, and the identity does not
     if storing.shares:
         check_growth(form)
     return form, storing.met_codec
 
 
-class _Lowering:
-    """One pass over an object. Those of the ids ``loops`` become pickles."""
+class _MetCall(Exception):
+    """A call was met in a value, which is thus to be lowered by rows."""
 
-    def __init__(self, rules: Rules, stored: bool, as_value: bool, loops: Iterable[int] = ()) -> None:
+
+class _Lowering:
+    """One pass over an object. Those of the ids ``loops`` become pickles. No ``rows``: see ``_MetCall``."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        values: Values | None,
+        rows: Sequence[object] | None = None,
+        *,
+        stored: bool = False,
+        loops: Iterable[int] = (),
+    ) -> None:
         self.rules = rules
+        self.values = values
+        self.rows = rows
+        self.row_ids = frozenset(map(id, rows or ()))
+        self.told: list[Plain] = []  # the forms of the rows so far
+        self.row_parts: list[Part] = []  # the Values met in rows
         self.stored = stored
-        self.as_value = as_value
         self.stored_differs = False
         self.met_codec = False
         self.parts: list[Part] = []  # those met in what is being lowered, some more than once
@@ -223,10 +231,34 @@ class _Lowering:
         self.shares = False
         self.by_class: dict[type, TypeRule] = {}
 
+    def whole(self, obj: Any) -> Plain:
+        """The form of the object, its rows lowered one by one: no chain of calls is too long."""
+        for row in self.rows or ():
+            self.lower(row)
+        form = self.lower(obj)
+        if id(obj) not in self.row_ids or id(obj) in self.path.beginnings:
+            return form
+        return (NODE, EXPRESSION, self.told) if self.stored else self.told[-1]
+
+    def row(self, form: Plain, parts_before: int) -> Plain:
+        """What stands for a row with this form wherever it is met. Values in it are parts of the whole."""
+        self.row_parts += self.parts[parts_before:]
+        del self.parts[parts_before:]
+        if self.shares:
+            check_growth(form)
+        self.told.append(form)
+        if self.stored or self.values is None:
+            return (NODE, EXPRESSION, len(self.told) - 1)
+        return (NODE, EXPRESSION, self.values.hash_form(form))
+
     def found(self, obj: Any) -> tuple[Part, ...]:
         """The Values met inside ``obj`` once it is lowered."""
-        parts = _distinct(self.parts)
+        parts = _distinct(self.parts + self.row_parts)
         return parts[0].parts if parts and parts[0].value is obj else tuple(parts)
+
+    def code(self) -> tuple[object, ...]:
+        rules = {kind: rule for kind, rule in self.by_class.items() if rule.is_code}
+        return tuple([rules[type(one)].code_of(one) for one in self.kept if type(one) in rules])
 
     def lower(self, obj: Any) -> Plain:
         kind = type(obj)
@@ -242,7 +274,7 @@ class _Lowering:
         if lowered is not None:
             if type(lowered) is int:
                 return self.loop(obj) if lowered == NOWHERE else (NODE, ABOVE, path.steps_up(lowered))
-            self.shares = True
+            self.shares |= number not in self.row_ids  # what stands for a row is short
             self.parts += self.known_parts.get(number, ())
             return lowered
         parts_before = len(self.parts)
@@ -253,17 +285,21 @@ class _Lowering:
         elif kind is tuple:
             lowered = tuple(self.items(obj))
             if lowered and lowered[0] == NODE:
-                lowered = (NODE, _TUPLE, lowered)
+                lowered = (NODE, TUPLE, lowered)
         elif kind is dict:
             lowered = self.mapping(obj)
         else:
             rule = self.by_class.get(kind)
             if rule is None:
                 rule = self.by_class[kind] = self.rules.rule_for(kind)
-                if self.as_value and rule.check is not None:
+                if self.rows is None and self.values is not None and rule.type_name in CALLS:
+                    raise _MetCall
+                if self.values is not None and rule.check is not None:
                     rule.check(kind)
             lowered = self.node(obj, rule)
         if path.leave(obj, lowered, entered):
+            if number in self.row_ids:
+                lowered = self.row(lowered, parts_before)
             known[number] = lowered
         else:
             del known[number]
@@ -298,7 +334,7 @@ class _Lowering:
         except Refused as refusal:
             refusal.parts.append(f"[{short_text(key)}]")
             raise
-        return lowered if len(lowered) == len(pairs) else (NODE, _DICT, pairs)
+        return lowered if len(lowered) == len(pairs) else (NODE, DICT, pairs)
 
     def node(self, obj: Any, rule: TypeRule) -> Plain:
         if isinstance(obj, Value) and not self.stored:
@@ -308,7 +344,7 @@ class _Lowering:
             self.met_codec = True
             pieces = _asked(rule, lambda whole: list(self.rules.encode_as(codec, whole)), obj)
             return (NODE, rule.type_name, codec.name, b"".join(pieces))
-        told = (rule.as_value if self.as_value else None) or rule.identity
+        told = (rule.as_value if self.values is not None else None) or rule.identity
         state = _asked(rule, rule.state if self.stored and rule.state else told, obj)
         try:
             lowered = self.attributes(state) if type(state) is dict else self.lower(state)
@@ -362,36 +398,3 @@ def _asked(rule: TypeRule, question: Callable[[Any], Any], obj: Any) -> Any:
         raise
     except Exception as error:
         raise Refused(f"asking a {rule.type_name} what it is raised {error!r}") from error
-
-
-def lift(lowered: Plain, rules: Rules) -> Any:
-    """The object of this canonical form, which was looked at (trust/kinds.py) or signed.
-
-    Raises: DecodeError if a type is unknown here or has changed.
-    """
-    kind = type(lowered)
-    if kind is list:  # most items are atoms, which are what they are
-        return [item if type(item) in ATOMS else lift(item, rules) for item in lowered]
-    if kind is dict:
-        return {key: value if type(value) in ATOMS else lift(value, rules) for key, value in lowered.items()}
-    if kind is not tuple:
-        return lowered
-    if not lowered or lowered[0] != NODE:
-        return tuple([item if type(item) in ATOMS else lift(item, rules) for item in lowered])
-    if len(lowered) == 4:
-        _, type_name, codec, data = lowered
-        return rules.decode(codec, type_name, data)
-    if len(lowered) != 3:
-        raise DecodeError("tagged", "a node without type name and state")
-    _, type_name, state = lowered
-    if type_name == _TUPLE:
-        return tuple([lift(item, rules) for item in state])
-    if type_name == _DICT:
-        return {lift(key, rules): lift(value, rules) for key, value in state}
-    rule = rules.rule_named(type_name)
-    try:
-        return rule.from_state(lift(state, rules))
-    except PayloadError:
-        raise
-    except Exception as error:
-        raise DecodeError(type_name, f"its stored state no longer fits ({error!r})") from error

@@ -8,7 +8,6 @@ imported: who has an object of theirs has imported them.
 
 from __future__ import annotations
 
-import copyreg
 import dataclasses
 import enum
 import functools
@@ -24,6 +23,7 @@ from valuestore.values.identity.attributes import (
     HEAP_TYPE,
     instance_attributes,
     layout_of,
+    registered_reduce,
     set_attributes,
     slot_names,
     sorted_attributes,
@@ -142,7 +142,7 @@ def _check_layout(cls: type) -> None:
 
 
 def _has_own_pickling(cls: type) -> bool:
-    if cls in copyreg.dispatch_table:
+    if registered_reduce(cls) is not None:
         return True
     return any(
         name in vars(base) for base in cls.__mro__ if base.__flags__ & HEAP_TYPE for name in _OWN_PICKLING

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -72,10 +72,12 @@ class Found(NamedTuple):
         return new.get(id(self.obj), self.obj)
 
 
-def find(obj: Any, leaf: type) -> Found:
+def find(obj: Any, leaf: type, within: Container | None = None) -> Found:
     """The outermost objects of class ``leaf`` in ``obj``; those of a container that is met twice, once.
 
-    Raises: NotHashableError if a plain container contains itself, or anything does that holds leaves.
+    ``within`` says how leaves are looked into: then those inside them are found as well, each once, and
+    leaves are among the ``holders``. Raises: NotHashableError if a plain container contains itself, or
+    anything does that holds leaves.
     """
     found = Found(obj, [], [], [])
     if type(obj) in ATOMS:
@@ -92,19 +94,19 @@ def find(obj: Any, leaf: type) -> Found:
             state = seen.get(id(part))
             if state is None:
                 container = _KNOWN.get(kind) or container_of(kind)
+                is_leaf = container is None and issubclass(kind, leaf)
                 if container is None:
-                    if issubclass(kind, leaf):
-                        found.leaves.append(part)
-                        frame[3] = True
-                    else:
-                        found.others.append(part)
-                    continue
+                    (found.leaves if is_leaf else found.others).append(part)
+                    frame[3] = frame[3] or is_leaf
+                    container = within
+                    if container is None or not is_leaf:
+                        continue
                 parts = part if kind is list else container.parts(part)
-                if _are_atoms(map(type, parts)):
+                if not is_leaf and _are_atoms(map(type, parts)):
                     seen[id(part)] = _EMPTY
                     continue
                 seen[id(part)] = _OPEN
-                stack.append([part, container, iter(parts), False])
+                stack.append([part, container, iter(parts), is_leaf])
                 break
             if state == _HOLDS:
                 frame[3] = True
@@ -221,6 +223,29 @@ class Lazy:
 
     __slots__ = ()
 
+    def _parts(self) -> Collection[Any]:
+        """What it is given."""
+        raise NotImplementedError
+
+
+LAZY = Container(lambda lazy: lazy._parts(), lambda lazy, _: lazy)
+
+
+def rows_of(obj: object) -> tuple[list[Any], list[Any]]:
+    """Calls, operations and the containers that hold some, each once, after those inside it; ``obj`` is last.
+
+    Then the same with the objects that several calls are given. Raises: NotHashableError if a call contains
+    itself.
+    """
+    holders = find(obj, Lazy, LAZY).holders
+    given = [[] if container is not LAZY else holder._parts() for holder, container in holders]
+    times = collections.Counter(id(part) for part in _flat(given) if type(part) not in ATOMS)
+    stored: dict[int, Any] = {}
+    for (holder, _), parts in zip(holders, given, strict=True):
+        stored.update((id(part), part) for part in parts if times[id(part)] > 1)
+        stored[id(holder)] = holder
+    return [holder for holder, _ in holders], list(stored.values())
+
 
 class Misplaced(Refused):
     """A call that is met where it is not evaluated."""
@@ -228,23 +253,23 @@ class Misplaced(Refused):
     error = MisplacedCall
 
 
-_refused_in: ContextVar[tuple[object] | None] = ContextVar("calls_refused_in", default=None)
+_evaluated_in: ContextVar[Callable[[], list[Any]] | None] = ContextVar("calls_evaluated_in", default=None)
 
 
 @contextmanager
 def calls_refused(step: object = None) -> Iterator[None]:
     """Within it, no value holds calls, but for ``step`` if these are where they will be evaluated."""
-    token = _refused_in.set((step,))
+    token = _evaluated_in.set(cache(lambda: find(step, Lazy).leaves))  # asked at each call, if there is one
     try:
         yield
     finally:
-        _refused_in.reset(token)
+        _evaluated_in.reset(token)
 
 
 def check_place(call: Lazy) -> None:
     """Called when a value is found to hold a call. Raises: Misplaced."""
-    refused_in = _refused_in.get()
-    if refused_in is not None and not find(refused_in[0], Lazy).leaves:
+    evaluated = _evaluated_in.get()
+    if evaluated is not None and not evaluated():
         raise Misplaced(repr(call))
 
 

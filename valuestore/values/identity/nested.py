@@ -5,7 +5,6 @@ Not the way to an identity (canonical.py). Called through the registry.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -14,13 +13,13 @@ from typing import Any, NamedTuple, Protocol
 from valuestore.errors import DecodeError, MisplacedCall, NotHashableError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.plugins import is_built_in
-from valuestore.values.code.ownership import is_own, is_own_class
+from valuestore.values.code.ownership import is_own_class
 from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import MAY_GO_STALE, PLAIN_CODECS
 from valuestore.values.identity.attributes import instance_attributes
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
 from valuestore.values.identity.canonical import Refused, TypeRule
-from valuestore.values.identity.inside import Lazy, calls_refused, find, referents
+from valuestore.values.identity.inside import Lazy, calls_refused, find, referents, rows_of
 from valuestore.values.identity.rulebook import Rulebook
 from valuestore.values.value import Value, hooks_in_use
 
@@ -44,21 +43,15 @@ def iter_asked(obj: object, rules: KnownRules) -> Iterator[object]:
             yield part
 
 
-class OwnCode(NamedTuple):
-    """What of the user's own is in an object: the classes of the objects, as hashing finds them.
+class Inside(NamedTuple):
+    """What is in a loaded value: whatever may go stale, and the code of the user's that it brings.
 
-    ``as_values``: functions or classes are in it by themselves, too.
+    ``classes``: those of the objects, as hashing finds them. ``code``: as of ``Encoded``.
     """
 
+    asked: list[object]
     classes: frozenset[type]
-    as_values: bool
-
-
-def own_code_inside(obj: object, rules: KnownRules) -> OwnCode:
-    """The code that a loaded value brings."""
-    parts = list(_iter_parts(obj, rules))
-    as_values = any(isinstance(one, types.FunctionType | type) and is_own(one.__module__) for one in parts)
-    return OwnCode(frozenset(type(part) for part in parts if is_own_class(part)), as_values)
+    code: tuple[object, ...]
 
 
 def _iter_parts(
@@ -117,13 +110,21 @@ class Insides(Rulebook):
         """The value hash. Raises: NotHashableError."""
         raise NotImplementedError
 
+    def rows_of(self, obj: object, /) -> tuple[list[Any], list[Any]]:
+        """What of an expression is hashed by itself, and what is stored so: see inside.py."""
+        return rows_of(obj)
+
     def iter_values(self, obj: object) -> Iterator[Value]:
         """Every ``Value`` in the object, however deep, and the values inside each; each once."""
         return (found for found in iter_asked(obj, self) if isinstance(found, Value))
 
     def is_valid(self, obj: object) -> bool:
         """Whether everything inside that stands for outside state is still true of it."""
-        for found in iter_asked(obj, self):
+        return self.are_valid(iter_asked(obj, self))
+
+    def are_valid(self, asked: Iterable[object]) -> bool:
+        """The same of what is inside."""
+        for found in asked:
             if isinstance(found, Value):
                 if not found.is_valid():
                     return False
@@ -145,16 +146,30 @@ class Insides(Rulebook):
         except DecodeError:  # of a class that is not here: loading it says so
             return True
 
-    def current_classes(self, obj: object, value_hash: Digest) -> frozenset[type] | None:
-        """The user's own classes of the objects in what was loaded as ``value_hash``.
+    def look_inside(self, obj: object) -> Inside:
+        """All that a run wants to know of a loaded value, in one walk."""
+        asked: list[object] = []
+        classes: set[type] = set()
+        code: list[object] = []
+        for part in _iter_parts(obj, self):
+            kind = type(part)
+            rule = None if isinstance(part, Value) else self._rules[kind]
+            if rule is None or rule.is_valid is not None:
+                asked.append(part)
+            if kind not in classes and is_own_class(part):
+                classes.add(kind)
+            if rule is not None and rule.is_code:
+                code.append(rule.code_of(part))
+        return Inside(asked, frozenset(classes), tuple(code))
 
-        None if it holds code of the user's that has changed since: typed payloads tell that by themselves,
-        a pickle refers to functions by name.
+    def is_current(self, obj: object, value_hash: Digest) -> bool:
+        """Whether code of the user's that is in what was loaded as ``value_hash`` is what it was.
+
+        Typed payloads tell that by themselves, a pickle refers to functions by name.
         """
-        code = own_code_inside(obj, self)
         with suppress(NotHashableError):
-            return code.classes if not code.as_values or self.hash(obj) == value_hash else None
-        return None
+            return self.hash(obj) == value_hash
+        return False
 
     def map_values(self, obj: Any, function: Callable[[Value], Any]) -> Any:
         """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.

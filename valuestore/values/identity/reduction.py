@@ -7,7 +7,6 @@ in it is lowered like any value.
 
 from __future__ import annotations
 
-import copyreg
 import os
 import sys
 import types
@@ -17,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from valuestore.hashing import ATOMS
 from valuestore.values.code.ownership import is_own
-from valuestore.values.identity.attributes import instance_dictionary
+from valuestore.values.identity.attributes import instance_dictionary, registered_reduce
 from valuestore.values.identity.canonical import Refused
 from valuestore.values.identity.libraries import keeps_global, with_global
 from valuestore.values.moved import first_name
@@ -97,7 +96,7 @@ def reduction(obj: Any) -> Plain:
     if is_task(obj):
         return ["task", obj.__valuestore_task__]
     cls = type(obj)
-    reduce = copyreg.dispatch_table.get(cls)
+    reduce = registered_reduce(cls)
     try:
         reduced = reduce(obj) if reduce else obj.__reduce_ex__(_PROTOCOL)
     except Exception as error:
@@ -202,8 +201,14 @@ def name_of(obj: Any) -> Plain:
         owner is None or isinstance(owner, types.ModuleType)
     ):
         owner = ["class", type_name_of(owner)] if isinstance(owner, type) else owner
-        return [getattr(obj, "__module__", None), obj.__qualname__, owner]
-    module_name, name = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None) or obj.__name__
+        return [_module_of(obj), obj.__qualname__, owner]
+    module_name, name = _module_of(obj), getattr(obj, "__qualname__", None) or module_name_of(obj.__name__)
     return (
         [first_name(f"{module_name}.{name}").removesuffix(f".{name}"), name] if module_name else [None, name]
     )
+
+
+def _module_of(obj: Any) -> str | None:
+    """The stable name of its module: a script's functions are named as when somebody imports it."""
+    module_name = getattr(obj, "__module__", None)
+    return module_name_of(module_name) if isinstance(module_name, str) else None

@@ -69,8 +69,10 @@ class Rulebook:
             self._named[type_name] = rule
 
     def _register_ours(self, rule: TypeRule) -> None:
+        """Add a rule of valuestore's own, unless somebody has given the class another one before."""
         self._ours[id(rule)] = rule
-        self.register(rule)
+        self._rules.setdefault(rule.type, rule)
+        self._named.setdefault(rule.type_name, rule)
 
     def is_ours(self, rule: TypeRule, /) -> bool:
         """Whether valuestore itself has the rule, be it for a library's class."""
@@ -179,9 +181,12 @@ class Rulebook:
                 return
             _being_loaded.add(library)
             try:
-                register = self._register_ours if is_built_in("types", library) else self.register
-                for rule in find("types", library) if library in names("types") else ():
-                    register(rule)
+                if is_built_in("types", library):
+                    for rule in find("types", library):
+                        self._register_ours(rule)
+                elif library in names("types"):
+                    for rule in find("types", library):
+                        self.register(rule)
                 self._asked_for.add(library)
             finally:
                 _being_loaded.discard(library)

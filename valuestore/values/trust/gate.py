@@ -11,42 +11,45 @@ the tree for any loader outside this file.
 
 from __future__ import annotations
 
-import hmac
 import io
 import pickle
 import struct
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 import blake3
 
 from valuestore.errors import DecodeError, KeyUnusable, UntrustedPayload
 from valuestore.hashing import ATOMS, Bytes
-from valuestore.values.identity.canonical import NODE, TypeRule
+from valuestore.values.identity.canonical import EXPRESSION, NODE, TypeRule
 from valuestore.values.moved import present_name
-from valuestore.values.trust.keys import Key, KeyRing, is_key_id
 from valuestore.values.trust.kinds import CONTAINERS, Kind, Opening
 from valuestore.values.trust.opcodes import check_plain
 from valuestore.values.trust.pickling import dump_signed
 from valuestore.values.value import Plain
 
+if TYPE_CHECKING:
+    from valuestore.values.trust.keys import Key, KeyRing
+
 __all__ = [
     "Claim",
     "Envelope",
+    "Signature",
     "decode_envelope",
     "decode_plain",
     "dump_signed",
     "encode_envelope",
     "load_signed",
+    "load_vouched",
     "needs_key",
     "sign",
-    "sign_tagged",
+    "sign_beside",
     "verify",
-    "verify_tagged",
+    "verify_beside",
 ]
 
 _FORMAT = b"valuestore/signed/1\0"
-_TAGGED_FORMAT = b"valuestore/signed/2 signed "
+_FORMAT_BESIDE = "valuestore/signed/2 "
 _MAGIC = b"\x93valuestore-signed\x01"
 _KEY_ID_BYTES = 8
 _MAC_BYTES = 32
@@ -61,7 +64,7 @@ _RECOMPUTE = "run the pipeline again to compute it anew"
 
 @dataclass(frozen=True)
 class Claim:
-    """What a signature vouches for beside the bytes: whose they are, and as what they may be read."""
+    """What the signature of an older pickle vouches for beside the bytes: whose they are, and as what."""
 
     repository_id: str
     value_hash: str
@@ -78,6 +81,14 @@ class Envelope:
     data: Bytes
 
 
+class Signature(NamedTuple):
+    """Which key vouches for bytes that are stored by themselves, and as which value. Not believed yet."""
+
+    value_hash: str
+    key_id: str
+    mac: bytes
+
+
 def sign(data: Bytes, claim: Claim, keys: KeyRing) -> tuple[str, bytes]:
     """Key id, and 32 bytes of HMAC-SHA256 over format, claim and digest of the data. Raises: KeyUnusable."""
     key = keys.signing
@@ -90,26 +101,25 @@ def verify(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRing) ->
     _compare(mac, key.mac(_signed_bytes(data, claim, key_id)), key_id, claim.value_hash, claim.codec)
 
 
-def sign_tagged(data: bytes, value_hash: str, type_name: str, keys: KeyRing) -> tuple[str, bytes]:
-    """Key id, and 32 bytes of keyed BLAKE3 over value hash, type, codec and tagged data. Raises: KeyUnusable.
+def sign_beside(data: Bytes, value_hash: str, type_name: str, codec: str, keys: KeyRing) -> Signature:
+    """32 bytes of keyed BLAKE3 over value hash, type, codec and data. Raises: KeyUnusable.
 
-    For what is stored by itself, in whatever repository: which one that is, only a database could claim.
+    It holds in whatever repository: which one that is, only a database could claim.
     """
     key = keys.signing
-    return key.key_id, key.keyed(_told(value_hash, type_name) + data)
+    return Signature(value_hash, key.key_id, key.keyed(_told(value_hash, type_name, codec), data))
 
 
-def verify_tagged(
-    data: bytes, value_hash: str, type_name: str, key_id: str, mac: bytes, keys: KeyRing
-) -> None:
+def verify_beside(data: Bytes, type_name: str, codec: str, signature: Signature, keys: KeyRing) -> None:
     """Whether a key of the ring vouches for this data as that value. Raises: UntrustedPayload if not."""
-    key = _known_key(key_id, value_hash, "signed", keys)
-    _compare(mac, key.keyed(_told(value_hash, type_name) + data), key_id, value_hash, "signed")
+    value_hash, key_id, mac = signature
+    key = _known_key(key_id, value_hash, codec, keys)
+    _compare(mac, key.keyed(_told(value_hash, type_name, codec), data), key_id, value_hash, codec)
 
 
-def _told(value_hash: str, type_name: str) -> bytes:
-    told = f"{len(value_hash)} {value_hash} {len(type_name)} {type_name}"
-    return _TAGGED_FORMAT + told.encode("utf-8", "surrogatepass") + b"\0"
+def _told(value_hash: str, type_name: str, codec: str) -> bytes:
+    told = f"{_FORMAT_BESIDE}{codec} {len(value_hash)} {value_hash} {len(type_name)} {type_name}"
+    return told.encode("utf-8", "surrogatepass") + b"\0"
 
 
 def _known_key(key_id: str, value_hash: str, codec: str, keys: KeyRing) -> Key:
@@ -118,6 +128,8 @@ def _known_key(key_id: str, value_hash: str, codec: str, keys: KeyRing) -> Key:
     except KeyUnusable as error:
         raise UntrustedPayload(value_hash, codec, str(error)) from error
     if key is None:
+        from valuestore.values.trust.keys import is_key_id
+
         signer = f"key {key_id}" if is_key_id(key_id) else "no key"
         fix = f"it was signed by {signer}: `valuestore keys add FILE` with a key you trust, or {_RECOMPUTE}"
         raise UntrustedPayload(value_hash, codec, fix)
@@ -125,7 +137,9 @@ def _known_key(key_id: str, value_hash: str, codec: str, keys: KeyRing) -> Key:
 
 
 def _compare(mac: bytes, right: bytes, key_id: str, value_hash: str, codec: str) -> None:
-    if not hmac.compare_digest(mac, right):
+    from hmac import compare_digest  # late: most programs sign nothing
+
+    if not compare_digest(mac, right):
         fix = f"its signature by key {key_id} is wrong, so it is not what was stored: {_RECOMPUTE}"
         raise UntrustedPayload(value_hash, codec, fix)
 
@@ -137,12 +151,20 @@ def load_signed(data: Bytes, claim: Claim, key_id: str, mac: bytes, keys: KeyRin
     """
     data = _unchanging(data)
     verify(data, claim, key_id, mac, keys)
+    return load_vouched(data, claim.type_name)
+
+
+def load_vouched(data: Bytes, type_name: str) -> Any:
+    """The object of a pickle that a key vouched for, by itself or as a part, or that was made here.
+
+    Raises: DecodeError if a class has vanished or changed.
+    """
     try:
         return _SignedUnpickler(io.BytesIO(data)).load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a class does, down to sys.exit
-        raise DecodeError(claim.type_name, f"its pickle no longer fits ({type(error).__name__})") from error
+        raise DecodeError(type_name, f"its pickle no longer fits ({type(error).__name__})") from error
 
 
 class _SignedUnpickler(pickle.Unpickler):
@@ -270,6 +292,8 @@ class _Look:
         if type(type_name) is not str:
             raise DecodeError("tagged", "a node without type name and state")
         state = node[2]
+        if type_name == EXPRESSION:
+            raise _Vouched(type_name)
         if type_name == "builtins.tuple":
             stack.extend(_items(type_name, state))
         elif type_name == "builtins.dict":

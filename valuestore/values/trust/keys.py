@@ -17,15 +17,16 @@ import secrets
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, Self
 
 import blake3
-from filelock import FileLock, Timeout
 
 from valuestore.config import key_file, keys_folder
 from valuestore.errors import ConfigError, KeyUnusable
+from valuestore.hashing import Bytes
+from valuestore.locks import FileLock
 
 KEY_BYTES = 32
 _FEWEST_BYTES = 8
@@ -39,9 +40,9 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def is_key_id(text: str) -> bool:
+def is_key_id(text: object) -> bool:
     """Whether this has the form of a key's id; ids from payloads may be anything."""
-    return re.fullmatch(r"[0-9a-f]{8}", text) is not None
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{8}", text) is not None
 
 
 class Key:
@@ -58,9 +59,9 @@ class Key:
         """HMAC-SHA256 (RFC 2104) of ``data``: 32 bytes."""
         return hmac.digest(self._secret, data, "sha256")
 
-    def keyed(self, data: bytes) -> bytes:
-        """Keyed BLAKE3 of ``data``, under a key derived for that: 32 bytes, in a third of the time."""
-        return blake3.blake3(data, key=self._derived).digest()
+    def keyed(self, told: bytes, data: Bytes) -> bytes:
+        """Keyed BLAKE3 of both, under a key derived for that: 32 bytes, in a third of the time."""
+        return blake3.blake3(told, key=self._derived).update(data).digest()
 
     def __repr__(self) -> str:
         return f"<key {self.key_id}>"
@@ -217,20 +218,18 @@ class KeyRing:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One process at a time changes the folder, which exists then and is this user's alone."""
-        lock = FileLock(self.folder / ".lock", timeout=_LOCK_SECONDS, mode=0o600)
-        try:
-            with _typed(self.folder):
-                os.makedirs(self.folder, mode=0o700, exist_ok=True)
-                self._check_folder()
-                lock.acquire()
-        except FileNotFoundError as error:
-            raise KeyUnusable(str(self.folder), "the folder cannot be made") from error
-        except Timeout as error:
-            raise KeyUnusable(str(self.folder), f"locked for over {_LOCK_SECONDS:g} s; try again") from error
-        try:
+        with ExitStack() as stack:
+            try:
+                with _typed(self.folder):
+                    os.makedirs(self.folder, mode=0o700, exist_ok=True)
+                    self._check_folder()
+                    stack.enter_context(FileLock(self.folder / ".lock", 0o600).held(_LOCK_SECONDS))
+            except FileNotFoundError as error:
+                raise KeyUnusable(str(self.folder), "the folder cannot be made") from error
+            except TimeoutError as error:
+                reason = f"locked for over {_LOCK_SECONDS:g} s; try again"
+                raise KeyUnusable(str(self.folder), reason) from error
             yield
-        finally:
-            lock.release()
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, Path | None]]:
         return type(self), (self.folder, self.file)
@@ -315,7 +314,7 @@ def _typed(path: Path) -> Iterator[None]:
     """OSError as KeyUnusable, absence excepted."""
     try:
         yield
-    except (FileNotFoundError, KeyUnusable, Timeout):
+    except (FileNotFoundError, KeyUnusable, TimeoutError):
         raise
     except OSError as error:
         fix = "plain values need no key; for others make it writable, or set VALUESTORE_KEY_FILE"

@@ -176,6 +176,14 @@ def _external(state: Any) -> bool:
     return fits and CONTAINERS.isdisjoint(map(type, [*marks, *[p for file in files for p in file.values()]]))
 
 
+def _entry(state: Any) -> bool:
+    """Of a name of the catalog: the value that it was bound to with what it takes to read it, or None."""
+    word_or_none, data = _either(_word, _none), _a(bytes)
+    signed = _either(_none, _row(_word, _word, data))
+    value = _either(_none, _row(_word, _word, _word, word_or_none, _int, _either(_none, data), signed))
+    return _fields(name=_text, digest=_word, size=_int, value=value)(state)
+
+
 _none, _int, _float, _text = _a(type(None)), _a(int), _a(float), _a(str)
 _mapping = _either(_a(dict), _node("builtins.dict"))
 _maps = _either(
@@ -217,6 +225,7 @@ STANDARD: dict[str, Check] = {
     **_those("Address Interface Network", _word, "ipaddress.IPv4"),
     **_those("Address Interface Network", _word, "ipaddress.IPv6"),
     **_those("Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath", _text, "pathlib."),
+    "valuestore.EntryRef": _entry,
     **_those("File FileSet Dir StagingFile StagingDir", _external, "valuestore."),
 }
 """Python's own types, and what stands for files. Containers may hold data classes."""
@@ -348,7 +357,7 @@ _BY_NAME = {
         type wrapper_descriptor""",
     "functools": "lru_cache partial",
     "operator": "attrgetter itemgetter methodcaller",
-    "valuestore": "Call Operation Task",
+    "valuestore": "Call Configured Operation Task",
 }
 BY_NAME = frozenset(f"{module}.{name}" for module, names in _BY_NAME.items() for name in names.split())
 """Vouched, though valuestore has the rule: functions, classes and modules, and what calls them."""

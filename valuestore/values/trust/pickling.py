@@ -110,12 +110,12 @@ def _culprit(obj: object, error: Exception) -> tuple[str, str]:
             if not parts:
                 _Pickler(io.BytesIO(), PROTOCOL).dump(current)
         except Exception as reason:  # noqa: BLE001  # the user's own __reduce__ may raise anything
-            return path, _reason(reason)
+            return path, reason_of(reason)
         for name, part in parts:
             if type(part) not in _LEAVES and id(part) not in seen:
                 seen[id(part)] = part
                 waiting.append((_joined(path, name), part))
-    return "value", _reason(error)
+    return "value", reason_of(error)
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
@@ -154,6 +154,7 @@ def _joined(path: str, name: str) -> str:
     return joined if len(joined) <= _LONGEST else joined[:60] + "..." + joined[-60:]
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why something cannot be pickled."""
     text = str(error) if type(error).__str__ in (Exception.__str__, OSError.__str__) else type(error).__name__
     return f"it cannot be pickled ({text[:_LONGEST]})"

@@ -1,0 +1,1 @@
+"""Bodies of tasks: given to executors, and what they gave taken in."""

@@ -1,0 +1,89 @@
+"""Rules for types of standard modules that many programs do without: imported for the first object of one.
+
+Found through the plug-in table, as those of foreign libraries are, by the name of the module.
+"""
+
+from __future__ import annotations
+
+import array
+import decimal
+import fractions
+import ipaddress
+import pickle  # for the error that a ZoneInfo without a name raises
+import sys
+import uuid
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+
+from valuestore.errors import DecodeError
+from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.value import Plain
+
+
+def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
+    try:
+        zone.__reduce__()
+    except pickle.PicklingError:
+        named = None  # one from a file, which may hold anything, whatever its key is
+    else:
+        named = zone.key
+    if not named:
+        raise Refused("a ZoneInfo of a file cannot be named; make it with ZoneInfo('Area/City')")
+    return named
+
+
+def _array_state(numbers: array.array[Any]) -> Plain:
+    """Little-endian bytes, so that machines agree, and the size of an item, which for ``l`` they do not."""
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return [numbers.typecode, numbers.itemsize, numbers.tobytes()]
+
+
+def _array(state: Plain) -> array.array[Any]:
+    typecode, itemsize, data = state
+    numbers: array.array[Any] = array.array(typecode)
+    if numbers.itemsize != itemsize:
+        raise DecodeError("array.array", f"items of code {typecode!r} have {numbers.itemsize} bytes here")
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+_DECIMAL = decimal.Context(capitals=1)
+
+
+def _decimal_text(number: decimal.Decimal) -> str:
+    """``str`` in words that the thread's own context does not change."""
+    return _DECIMAL.to_sci_string(number)
+
+
+def _text_rule(cls: Callable[[str], Any], type_name: str) -> TypeRule:
+    return TypeRule(cls, type_name, str, cls)  # type: ignore[arg-type]  # a class, made from its text
+
+
+RULES = [
+    TypeRule(zoneinfo.ZoneInfo, "zoneinfo.ZoneInfo", _zone_key, zoneinfo.ZoneInfo),
+    TypeRule(decimal.Decimal, "decimal.Decimal", _decimal_text, decimal.Decimal),
+    TypeRule(
+        fractions.Fraction,
+        "fractions.Fraction",
+        lambda ratio: [ratio.numerator, ratio.denominator],
+        lambda parts: fractions.Fraction(*parts),
+    ),
+    TypeRule(uuid.UUID, "uuid.UUID", str, uuid.UUID),
+    TypeRule(array.array, "array.array", _array_state, _array),
+    *[
+        _text_rule(cls, f"ipaddress.{cls.__name__}")
+        for cls in (
+            ipaddress.IPv4Address,
+            ipaddress.IPv6Address,
+            ipaddress.IPv4Interface,
+            ipaddress.IPv6Interface,
+            ipaddress.IPv4Network,
+            ipaddress.IPv6Network,
+        )
+    ],
+]

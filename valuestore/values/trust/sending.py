@@ -1,0 +1,101 @@
+"""Sending: what passes between the processes of one program, through the executor that both trust.
+
+Unlike what is stored, it comes from nobody else: who can write there runs code in the workers anyway.
+Functions and classes travel by name; those of a script or a notebook, lambdas and local ones as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import linecache
+import marshal
+import pickle
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from valuestore.errors import NotSendable
+from valuestore.lazy import this_process
+from valuestore.values.trust.pickling import PROTOCOL, reason_of
+
+
+def load_sent(data: bytes) -> Any:
+    """What ``dump_sent`` made in another process of this program."""
+    return pickle.loads(data)  # noqa: S301  # see above
+
+
+def call_sent(function: Callable[..., Any], *args: object) -> tuple[Callable[[bytes], Any], bytes]:
+    """A call for another process as one that any Python can begin: of which function, with what."""
+    return pickle.loads, pickle.dumps(_Call(function, args), PROTOCOL)
+
+
+class _Call(NamedTuple):
+    """Is made where it is unpickled."""
+
+    function: Callable[..., Any]
+    args: tuple[object, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.function, self.args
+
+
+def dump_sent(obj: object, *, has_code: bool = False) -> bytes:
+    """For another process of this program; what ``has_code`` may name what only this one's script defines.
+
+    Raises: NotSendable.
+    """
+    problem = "it is defined in a script"
+    try:
+        data = pickle.dumps(obj, PROTOCOL)
+        if not (has_code and b"__main__" in data):
+            return data
+    except Exception as error:  # noqa: BLE001  # whatever a class does
+        problem = reason_of(error)
+    try:
+        buffer = io.BytesIO()
+        pickler = _by_value()(buffer, PROTOCOL)
+        pickler.globals_ref[id(vars(sys.modules["__main__"]))] = _GlobalsOfMain()
+        pickler.dump(obj)
+    except ImportError:
+        raise NotSendable(f"{problem}; with cloudpickle it may be: install valuestore[processes]") from None
+    except Exception as error:
+        raise NotSendable(reason_of(error)) from error
+    return buffer.getvalue()
+
+
+@functools.cache
+def _by_value() -> Any:
+    """Of cloudpickle, which leaves out where code is from; that is told here, for tracebacks and traces."""
+    from cloudpickle import Pickler  # late: most programs send nothing, or by name
+
+    table = Pickler.dispatch_table.new_child({types.CodeType: _code})
+    return type("ByValue", (Pickler,), {"dispatch_table": table})
+
+
+class _GlobalsOfMain(dict[str, Any]):
+    """Those of the functions of ``__main__``: elsewhere, what stands for it there."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _globals_of_main, (this_process(), dict(self))
+
+
+def _globals_of_main(home: str, own: dict[str, Any]) -> dict[str, Any]:
+    is_away = stands_for_main and home != this_process()
+    return vars(sys.modules["__main__"]) if is_away else own
+
+
+stands_for_main: list[bool] = []
+"""Not empty in a worker whose ``__main__`` is that of the program that sends."""
+
+
+def _code(code: types.CodeType) -> tuple[Any, ...]:
+    return load_code, (marshal.dumps(code), code.co_filename, linecache.getlines(code.co_filename))
+
+
+def load_code(data: bytes, filename: str, lines: list[str]) -> types.CodeType:
+    """Code, with the source that it has where it comes from: a cell of a notebook is in no file."""
+    if lines:
+        linecache.cache[filename] = len(lines), None, lines, filename
+    return marshal.loads(data)  # type: ignore[no-any-return]  # noqa: S302  # see above
