@@ -10,7 +10,8 @@ import warnings
 
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.scripts import Scripts
 from tests.servers import PostgresServer, RedisServer, S3Server, SigningS3Server
@@ -33,11 +34,16 @@ def pytest_configure(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
-    """Have the garbage collector leave alone what collection made: to go over it takes half a second."""
+    """Have the garbage collector leave alone what collection made: to go over it takes half a second.
+
+    Hypothesis begins before that. It asks the collector who holds its random numbers, and the collector does
+    not look at what it leaves alone: where ``CI`` is set, and choices repeatable, its first test failed.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
+        settings(max_examples=1, database=None)(given(st.none())(lambda _: None))()
         gc.freeze()
         gc.enable()
 
