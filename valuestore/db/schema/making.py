@@ -132,7 +132,7 @@ def _limit_indexes(dialect_name: str) -> None:
     """Tell the dialect which indexes cover some rows alone."""
     for table in metadata.tables.values():
         for index in table.indexes:
-            if where := index.info.get("where"):
+            if where := index.info["where"]:
                 index.dialect_kwargs[f"{dialect_name}_where"] = text(where)
 
 

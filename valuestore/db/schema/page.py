@@ -56,9 +56,8 @@ def _meaning(column: Column[object]) -> str:
 def _index(index: Index) -> str:
     columns = ", ".join(f"`{getattr(each, 'name', each)}`" for each in index.expressions)
     kind = "unique index" if index.unique else "index"
-    where = index.info.get("where")
-    only = f" where `{where}`" if where is not None else ""
-    return f"{kind} `{index.name}` on {columns}{only}: {index.info.get('answers', '')}"
+    only = f" where `{where}`" if (where := index.info["where"]) else ""
+    return f"{kind} `{index.name}` on {columns}{only}: {index.info['answers']}"
 
 
 if __name__ == "__main__":

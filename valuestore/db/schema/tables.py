@@ -10,6 +10,8 @@ docs/schema.md is made from the comments (page.py).
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -33,511 +35,409 @@ _number = BigInteger().with_variant(Integer, "sqlite")
 _path = Text().with_variant(Text(collation="C"), "postgresql")
 """Sorted by its bytes on every database, so that one index serves equality, prefixes and ranges."""
 
-repository = Table(
+
+def _table(name: str, comment: str, *parts: Column[Any] | Index, has_rowid: bool = False) -> Table:
+    """On SQLite a tree of its primary key, unless its rows are numbered or large."""
+    is_numbered = any(isinstance(part, Column) and part.autoincrement is True for part in parts)
+    on_sqlite: Any = {"sqlite_autoincrement": True} if is_numbered else {"sqlite_with_rowid": has_rowid}
+    return Table(name, metadata, *parts, comment=comment, **on_sqlite)
+
+
+def _own_number(name: str) -> Column[Any]:
+    comment = "short number for rows in this database"
+    return Column(name, _number, primary_key=True, autoincrement=True, comment=comment)
+
+
+def _key(name: str, kind: Any, comment: str) -> Column[Any]:
+    """The primary key, or a part of it, in this order."""
+    return Column(name, kind, primary_key=True, autoincrement=False, comment=comment)
+
+
+def _column(name: str, kind: Any, comment: str) -> Column[Any]:
+    return Column(name, kind, nullable=False, comment=comment)
+
+
+def _optional(name: str, kind: Any, comment: str) -> Column[Any]:
+    return Column(name, kind, comment=comment)
+
+
+def _index(name: str, on: str, answers: str, *, where: str = "", unique: bool = False) -> Index:
+    columns: list[Any] = [text(on)] if on.startswith("(") else on.split(", ")
+    return Index(name, *columns, unique=unique, info={"answers": answers, "where": where})
+
+
+repository = _table(
     "repository",
-    metadata,
-    Column("name", String(64), primary_key=True, comment="id, digest, created, collection, verified up to"),
-    Column("value", Text, nullable=False, comment="its value as text"),
-    comment="What is known of a repository itself; collection counts the begins and ends of collections.",
+    "What is known of a repository itself; collection counts the begins and ends of collections.",
+    _key("name", String(64), "id, digest, created, collection, verified up to"),
+    _column("value", Text, "its value as text"),
+    has_rowid=True,
 )
 
 # --- values -------------------------------------------------------------------------------------
 
-value = Table(
+value = _table(
     "value",
-    metadata,
-    Column("value_hash", _digest, primary_key=True, comment="what the value is"),
-    Column("type_name", Text, nullable=False, comment="name of its type"),
-    Column("codec", String(32), nullable=False, comment="how its payload is read"),
-    Column(
+    "Every value, by its content.",
+    _key("value_hash", _digest, "what the value is"),
+    _column("type_name", Text, "name of its type"),
+    _column("codec", String(32), "how its payload is read"),
+    _optional(
         "payload_digest",
         _digest,
-        comment="digest of the payload bytes; NULL: they are inline, and value_hash itself vouches for them",
+        "digest of the payload bytes; NULL: they are inline, and value_hash itself vouches for them",
     ),
-    Column("size", BigInteger, nullable=False, comment="payload bytes"),
-    Column("inline", LargeBinary, comment="the payload itself if small; NULL: see payload"),
-    Column("preview", Text, nullable=False, comment="short JSON text of the value"),
-    comment="Every value, by its content.",
+    _column("size", BigInteger, "payload bytes"),
+    _optional("inline", LargeBinary, "the payload itself if small; NULL: see payload"),
+    _column("preview", Text, "short JSON text of the value"),
+    has_rowid=True,
 )
 
-signature = Table(
+signature = _table(
     "signature",
-    metadata,
-    Column("value_hash", _digest, primary_key=True, comment="the value"),
-    Column("key_id", String(16), primary_key=True, comment="the key that vouches for it"),
-    Column(
-        "mac", LargeBinary, nullable=False, comment="over value, type, codec and bytes; empty: in the bytes"
-    ),
-    Column("payload_digest", _digest, nullable=False, comment="digest of the bytes that it signed"),
-    Column("size", BigInteger, nullable=False, comment="their number"),
-    Column("inline", LargeBinary, comment="the bytes if small and the value's row holds others by now"),
-    comment="Which keys vouch for a value that loads with a signature alone: each for its own bytes.",
-    sqlite_with_rowid=False,
+    "Which keys vouch for a value that loads with a signature alone: each for its own bytes.",
+    _key("value_hash", _digest, "the value"),
+    _key("key_id", String(16), "the key that vouches for it"),
+    _column("mac", LargeBinary, "over value, type, codec and bytes; empty: in the bytes"),
+    _column("payload_digest", _digest, "digest of the bytes that it signed"),
+    _column("size", BigInteger, "their number"),
+    _optional("inline", LargeBinary, "the bytes if small and the value's row holds others by now"),
 )
 
-payload = Table(
+payload = _table(
     "payload",
-    metadata,
-    Column("payload_digest", _digest, primary_key=True, comment="address in the payload store"),
-    Column("size", BigInteger, nullable=False, comment="bytes"),
-    comment="Bytes that lie in the payload store.",
-    sqlite_with_rowid=False,
+    "Bytes that lie in the payload store.",
+    _key("payload_digest", _digest, "address in the payload store"),
+    _column("size", BigInteger, "bytes"),
 )
 
-held = Table(
+held = _table(
     "held",
-    metadata,
-    Column("value_hash", _digest, primary_key=True, comment="the value"),
-    Column("since", BigInteger, nullable=False, comment="when somebody put it last, by the database's clock"),
-    comment="Values that somebody put by hand: kept until they are deleted, whatever else leads to them.",
-    sqlite_with_rowid=False,
+    "Values that somebody put by hand: kept until they are deleted, whatever else leads to them.",
+    _key("value_hash", _digest, "the value"),
+    _column("since", BigInteger, "when somebody put it last, by the database's clock"),
 )
 
-subvalue = Table(
+subvalue = _table(
     "subvalue",
-    metadata,
-    Column("parent_hash", _digest, primary_key=True, comment="value_hash of the container"),
-    Column("child_hash", _digest, primary_key=True, comment="value_hash of a value directly inside it"),
-    Index(
-        "subvalue_by_child",
-        "child_hash",
-        info={"answers": "in which containers is this value: downstream lineage"},
-    ),
-    comment="Which values contain which: files in a list, fields of an object.",
-    sqlite_with_rowid=False,
+    "Which values contain which: files in a list, fields of an object.",
+    _key("parent_hash", _digest, "value_hash of the container"),
+    _key("child_hash", _digest, "value_hash of a value directly inside it"),
+    _index("subvalue_by_child", "child_hash", "in which containers is this value: downstream lineage"),
 )
 
-file = Table(
+file = _table(
     "file",
-    metadata,
-    Column("value_hash", _digest, primary_key=True, comment="the value that stands for it"),
-    Column("path", _path, nullable=False, comment="path or URL as written, without credentials"),
-    Column("kind", String(16), nullable=False, comment="File, FileSet or Dir; Entry: a name of the catalog"),
-    Index("file_by_path", "path", info={"answers": "files at this path, below this folder"}),
-    comment="Where values that stand for files were.",
-    sqlite_with_rowid=False,
+    "Where values that stand for files were.",
+    _key("value_hash", _digest, "the value that stands for it"),
+    _column("path", _path, "path or URL as written, without credentials"),
+    _column("kind", String(16), "File, FileSet or Dir; Entry: a name of the catalog"),
+    _index("file_by_path", "path", "files at this path, below this folder"),
 )
 
-handle = Table(
+handle = _table(
     "handle",
-    metadata,
-    Column("value_hash", _digest, primary_key=True, comment="the value: one state of the handle"),
-    Column("name", Text, nullable=False, comment="its name within its class"),
-    Column("class_name", Text, nullable=False, comment="type name of its class"),
-    Column("key", Text, nullable=False, comment="what led to this state, as a digest"),
-    Column("is_valid", Boolean, nullable=False, comment="false once the outside state has moved on"),
-    Column("created", BigInteger, nullable=False, comment="when it was first recorded"),
-    Index(
-        "handle_by_name",
-        "name",
-        "class_name",
-        info={"answers": "the states of one handle, to find the valid one"},
-    ),
-    comment="States of handles: connections to outside state that tasks change.",
-    sqlite_with_rowid=False,
+    "States of handles: connections to outside state that tasks change.",
+    _key("value_hash", _digest, "the value: one state of the handle"),
+    _column("name", Text, "its name within its class"),
+    _column("class_name", Text, "type name of its class"),
+    _column("key", Text, "what led to this state, as a digest"),
+    _column("is_valid", Boolean, "false once the outside state has moved on"),
+    _column("created", BigInteger, "when it was first recorded"),
+    _index("handle_by_name", "name, class_name", "the states of one handle, to find the valid one"),
 )
 
-handle_edge = Table(
+handle_edge = _table(
     "handle_edge",
-    metadata,
-    Column("parent_hash", _digest, primary_key=True, comment="value_hash of the state before"),
-    Column("child_hash", _digest, primary_key=True, comment="value_hash of the state after"),
-    Index("handle_edge_by_child", "child_hash", info={"answers": "what a state came from"}),
-    comment="Which state of a handle came from which.",
-    sqlite_with_rowid=False,
+    "Which state of a handle came from which.",
+    _key("parent_hash", _digest, "value_hash of the state before"),
+    _key("child_hash", _digest, "value_hash of the state after"),
+    _index("handle_edge_by_child", "child_hash", "what a state came from"),
 )
 
 # --- code ---------------------------------------------------------------------------------------
 
-task = Table(
+task = _table(
     "task",
-    metadata,
-    Column("task_no", _number, primary_key=True, comment="short number for rows in this database"),
-    Column("task_hash", _digest, nullable=False, comment="name and code, or name and version"),
-    Column("task_name", Text, nullable=False, comment="namespace and name"),
-    Column("version", Text, comment="explicit version; NULL: identified by its code"),
-    Column("source", Text, nullable=False, comment="source text of the function, for reading"),
-    Column(
+    "Every version of every task that ran.",
+    _own_number("task_no"),
+    _column("task_hash", _digest, "name and code, or name and version"),
+    _column("task_name", Text, "namespace and name"),
+    _optional("version", Text, "explicit version; NULL: identified by its code"),
+    _column("source", Text, "source text of the function, for reading"),
+    _optional(
         "code_hash",
         _digest,
-        comment="with a version: digest of the function's own code when it ran last; NULL: not known",
+        "with a version: digest of the function's own code when it ran last; NULL: not known",
     ),
-    Index("task_by_hash", "task_hash", unique=True, info={"answers": "its number, when jobs are recorded"}),
-    Index("task_by_name", "task_name", info={"answers": "the versions of a task"}),
-    comment="Every version of every task that ran.",
-    sqlite_autoincrement=True,
+    _index("task_by_hash", "task_hash", "its number, when jobs are recorded", unique=True),
+    _index("task_by_name", "task_name", "the versions of a task"),
 )
 
-dependency = Table(
+dependency = _table(
     "dependency",
-    metadata,
-    Column(
+    "What code a version of a task depends on, itself included, and what else its jobs depended on.",
+    _key(
         "task_hash",
         _digest,
-        primary_key=True,
-        comment="the version of the task, or other code behind jobs: job.classes_hash, job.trace_hash",
+        "the version of the task, or other code behind jobs: job.classes_hash, job.trace_hash",
     ),
-    Column("name", Text, primary_key=True, comment="function, class, constant or module it refers to"),
-    Column("digest", _digest, nullable=False, comment="digest of that code or value"),
-    Column("source", Text, comment="its source text, for reading; NULL if there is none"),
-    comment="What code a version of a task depends on, itself included, and what else its jobs depended on.",
-    sqlite_with_rowid=False,
+    _key("name", Text, "function, class, constant or module it refers to"),
+    _column("digest", _digest, "digest of that code or value"),
+    _optional("source", Text, "its source text, for reading; NULL if there is none"),
 )
 
 # --- calls --------------------------------------------------------------------------------------
 
-evaluation = Table(
+evaluation = _table(
     "evaluation",
-    metadata,
-    Column(
-        "eval_hash",
-        _digest,
-        primary_key=True,
-        comment="digest of task_hash, args_hash and classes_hash, if any",
-    ),
-    Column(
+    "The cache: what one step of a call gave last, with the code that it reached.",
+    _key("eval_hash", _digest, "digest of task_hash, args_hash and classes_hash, if any"),
+    _key(
         "trace_hash",
         _digest,
-        primary_key=True,
-        comment="code that bodies reached and the task does not name: dependency.task_hash; empty: none",
+        "code that bodies reached and the task does not name: dependency.task_hash; empty: none",
     ),
-    Column("value_hash", _digest, nullable=False, comment="what the body returned, calls unevaluated"),
-    Column("checksum", String(16), comment="XXH3-64 of the hashes, in hex; NULL in rows of older versions"),
-    comment="The cache: what one step of a call gave last, with the code that it reached.",
-    sqlite_with_rowid=False,
+    _column("value_hash", _digest, "what the body returned, calls unevaluated"),
+    _optional("checksum", String(16), "XXH3-64 of the hashes, in hex; NULL in rows of older versions"),
 )
 
-call_node = Table(
+call_node = _table(
     "call_node",
-    metadata,
-    Column("call_no", _number, primary_key=True, comment="short number for rows in this database"),
-    Column("call_hash", _digest, nullable=False, comment="digest of task, arguments, result, children"),
-    Column("task_no", _number, nullable=False, comment="the version of the task: task.task_no"),
-    Column("args_hash", _digest, nullable=False, comment="its arguments: argument.args_hash"),
-    Column("value_hash", _digest, nullable=False, comment="final result"),
-    Column(
+    "A finished call: provenance of its result.",
+    _own_number("call_no"),
+    _column("call_hash", _digest, "digest of task, arguments, result, children"),
+    _column("task_no", _number, "the version of the task: task.task_no"),
+    _column("args_hash", _digest, "its arguments: argument.args_hash"),
+    _column("value_hash", _digest, "final result"),
+    _optional(
         "task_set_hash",
         _digest,
-        comment="set of the task hashes in its subtree (set_member); NULL: its own task alone",
+        "set of the task hashes in its subtree (set_member); NULL: its own task alone",
     ),
-    Column(
+    _optional(
         "external_set_hash",
         _digest,
-        comment="set of the files and other externals in its subtree (set_member), or the value_hash of the "
+        "set of the files and other externals in its subtree (set_member), or the value_hash of the "
         "only one; NULL: none",
     ),
-    Column(
+    _column(
         "replayable",
         Boolean,
-        nullable=False,
-        comment="whether the sets tell all that its subtree depends on: "
-        "false below uncached tasks and caught errors",
+        "whether the sets tell all that its subtree depends on: false below uncached tasks and caught errors",
     ),
-    Column("calls", BigInteger, comment="jobs of the run that recorded it, with those below; NULL: 1"),
-    Column(
-        "finished", BigInteger, comment="when it finished last, but not by a replay; NULL: no calls below"
-    ),
-    Column(
+    _optional("calls", BigInteger, "jobs of the run that recorded it, with those below; NULL: 1"),
+    _optional("finished", BigInteger, "when it finished last, but not by a replay; NULL: no calls below"),
+    _optional(
         "checksum",
         String(16),
-        comment="XXH3-64 of what a replay goes by, in hex; NULL: no calls below, or of an older version",
+        "XXH3-64 of what a replay goes by, in hex; NULL: no calls below, or of an older version",
     ),
-    Index(
-        "call_node_by_hash",
-        "call_hash",
-        unique=True,
-        info={"answers": "its number, when what points to it is recorded"},
-    ),
-    Index("call_node_by_value", "value_hash", info={"answers": "what made this value: upstream lineage"}),
-    Index(
+    _index("call_node_by_hash", "call_hash", "its number, when what points to it is recorded", unique=True),
+    _index("call_node_by_value", "value_hash", "what made this value: upstream lineage"),
+    _index(
         "call_node_by_args",
-        "args_hash",
-        "task_no",
-        info={"answers": "which calls were given this: downstream lineage; what a call gave before: replay"},
+        "args_hash, task_no",
+        "which calls were given this: downstream lineage; what a call gave before: replay",
     ),
-    Index("call_node_by_task", "task_no", info={"answers": "calls of a task"}),
-    comment="A finished call: provenance of its result.",
-    sqlite_autoincrement=True,
+    _index("call_node_by_task", "task_no", "calls of a task"),
 )
 
-call_edge = Table(
+call_edge = _table(
     "call_edge",
-    metadata,
-    Column("parent_no", _number, primary_key=True, autoincrement=False, comment="call_no of the caller"),
-    Column("position", Integer, primary_key=True, autoincrement=False, comment="order of the calls, from 0"),
-    Column("child_no", _number, nullable=False, comment="call_no of the called"),
-    Index(
-        "call_edge_by_child",
-        "child_no",
-        info={"answers": "into whose result did this call's go: lineage"},
-    ),
-    comment="Which calls a call made.",
-    sqlite_with_rowid=False,
+    "Which calls a call made.",
+    _key("parent_no", _number, "call_no of the caller"),
+    _key("position", Integer, "order of the calls, from 0"),
+    _column("child_no", _number, "call_no of the called"),
+    _index("call_edge_by_child", "child_no", "into whose result did this call's go: lineage"),
 )
 
-argument = Table(
+argument = _table(
     "argument",
-    metadata,
-    Column("args_hash", _digest, primary_key=True, comment="all names and values, of any task"),
-    Column(
-        "position", Integer, primary_key=True, autoincrement=False, comment="order in the signature, from 0"
-    ),
-    Column("name", Text, nullable=False, comment="parameter name"),
-    Column("value_hash", _digest, nullable=False, comment="what was given"),
-    Index("argument_by_value", "value_hash", info={"answers": "what used this value: downstream lineage"}),
-    comment="What calls were given, defaults included.",
-    sqlite_with_rowid=False,
+    "What calls were given, defaults included.",
+    _key("args_hash", _digest, "all names and values, of any task"),
+    _key("position", Integer, "order in the signature, from 0"),
+    _column("name", Text, "parameter name"),
+    _column("value_hash", _digest, "what was given"),
+    _index("argument_by_value", "value_hash", "what used this value: downstream lineage"),
 )
 
-argument_source = Table(
+argument_source = _table(
     "argument_source",
-    metadata,
-    Column("call_no", _number, primary_key=True, autoincrement=False, comment="the call that was given it"),
-    Column("position", Integer, primary_key=True, autoincrement=False, comment="which argument, from 0"),
-    Column(
-        "source_no",
-        _number,
-        primary_key=True,
-        autoincrement=False,
-        comment="call_no of a call whose result is the argument, or in it",
-    ),
-    Index(
-        "argument_source_by_source",
-        "source_no",
-        info={"answers": "where a call's result went: downstream lineage"},
-    ),
-    comment="Which calls produced an argument: dataflow between calls.",
-    sqlite_with_rowid=False,
+    "Which calls produced an argument: dataflow between calls.",
+    _key("call_no", _number, "the call that was given it"),
+    _key("position", Integer, "which argument, from 0"),
+    _key("source_no", _number, "call_no of a call whose result is the argument, or in it"),
+    _index("argument_source_by_source", "source_no", "where a call's result went: downstream lineage"),
 )
 
-set_member = Table(
+set_member = _table(
     "set_member",
-    metadata,
-    Column("set_hash", _digest, primary_key=True, comment="digest of the members"),
-    Column("member_hash", _digest, primary_key=True, comment="task_hash, value_hash, or a set_hash"),
-    Column("is_set", Boolean, nullable=False, comment="whether the member is a set whose members count"),
-    comment="Sets of what subtrees of calls depend on, by content: a parent's set holds its children's.",
-    sqlite_with_rowid=False,
+    "Sets of what subtrees of calls depend on, by content: a parent's set holds its children's.",
+    _key("set_hash", _digest, "digest of the members"),
+    _key("member_hash", _digest, "task_hash, value_hash, or a set_hash"),
+    _column("is_set", Boolean, "whether the member is a set whose members count"),
 )
 
 # --- runs ---------------------------------------------------------------------------------------
 
-execution = Table(
+execution = _table(
     "execution",
-    metadata,
-    Column("execution_no", _number, primary_key=True, comment="short number for rows in this database"),
-    Column("execution_id", _id, nullable=False, comment="UUIDv7 in hex: sorts by time"),
-    Column("label", Text, nullable=False, comment="the call that was run, as text"),
-    Column("status", String(16), nullable=False, comment="running, done, failed or interrupted"),
-    Column("started", BigInteger, nullable=False, comment="when it began"),
-    Column("ended", BigInteger, comment="when it ended; NULL while it runs"),
-    Column("updated", BigInteger, comment="last sign of life while running: older than 30 s is crashed"),
-    Column("command", Text, comment="command line as a JSON list, secrets removed; NULL if not known"),
-    Column("replayed", BigInteger, comment="calls that its replays stood for, beyond its jobs; NULL: none"),
-    Index(
-        "execution_by_id",
-        "execution_id",
-        unique=True,
-        info={"answers": "by id or its prefix, newest first"},
-    ),
-    comment="One top-level run.",
-    sqlite_autoincrement=True,
+    "One top-level run.",
+    _own_number("execution_no"),
+    _column("execution_id", _id, "UUIDv7 in hex: sorts by time"),
+    _column("label", Text, "the call that was run, as text"),
+    _column("status", String(16), "running, done, failed or interrupted"),
+    _column("started", BigInteger, "when it began"),
+    _optional("ended", BigInteger, "when it ended; NULL while it runs"),
+    _optional("updated", BigInteger, "last sign of life while running: older than 30 s is crashed"),
+    _optional("command", Text, "command line as a JSON list, secrets removed; NULL if not known"),
+    _optional("replayed", BigInteger, "calls that its replays stood for, beyond its jobs; NULL: none"),
+    _index("execution_by_id", "execution_id", "by id or its prefix, newest first", unique=True),
 )
 
-job = Table(
+job = _table(
     "job",
-    metadata,
-    Column("job_id", _id, primary_key=True, comment="UUIDv7 in hex: sorts by time"),
-    Column("execution_no", _number, nullable=False, comment="its run: execution.execution_no"),
-    Column("parent_id", _id, comment="job that made the call; NULL at the top"),
-    Column("task_no", _number, nullable=False, comment="the version of the task: task.task_no"),
-    Column("call_hash", _digest, comment="finished call; NULL if it failed or has no storable result"),
-    Column("args_hash", _digest, comment="what it was given, if there is no call to say so"),
-    Column("status", String(16), nullable=False, comment="done, cached or failed"),
-    Column("started", BigInteger, nullable=False, comment="when its body began"),
-    Column("ended", BigInteger, nullable=False, comment="when its body ended"),
-    Column("error", Text, comment="type and message of the exception"),
-    Column("traceback", Text, comment="where it was raised"),
-    Column(
+    "One attempt to run a call.",
+    _key("job_id", _id, "UUIDv7 in hex: sorts by time"),
+    _column("execution_no", _number, "its run: execution.execution_no"),
+    _optional("parent_id", _id, "job that made the call; NULL at the top"),
+    _column("task_no", _number, "the version of the task: task.task_no"),
+    _optional("call_hash", _digest, "finished call; NULL if it failed or has no storable result"),
+    _optional("args_hash", _digest, "what it was given, if there is no call to say so"),
+    _column("status", String(16), "done, cached or failed"),
+    _column("started", BigInteger, "when its body began"),
+    _column("ended", BigInteger, "when its body ended"),
+    _optional("error", Text, "type and message of the exception"),
+    _optional("traceback", Text, "where it was raised"),
+    _optional(
         "classes_hash",
         _digest,
-        comment="own classes of its arguments that the task does not name: dependency.task_hash; NULL: none",
+        "own classes of its arguments that the task does not name: dependency.task_hash; NULL: none",
     ),
-    Column(
+    _optional(
         "trace_hash",
         _digest,
-        comment="code that its body reached and the task does not name: dependency.task_hash; NULL: none",
+        "code that its body reached and the task does not name: dependency.task_hash; NULL: none",
     ),
-    Column(
+    _optional(
         "calls",
         BigInteger,
-        comment="how many calls it stands for, if all below it was replayed at once; NULL: itself alone",
+        "how many calls it stands for, if all below it was replayed at once; NULL: itself alone",
     ),
-    Index(
-        "job_by_execution",
-        "execution_no",
-        "job_id",
-        "status",
-        info={"answers": "the jobs of a run, in order; their count"},
-    ),
-    Index("job_by_task", "task_no", "job_id", info={"answers": "the newest jobs of a task"}),
-    Index(
+    _index("job_by_execution", "execution_no, job_id, status", "the jobs of a run, in order; their count"),
+    _index("job_by_task", "task_no, job_id", "the newest jobs of a task"),
+    _index(
         "job_by_call",
         "call_hash",
-        info={
-            "where": "status = 'done'",
-            "answers": "which job ran this call; those that reused it are found by their task",
-        },
+        "which job ran this call; those that reused it are found by their task",
+        where="status = 'done'",
     ),
-    Index(
-        "job_failed",
-        "job_id",
-        info={"where": "status = 'failed'", "answers": "the newest failures"},
-    ),
-    Index(
+    _index("job_failed", "job_id", "the newest failures", where="status = 'failed'"),
+    _index(
         "job_slow",
-        text("((ended - started) / 1000000.0)"),
-        info={
-            "where": "(ended - started) / 1000000.0 >= 0.01",
-            "answers": "the slowest jobs",
-        },
+        "((ended - started) / 1000000.0)",
+        "the slowest jobs",
+        where="(ended - started) / 1000000.0 >= 0.01",
     ),
-    comment="One attempt to run a call.",
-    sqlite_with_rowid=False,
 )
 
-task_count = Table(
+task_count = _table(
     "task_count",
-    metadata,
-    Column(
-        "task_no",
-        _number,
-        primary_key=True,
-        autoincrement=False,
-        comment="the version of the task: task.task_no",
-    ),
-    Column("status", String(16), primary_key=True, comment="of the jobs: done, cached or failed"),
-    Column(
-        "lane",
-        Integer,
-        primary_key=True,
-        autoincrement=False,
-        comment="execution_no modulo 16: runs rarely wait for each other. The count is the sum",
-    ),
-    Column("jobs", BigInteger, nullable=False, comment="how many were recorded"),
-    Column("micros", BigInteger, nullable=False, comment="microseconds in their bodies, together"),
-    comment="Jobs by task and status, counted in the transaction that records them.",
-    sqlite_with_rowid=False,
+    "Jobs by task and status, counted in the transaction that records them.",
+    _key("task_no", _number, "the version of the task: task.task_no"),
+    _key("status", String(16), "of the jobs: done, cached or failed"),
+    _key("lane", Integer, "execution_no modulo 16: runs rarely wait for each other. The count is the sum"),
+    _column("jobs", BigInteger, "how many were recorded"),
+    _column("micros", BigInteger, "microseconds in their bodies, together"),
 )
 
-tag = Table(
+tag = _table(
     "tag",
-    metadata,
-    Column("tag_id", _id, primary_key=True, comment="UUIDv7 in hex: sorts by time"),
-    Column("entity", String(16), nullable=False, comment="execution, job, call, task, value or entry"),
-    Column("entity_id", _digest, nullable=False, comment="id or hash of the record"),
-    Column("key", Text, nullable=False, comment="name of the tag, at most 255 characters"),
-    Column("value", Text, nullable=False, comment="JSON"),
-    Column("value_digest", _id, nullable=False, comment="XXH3-128 of value in hex: short enough to index"),
-    Column("author", Text, comment="who set it"),
-    Column("created", BigInteger, nullable=False, comment="when it was set"),
-    Column("ended", BigInteger, comment="when it was replaced or removed; NULL while it is current"),
-    Column("ended_by", Text, comment="who replaced or removed it"),
-    Index(
+    "Labels on records, with their history.",
+    _key("tag_id", _id, "UUIDv7 in hex: sorts by time"),
+    _column("entity", String(16), "execution, job, call, task, value or entry"),
+    _column("entity_id", _digest, "id or hash of the record"),
+    _column("key", Text, "name of the tag, at most 255 characters"),
+    _column("value", Text, "JSON"),
+    _column("value_digest", _id, "XXH3-128 of value in hex: short enough to index"),
+    _optional("author", Text, "who set it"),
+    _column("created", BigInteger, "when it was set"),
+    _optional("ended", BigInteger, "when it was replaced or removed; NULL while it is current"),
+    _optional("ended_by", Text, "who replaced or removed it"),
+    _index(
         "tag_current",
-        "entity_id",
-        "entity",
-        "key",
-        "value_digest",
+        "entity_id, entity, key, value_digest",
+        "the tags of a record; the same tag is current once",
+        where="ended IS NULL",
         unique=True,
-        info={"where": "ended IS NULL", "answers": "the tags of a record; the same tag is current once"},
     ),
-    Index("tag_by_entity", "entity_id", info={"answers": "the history of a record's tags"}),
-    Index(
-        "tag_by_key",
-        "key",
-        "value_digest",
-        info={"answers": "records with this tag, or with any value of this key"},
-    ),
-    comment="Labels on records, with their history.",
-    sqlite_with_rowid=False,
+    _index("tag_by_entity", "entity_id", "the history of a record's tags"),
+    _index("tag_by_key", "key, value_digest", "records with this tag, or with any value of this key"),
 )
 
-entry = Table(
+entry = _table(
     "entry",
-    metadata,
-    Column("entry_id", _digest, primary_key=True, comment="BLAKE3-256 of the name: what tags refer to"),
-    Column("name", _path, nullable=False, comment="its name: a key, at most 1024 bytes"),
-    Column("version", Integer, nullable=False, comment="the newest: entry_version.version; 0: none yet"),
-    Column("created", BigInteger, nullable=False, comment="when the name was first put"),
-    Column("deleted", BigInteger, comment="when it was deleted; NULL: it is there"),
-    Index(
-        "entry_by_name",
-        "name",
-        unique=True,
-        info={"answers": "what stands under this name, and below this prefix, in order"},
+    "Names of the catalog. A deleted one stays, so that its versions count on.",
+    _key("entry_id", _digest, "BLAKE3-256 of the name: what tags refer to"),
+    _column("name", _path, "its name: a key, at most 1024 bytes"),
+    _column("version", Integer, "the newest: entry_version.version; 0: none yet"),
+    _column("created", BigInteger, "when the name was first put"),
+    _optional("deleted", BigInteger, "when it was deleted; NULL: it is there"),
+    _index(
+        "entry_by_name", "name", "what stands under this name, and below this prefix, in order", unique=True
     ),
-    comment="Names of the catalog. A deleted one stays, so that its versions count on.",
-    sqlite_with_rowid=False,
 )
 
-entry_version = Table(
+entry_version = _table(
     "entry_version",
-    metadata,
-    Column("entry_id", _digest, primary_key=True, comment="the name: entry.entry_id"),
-    Column("version", Integer, primary_key=True, autoincrement=False, comment="from 1"),
-    Column("payload_digest", _digest, nullable=False, comment="digest of the stored bytes"),
-    Column("size", BigInteger, nullable=False, comment="how many they are"),
-    Column("value_hash", _digest, comment="the value that the name was bound to; NULL: bare bytes"),
-    Column("attrs", Text, nullable=False, comment="its attributes, as a JSON object"),
-    Column("author", Text, nullable=False, comment="who made the version"),
-    Column("modified", BigInteger, nullable=False, comment="when"),
-    Column("execution_id", _id, comment="the run in whose body that was; NULL: in none"),
-    Index(
+    "What a name of the catalog stood for, version by version.",
+    _key("entry_id", _digest, "the name: entry.entry_id"),
+    _key("version", Integer, "from 1"),
+    _column("payload_digest", _digest, "digest of the stored bytes"),
+    _column("size", BigInteger, "how many they are"),
+    _optional("value_hash", _digest, "the value that the name was bound to; NULL: bare bytes"),
+    _column("attrs", Text, "its attributes, as a JSON object"),
+    _column("author", Text, "who made the version"),
+    _column("modified", BigInteger, "when"),
+    _optional("execution_id", _id, "the run in whose body that was; NULL: in none"),
+    _index(
         "entry_version_by_value",
         "value_hash",
-        info={"where": "value_hash IS NOT NULL", "answers": "which names stood for this value"},
+        "which names stood for this value",
+        where="value_hash IS NOT NULL",
     ),
-    comment="What a name of the catalog stood for, version by version.",
-    sqlite_with_rowid=False,
 )
 
-entry_attribute = Table(
+entry_attribute = _table(
     "entry_attribute",
-    metadata,
-    Column("probe", _id, primary_key=True, comment="XXH3-128 of JSON: the attribute's name and value"),
-    Column("name", _path, primary_key=True, comment="the entry's name: entry.name"),
-    Column("key", Text, nullable=False, comment="the attribute's name, for reading"),
-    comment="Which entries of the catalog have this value of this attribute now: one probe, at any type.",
-    sqlite_with_rowid=False,
+    "Which entries of the catalog have this value of this attribute now: one probe, at any type.",
+    _key("probe", _id, "XXH3-128 of JSON: the attribute's name and value"),
+    _key("name", _path, "the entry's name: entry.name"),
+    _column("key", Text, "the attribute's name, for reading"),
 )
 
-call_lease = Table(
+call_lease = _table(
     "call_lease",
-    metadata,
-    Column(
+    "Calls that are being run: another run that wants one waits for its result.",
+    _key(
         "call_key",
         _digest,
-        primary_key=True,
-        comment="eval_hash of the call; job_id if nobody has to wait for it; of async tasks with the context",
+        "eval_hash of the call; job_id if nobody has to wait for it; of async tasks with the context",
     ),
-    Column("job_id", _id, nullable=False, comment="the job that runs it"),
-    Column("execution_id", _id, nullable=False, comment="the run that holds it, while that is alive"),
-    Column("process", String, nullable=False, comment="where that is: host, PID namespace, process id"),
-    Column("task_hash", _digest, nullable=False, comment="the version of the task"),
-    Column("started", BigInteger, nullable=False, comment="when it was given to an executor"),
-    comment="Calls that are being run: another run that wants one waits for its result.",
-    sqlite_with_rowid=False,
+    _column("job_id", _id, "the job that runs it"),
+    _column("execution_id", _id, "the run that holds it, while that is alive"),
+    _column("process", String, "where that is: host, PID namespace, process id"),
+    _column("task_hash", _digest, "the version of the task"),
+    _column("started", BigInteger, "when it was given to an executor"),
 )
 
-lease = Table(
+lease = _table(
     "lease",
-    metadata,
-    Column("lease_id", _id, primary_key=True, comment="UUIDv7 in hex"),
-    Column("purpose", String(32), nullable=False, comment="what it protects: write, collect, sync"),
-    Column("owner", Text, nullable=False, comment="host and process that hold it, for people"),
-    Column("started", BigInteger, nullable=False, comment="when it was taken"),
-    Column("expires", BigInteger, nullable=False, comment="when it ends unless it is renewed"),
-    comment="Who is at work on the stored bytes, so that nobody collects them meanwhile.",
-    sqlite_with_rowid=False,
+    "Who is at work on the stored bytes, so that nobody collects them meanwhile.",
+    _key("lease_id", _id, "UUIDv7 in hex"),
+    _column("purpose", String(32), "what it protects: write, collect, sync"),
+    _column("owner", Text, "host and process that hold it, for people"),
+    _column("started", BigInteger, "when it was taken"),
+    _column("expires", BigInteger, "when it ends unless it is renewed"),
 )
