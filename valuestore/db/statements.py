@@ -42,7 +42,7 @@ from valuestore.db.history.query import Context
 from valuestore.db.record import entries
 from valuestore.db.record.lookup import Finished
 from valuestore.db.schema import tables as schema
-from valuestore.db.schema.kept import as_text, file_of
+from valuestore.db.schema.kept import as_text, file_of, kept
 from valuestore.db.schema.views import NOW
 from valuestore.db.upkeep.records import statements
 
@@ -72,7 +72,7 @@ def compiled(dialect_name: str) -> dict[str, str]:
         found[f"insert {each.name}"] = str(statement.compile(dialect=by_place, column_keys=names))
     keys = _listed(dialect_name, "keys")
     parts = [_records(keys), _signatures(dialect_name), _replays(dialect_name), _handles(keys), _tags(keys)]
-    others = _names(), _history(), _pages(), _leases(dialect_name), _shared(keys.compile(dialect=by_name))
+    others = _names(), _history(), _pages(), _leases(dialect_name), _written(keys.compile(dialect=by_name))
     catalog = ((name, text(sql)) for name, sql in entries.statements(dialect_name))
     for title, construct in chain(*parts, *others, catalog):
         found[title] = _text(construct, by_name)
@@ -82,10 +82,11 @@ def compiled(dialect_name: str) -> dict[str, str]:
     return {title: "\n".join(map(str.rstrip, sql.splitlines())) for title, sql in found.items()}
 
 
-def _shared(keys: Any) -> Iterator[tuple[str, Any]]:
-    """What sharing asks: the text is the same on both, but for the list of keys."""
+def _written(keys: Any) -> Iterator[tuple[str, Any]]:
+    """What is written by hand, and what sharing asks: the same on both, but for the list of keys."""
     listed = re.sub(r"%\((\w+)\)s(::\w+)?", r":\1", str(keys))
-    return ((name, text(sql)) for name, sql in statements(listed))
+    by_hand = ((name, " ".join(sql.split()).replace("KEYS", listed)) for name, sql in kept("asked").items())
+    return ((name, text(sql)) for name, sql in chain(by_hand, statements(listed)))
 
 
 def _text(construct: Any, dialect: Any) -> str:
@@ -288,75 +289,7 @@ def _limited(kind: str, key: Any) -> Any:
     return select(ids.c.kind, ids.c.record_id)
 
 
-_DESCRIPTIONS = {
-    "execution": "SELECT * FROM executions WHERE execution_id = :id",
-    "job": "SELECT v.*, j.traceback FROM jobs v JOIN job j ON j.job_id = v.job_id WHERE v.job_id = :id",
-    "call": "SELECT c.call_hash, t.task_name AS task, t.task_hash, c.args_hash, c.value_hash, "
-    "v.preview AS result, c.task_set_hash, c.external_set_hash, c.replayable, "
-    "COALESCE(c.calls, 1) AS calls FROM call_node c "
-    "JOIN task t ON t.task_no = c.task_no LEFT JOIN value v ON v.value_hash = c.value_hash "
-    "WHERE c.call_hash = :id",
-    "task": "SELECT task_hash, task_name, version, source FROM task WHERE task_hash = :id",
-    "value": "SELECT v.value_hash, v.type_name, v.codec, v.payload_digest, v.size, "
-    "v.inline IS NOT NULL AS is_inline, v.preview, f.path FROM value v "
-    "LEFT JOIN file f ON f.value_hash = v.value_hash WHERE v.value_hash = :id",
-    "file": "SELECT path, kind AS file_kind, count(*) AS contents FROM file "
-    "WHERE path = :id GROUP BY path, kind",
-    "tag": "SELECT tag_id, entity, entity_id, key, value, author, created, ended, ended_by FROM tag "
-    "WHERE tag_id = :id",
-}
-_RESULTS = {
-    "call": "SELECT value_hash FROM call_node WHERE call_hash = :id",
-    "job": "SELECT c.value_hash FROM job j JOIN call_node c ON c.call_hash = j.call_hash "
-    "WHERE j.job_id = :id",
-    "execution": "SELECT c.value_hash FROM execution e JOIN job j ON j.execution_no = e.execution_no "
-    "JOIN task t ON t.task_no = j.task_no JOIN call_node c ON c.call_hash = j.call_hash "
-    "WHERE e.execution_id = :id AND j.job_id = (SELECT min(k.job_id) FROM job k "
-    "WHERE k.execution_no = e.execution_no AND k.parent_id IS NULL) "
-    "AND substr(COALESCE((SELECT g.value FROM tag g WHERE g.entity = 'execution' AND g.ended IS NULL "
-    "AND g.entity_id = e.execution_id AND g.key = 'call'), '\"' || e.label), 2, length(t.task_name) + 1) "
-    "= t.task_name || '(' "
-    "AND replace(t.task_name, '.', '') <> t.task_name",
-}
-"""What records gave. An execution of one call gave what that did: its job is made first, and its label, or
-the tag ``call`` of one that has another label, begins with the task; a name without a dot may also be that of
-an operator or a container."""
-_DETAILS = {
-    "calls made": "SELECT c.call_hash, t.task_name AS task, COALESCE(c.calls, 1) AS calls, "
-    "v.preview AS result FROM call_node p JOIN call_edge x ON x.parent_no = p.call_no "
-    "JOIN call_node c ON c.call_no = x.child_no JOIN task t ON t.task_no = c.task_no "
-    "LEFT JOIN value v ON v.value_hash = c.value_hash WHERE p.call_hash = :id "
-    "ORDER BY x.position LIMIT :most",
-    "running of": "SELECT * FROM running WHERE execution_id = :id ORDER BY started, job_id LIMIT :most",
-    "signed by": "SELECT key_id FROM signature WHERE value_hash = :id ORDER BY key_id",
-    "arguments": "SELECT a.name, v.type_name, v.preview, a.value_hash FROM argument a "
-    "LEFT JOIN value v ON v.value_hash = a.value_hash WHERE a.args_hash = :id ORDER BY a.position",
-    "calls that gave": "SELECT t.task_name AS task, c.call_hash FROM call_node c "
-    "JOIN task t ON t.task_no = c.task_no WHERE c.value_hash = :id ORDER BY c.call_no LIMIT :most",
-    "calls given": "SELECT t.task_name AS task, a.name AS parameter, c.call_hash FROM argument a "
-    "JOIN call_node c ON c.args_hash = a.args_hash JOIN task t ON t.task_no = c.task_no "
-    "WHERE a.value_hash = :id ORDER BY c.call_no LIMIT :most",
-    "by path or task": "SELECT 'entry' AS kind, entry_id AS record_id FROM entry "
-    "WHERE name = substr(:name, 9) AND substr(:name, 1, 8) = 'catalog:' "
-    "UNION ALL SELECT kind, record_id FROM (SELECT 'file' AS kind, path AS record_id FROM file "
-    "WHERE path IN (:name, :normal) ORDER BY path <> :name LIMIT 1) of_path "
-    "UNION ALL SELECT kind, record_id FROM (SELECT 'task' AS kind, task_hash AS record_id FROM task "
-    "WHERE task_name = :name ORDER BY task_no DESC LIMIT 1) of_name "
-    "UNION ALL SELECT kind, record_id FROM (SELECT 'called' AS kind, task_hash AS record_id FROM task "
-    "WHERE task_no IN (SELECT max(task_no) FROM task "
-    "WHERE substr(task_name, length(task_name) - length(:name)) = '.' || :name GROUP BY task_name) "
-    "ORDER BY task_name LIMIT 10) of_ending",
-    "bytes": "SELECT (SELECT COALESCE(SUM(size), 0) FROM value WHERE inline IS NOT NULL), "
-    "(SELECT COALESCE(SUM(size), 0) FROM payload)",
-    "contents": "SELECT f.value_hash, v.preview FROM file f LEFT JOIN value v ON v.value_hash = f.value_hash "
-    "WHERE f.path = :id ORDER BY f.value_hash LIMIT :most",
-}
-
-
 def _history() -> Iterator[tuple[str, Any]]:
-    texts = {f"describe {kind}": sql for kind, sql in _DESCRIPTIONS.items()} | _DETAILS
-    texts |= {f"result of {kind}": sql for kind, sql in _RESULTS.items()}
-    yield from ((name, text(sql)) for name, sql in texts.items())
     payload = schema.payload
     yield "payload digests", select(payload.c.payload_digest).order_by(payload.c.payload_digest)
     counts: Any = [

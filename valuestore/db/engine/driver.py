@@ -46,7 +46,7 @@ class Driver(Protocol):
         """Run it for each row: how many it added or changed."""
 
 
-class SqliteDriver:
+class SqliteDriver(Driver):
     """A thread's own connection to a SQLite file, which ends with the thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -56,7 +56,6 @@ class SqliteDriver:
         connection.text_factory = str  # until damaged text is met: to look for it takes longer
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
-        """As ``Driver`` says."""
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.OperationalError as error:
@@ -64,7 +63,6 @@ class SqliteDriver:
         return self._connection.execute(sql, parameters).fetchall()
 
     def table(self, sql: str, parameters: Parameters = ()) -> Table:
-        """As ``Driver`` says."""
         cursor = self._connection.execute(sql, parameters)
         try:
             names = tuple(column[0] for column in cursor.description)
@@ -76,11 +74,9 @@ class SqliteDriver:
         return names, self._connection.execute(sql, parameters).fetchall()
 
     def change(self, sql: str, parameters: Parameters = ()) -> int:
-        """As ``Driver`` says."""
         return self._connection.execute(sql, parameters).rowcount
 
     def insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
-        """As ``Driver`` says."""
         return self._connection.executemany(sql, rows).rowcount
 
     def written(self, work: Callable[[Driver], T], patience: float | None, otherwise: float) -> T:
@@ -129,7 +125,7 @@ def _leave(connection: sqlite3.Connection, process: int) -> None:
         _of_parents.append(connection)
 
 
-class PostgresDriver:
+class PostgresDriver(Driver):
     """The connection of psycopg behind one of SQLAlchemy's, which keeps the transaction."""
 
     def __init__(self, connection: Connection, watchdog: Watchdog) -> None:
@@ -137,12 +133,9 @@ class PostgresDriver:
         self._watchdog = watchdog
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
-        """As ``Driver`` says."""
         return self._run(lambda cursor: cursor.execute(sql, parameters).fetchall())
 
     def table(self, sql: str, parameters: Parameters = ()) -> Table:
-        """As ``Driver`` says."""
-
         def ask(cursor: Any) -> Table:
             rows = cursor.execute(sql, parameters).fetchall()
             return tuple(column.name for column in cursor.description), rows
@@ -150,12 +143,9 @@ class PostgresDriver:
         return self._run(ask)
 
     def change(self, sql: str, parameters: Parameters = ()) -> int:
-        """As ``Driver`` says."""
         return self._run(lambda cursor: int(cursor.execute(sql, parameters).rowcount))
 
     def insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
-        """As ``Driver`` says."""
-
         def add(cursor: Any) -> int:
             cursor.executemany(sql, rows)
             return int(cursor.rowcount)

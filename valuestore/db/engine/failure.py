@@ -23,7 +23,7 @@ from valuestore.errors import (
 _OURS_TO_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 _FOREIGN = ("sqlite3", "psycopg", "psycopg_binary", "psycopg_c", "sqlalchemy", "alembic")
 _BORDER = "valuestore.db.engine."
-_LEAVES = ("rows", "table", "change", "insert", "_run", "connect", "_connect_read_only")
+_LEAVES = ("rows", "table", "change", "insert", "_run", "connect")
 """Functions there that call nothing but a driver."""
 
 # SQLite's primary result codes: https://www.sqlite.org/rescode.html

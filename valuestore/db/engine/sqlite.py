@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 import stat
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -58,10 +59,8 @@ def connect(
     path: str, timeout_seconds: float, *, read_only: bool, durable: bool = False
 ) -> sqlite3.Connection:
     """A connection whose transactions are begun by hand, not guessed by the driver; text comes escaped."""
-    if read_only:
-        connection = _connect_read_only(path, timeout_seconds)
-    else:
-        connection = sqlite3.connect(path, timeout=timeout_seconds, check_same_thread=False)
+    place = uri_to_read(path, is_alone=True) if read_only else path
+    connection = sqlite3.connect(place, uri=read_only, timeout=timeout_seconds, check_same_thread=False)
     connection.text_factory = ESCAPED
     connection.isolation_level = None
     if not read_only:
@@ -77,14 +76,15 @@ def connect(
     return connection
 
 
-def _connect_read_only(path: str, timeout_seconds: float) -> sqlite3.Connection:
-    """Without a log to read there is nobody who writes here, and SQLite needs no lock file beside it."""
-    try:
-        has_log = os.stat(f"{path}-wal").st_size > 0
-    except FileNotFoundError:
-        has_log = False
-    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro{'' if has_log else '&immutable=1'}"
-    return sqlite3.connect(uri, uri=True, timeout=timeout_seconds, check_same_thread=False)
+def uri_to_read(path: str, *, is_alone: bool) -> str:
+    """The URI of a file that is only read; ``is_alone``: without files beside it, where nobody writes.
+
+    Without a log to read that is so, and SQLite needs no lock file then.
+    """
+    with suppress(FileNotFoundError):
+        is_alone = is_alone and os.stat(f"{path}-wal").st_size == 0
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"
+    return f"{uri}&immutable=1" if is_alone else uri
 
 
 @cache

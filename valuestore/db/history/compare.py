@@ -100,25 +100,20 @@ class Comparison:
         return not (self.added or self.removed or self.changed or self.differ)
 
 
-class Comparer:
-    """Compares executions of one database: two statements, and two for each task whose code is another."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self._names = Names(database)
-
-    def compare(self, before: Name, after: Name, task: str | None = None) -> Comparison:
-        """Two executions, or the jobs of one task in them. Raises: RecordNotFound; AmbiguousId."""
-        ids = [self._names.find_one(each, ("execution",)).record_id for each in (before, after)]
-        with self.database.read() as connection:
-            old, new = (_jobs(connection, each) for each in ids)
-            is_whole = max(len(old), len(new)) < MOST_JOBS
-            if task is not None:
-                old, new = ([row for row in rows if _is_named(row.task, task)] for rows in (old, new))
-                if not old and not new:
-                    raise RecordNotFound(task, "task in these executions")
-            found = _compared(ids, _by_call(old), _by_call(new), is_whole=is_whole)
-            return replace(found, tasks=tuple(_by_task(connection, found, old, new)))
+def compare(database: Database, before: Name, after: Name, task: str | None = None) -> Comparison:
+    """Two executions, or the jobs of one task in them: two statements, and two for each task whose code is
+    another. Raises: RecordNotFound; AmbiguousId.
+    """
+    ids = [Names(database).find_one(each, ("execution",)).record_id for each in (before, after)]
+    with database.read() as connection:
+        old, new = (_jobs(connection, each) for each in ids)
+        is_whole = max(len(old), len(new)) < MOST_JOBS
+        if task is not None:
+            old, new = ([row for row in rows if _is_named(row.task, task)] for rows in (old, new))
+            if not old and not new:
+                raise RecordNotFound(task, "task in these executions")
+        found = _compared(ids, _by_call(old), _by_call(new), is_whole=is_whole)
+        return replace(found, tasks=tuple(_by_task(connection, found, old, new)))
 
 
 def _jobs(connection: Connection, execution_id: str) -> list[Any]:
@@ -142,8 +137,7 @@ def _compared(
     ids: list[str], old: dict[tuple[Any, ...], Any], new: dict[tuple[Any, ...], Any], *, is_whole: bool
 ) -> Comparison:
     rerun, differ, equal = [], [], 0
-    for call in [call for call in new if call in old]:
-        before, after = old[call], new[call]
+    for before, after in [(old[call], new[call]) for call in new if call in old]:
         pair = ComparedPair(_shown(before), _shown(after))
         if after.status == "done":
             rerun.append(pair)
@@ -153,18 +147,9 @@ def _compared(
             equal += 1
     removed = [row for call, row in old.items() if call not in new]
     added = [row for call, row in new.items() if call not in old]
-    changed = _paired(removed, added)
-    return Comparison(
-        ids[0],
-        ids[1],
-        tuple(map(_shown, added)),
-        tuple(map(_shown, removed)),
-        tuple(changed),
-        tuple(rerun),
-        tuple(differ),
-        equal,
-        is_whole,
-    )
+    pairs = tuple(_paired(removed, added)), tuple(rerun), tuple(differ)
+    alone = tuple(map(_shown, added)), tuple(map(_shown, removed))
+    return Comparison(ids[0], ids[1], *alone, *pairs, equal, is_whole)
 
 
 def _by_task(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 from sqlalchemy import Select, case, func, literal_column, select
 
 from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.filters import ExecutionsOf, JobsOfCalls, ReadStatus, has_failed, status_is
-from valuestore.db.history.jobs import JOB_STATUSES, Filtered, Moment, Seconds, TagFilter
+from valuestore.db.history.jobs import JOB_STATUSES, Filters, RunFilters, Timed
 from valuestore.db.history.query import Deferred, Order, Query, Shape
 from valuestore.db.history.records import ExecutionRecord
 from valuestore.db.schema import tables as schema
@@ -21,25 +20,16 @@ EXECUTION_STATUSES = ("running", "done", "failed", "interrupted", "crashed")
 _run, _job = schema.execution, schema.job
 
 
-class ExecutionFilters(TypedDict, total=False):
-    """``label``: text that the label contains, as it is · ``status``: one or several, crashed included ·
-    ``task``: one that had a job in it · ``file``: a path, pattern allowed, that a job read or gave ·
-    ``command_contains``: text of the command line · ``error_contains``: text of an error in it ·
-    ``since``, ``until``: when it began.
+class ExecutionFilters(Filters, RunFilters, total=False):
+    """As ``RunFilters`` · ``label``: text that the label contains, as it is · ``task``: one that had a job in
+    it · ``file``: a path, pattern allowed, that a job read or gave · ``command_contains``: text of the
+    command line.
     """
 
-    id: str | None
     label: str | None
-    status: str | Sequence[str] | None
     task: str | None
     file: str | os.PathLike[str] | None
-    tag: TagFilter
-    since: Moment
-    until: Moment
-    duration_over: Seconds
-    duration_under: Seconds
     command_contains: str | None
-    error_contains: str | None
 
 
 def _with_counts(page: Select[Any], descending: bool) -> Select[Any]:
@@ -66,7 +56,7 @@ def _with_counts(page: Select[Any], descending: bool) -> Select[Any]:
     )
 
 
-class ExecutionQuery(Filtered, Query[ExecutionRecord]):
+class ExecutionQuery(Timed, Query[ExecutionRecord]):
     """Executions, newest first: by when they were recorded, for a clock may be wrong."""
 
     kind = "execution"
@@ -111,18 +101,6 @@ class ExecutionQuery(Filtered, Query[ExecutionRecord]):
         calls, args = conditions.calls_with_file(values), conditions.calls_given(values)
         jobs = JobsOfCalls(calls, args, frozenset(JOB_STATUSES))
         return _run.c.execution_no.in_(jobs.executions())
-
-    def _where_since(self, when: Any) -> Condition:
-        return _run.c.started >= conditions.moment_of("since", when)
-
-    def _where_until(self, when: Any) -> Condition:
-        return _run.c.started < conditions.moment_of("until", when)
-
-    def _where_duration_over(self, length: Any) -> Condition:
-        return _run.c.ended - _run.c.started > conditions.micros_of("duration_over", length)
-
-    def _where_duration_under(self, length: Any) -> Condition:
-        return _run.c.ended - _run.c.started < conditions.micros_of("duration_under", length)
 
     def _where_command_contains(self, part: Any) -> Condition:
         return conditions.contains("command_contains", _run.c.command, part)

@@ -152,9 +152,8 @@ class History:
         """The record that is meant, of a file the one with the first hash. Raises: as ``find_one``."""
         found = self.find_one(name)
         if found.kind == "entry":
-            raise RecordNotFound(
-                found.record_id, "record with a query: ask repository.catalog, or the view entries"
-            )
+            advice = "ask repository.catalog, or the view entries"
+            raise RecordNotFound(found.record_id, f"record with a query: {advice}")
         query = self._query(found.kind)
         if found.kind == "file":  # exactly this path, whatever characters it has
             query = query.exactly(found.record_id)
@@ -186,14 +185,12 @@ class History:
         At most ``rows`` steps, which ``cursor`` continues, and none deeper than ``depth`` calls. Raises:
         RecordNotFound; AmbiguousId; QueryError.
         """
-        self._before()
         return self._lineage("upstream", record, depth=depth, rows=rows, cursor=cursor)
 
     def downstream(
         self, record: Name, *, depth: int = DEPTH, rows: int = ROWS, cursor: str | None = None
     ) -> Lineage:
         """What used it, and what was made from that; as ``upstream``."""
-        self._before()
         return self._lineage("downstream", record, depth=depth, rows=rows, cursor=cursor)
 
     def why(self, job: Name) -> Explanation:
@@ -212,7 +209,7 @@ class History:
         Of one ``task`` alone by its name, whole or without its namespace.
         """
         self._before()
-        return cast("Comparison", _part("compare", "Comparer")(self.database).compare(before, after, task))
+        return cast("Comparison", _part("compare", "compare")(self.database, before, after, task))
 
     # --- details ------------------------------------------------------------------------------
 
@@ -264,9 +261,8 @@ class History:
         return ask(self.database, sql, limit)
 
     def _lineage(self, direction: str, record: Name, **limits: Any) -> Lineage:
-        return cast(
-            "Lineage", _part("lineage", "LineageFinder")(self.database).find(direction, record, **limits)
-        )
+        self._before()
+        return cast("Lineage", _part("lineage", "lineage_of")(self.database, direction, record, **limits))
 
     def _rows(self, statement: str, **parameters: Any) -> Rows:
         return Rows(*self.database.table(self._statements[statement], parameters))

@@ -6,7 +6,6 @@ for those that are given a value, which may be None.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,8 +16,9 @@ from sqlalchemy import Connection, and_, func, literal_column, select
 from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.filters import JobsOfCalls, TaskIs, has_failed, status_is
+from valuestore.db.history.names import steps_back
 from valuestore.db.history.query import Deferred, Order, Query, Shape
-from valuestore.db.history.records import CallRecord, JobRecord
+from valuestore.db.history.records import CallRecord, JobRecord, json_in
 from valuestore.db.schema import tables as schema
 from valuestore.db.schema.views import seconds_sql, slow_sql
 from valuestore.errors import QueryError
@@ -65,24 +65,48 @@ class Filtered(Query[Any]):
         return self._context.registry.hash(value)
 
 
-# --- jobs -------------------------------------------------------------------------------------------
+class Timed(Filtered):
+    """What executions and jobs have in common: they began, and took some time."""
+
+    def _where_since(self, when: Any) -> Condition:
+        return self.shape.columns["started"] >= conditions.moment_of("since", when)
+
+    def _where_until(self, when: Any) -> Condition:
+        return self.shape.columns["started"] < conditions.moment_of("until", when)
+
+    def _where_duration_over(self, length: Any) -> Condition:
+        return self.shape.columns["seconds"] > conditions.micros_of("duration_over", length)
+
+    def _where_duration_under(self, length: Any) -> Condition:
+        return self.shape.columns["seconds"] < conditions.micros_of("duration_under", length)
 
 
-class JobFilters(TypedDict, total=False):
+class Filters(TypedDict, total=False):
+    """Of every kind of record."""
+
+    id: str | None
+    tag: TagFilter
+
+
+class RunFilters(TypedDict, total=False):
+    """``status``: one or several · ``error_contains``: text of its error, or of one in it."""
+
+    status: str | Sequence[str] | None
+    since: Moment
+    until: Moment
+    duration_over: Seconds
+    duration_under: Seconds
+    error_contains: str | None
+
+
+class CallFilters(Filters, total=False):
     """``task``: full name, last part of it, or a pattern · ``argument``, ``result``: a value itself, or
     one in which it is · ``arguments``: values by parameter name · ``argument_hash``, ``result_hash``:
     by hash or its beginning · ``file``: path or pattern of a file that it was given or gave ·
-    ``value_type``: pattern of the result's type · ``execution``: id, ``-`` or ``~2`` ·
-    ``execution_tag``: of its execution · ``parent``: id of the job that made it.
+    ``value_type``: pattern of the result's type.
     """
 
-    id: str | None
     task: str | None
-    status: str | Sequence[str] | None
-    execution: str | None
-    execution_tag: TagFilter
-    parent: str | None
-    tag: TagFilter
     argument: Any
     arguments: Mapping[str, Any] | None
     argument_hash: str | None
@@ -90,11 +114,19 @@ class JobFilters(TypedDict, total=False):
     result_hash: str | None
     file: str | os.PathLike[str] | None
     value_type: str | None
-    since: Moment
-    until: Moment
-    duration_over: Seconds
-    duration_under: Seconds
-    error_contains: str | None
+
+
+# --- jobs -------------------------------------------------------------------------------------------
+
+
+class JobFilters(CallFilters, RunFilters, total=False):
+    """As ``CallFilters`` and ``RunFilters`` · ``execution``: id, ``-`` or ``~2`` · ``execution_tag``: of its
+    execution · ``parent``: id of the job that made it.
+    """
+
+    execution: str | None
+    execution_tag: TagFilter
+    parent: str | None
 
 
 class _CallFilters(Filtered):
@@ -147,7 +179,7 @@ _job_source = (
 )
 
 
-class JobQuery(_CallFilters, Query[JobRecord]):
+class JobQuery(_CallFilters, Timed, Query[JobRecord]):
     """Jobs, newest first."""
 
     kind = "job"
@@ -225,7 +257,7 @@ class JobQuery(_CallFilters, Query[JobRecord]):
                 parameters.setdefault(args_hash, {}).update({name: path} if path else _cells(name, preview))
             for entity_id, key, value in connection.execute(labels.where(tag.c.entity_id.in_(ids))):
                 if key not in ("user", "host") and not key.startswith(("git.", "valuestore.")):
-                    tags.setdefault(entity_id, {})[key] = _plain(value)
+                    tags.setdefault(entity_id, {})[key] = json_in(value)
         for job in jobs:
             row = {"job": job.job_id, "execution": job.execution_id, "started": job.started}
             row |= {"status": job.status, "seconds": job.seconds, **parameters.get(job.args_hash, {})}
@@ -269,9 +301,6 @@ class JobQuery(_CallFilters, Query[JobRecord]):
     def _where_value_type(self, pattern: Any) -> Condition:
         return self._matches("value_type", _job_value.c.type_name, pattern)
 
-    def _where_since(self, when: Any) -> Condition:
-        return _job.c.started >= conditions.moment_of("since", when)
-
     def _where_until(self, when: Any) -> Condition:
         moment = conditions.moment_of("until", when)
         # an id is made before its body begins, so the index can leave out the newer ones; by a wide margin,
@@ -279,19 +308,13 @@ class JobQuery(_CallFilters, Query[JobRecord]):
         newest = max(0, moment // 1000 + _CLOCK_MILLISECONDS)
         return and_(_job.c.started < moment, _job.c.job_id < f"{newest:012x}")
 
-    def _where_duration_over(self, length: Any) -> Condition:
-        return _job.c.ended - _job.c.started > conditions.micros_of("duration_over", length)
-
-    def _where_duration_under(self, length: Any) -> Condition:
-        return _job.c.ended - _job.c.started < conditions.micros_of("duration_under", length)
-
     def _where_error_contains(self, part: Any) -> Condition:
         return and_(has_failed(), conditions.contains("error_contains", _job.c.error, part))
 
 
 def _cells(name: str, preview: str | None) -> dict[str, Any]:
     """The columns that a value has: itself, or what a dict of its preview has."""
-    told = _plain(preview or "null")
+    told = json_in(preview or "null")
     if not isinstance(told, dict):
         return {name or "result": told} if not isinstance(told, list) and preview else {}
     prefix = f"{name}." if name else ""
@@ -299,42 +322,17 @@ def _cells(name: str, preview: str | None) -> dict[str, Any]:
     return {f"{prefix}{key}": value for key, value in plain.items()}
 
 
-def _plain(text: str) -> Any:
-    """What the JSON says; a damaged one is itself."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
 def _executions_named(name: Any) -> Any:
     """The number of the execution that is meant by ``-``, ``~2`` or the beginning of an id."""
     text = conditions.text_of("execution", name)
     if text == "-" or text.startswith("~"):
-        steps = "0" if text == "-" else text[1:] or "1"
-        if not steps.isascii() or not steps.isdecimal() or len(steps) > 9:
+        if (steps := steps_back(text)) is None:
             raise QueryError("execution", f"{text[:80]!r} is neither - nor ~ with a number")
-        newest = select(_run.c.execution_no).order_by(_run.c.execution_no.desc()).limit(1)
-        return newest.offset(int(steps))
+        return select(_run.c.execution_no).order_by(_run.c.execution_no.desc()).limit(1).offset(steps)
     return select(_run.c.execution_no).where(conditions.starts_with("execution", _run.c.execution_id, text))
 
 
 # --- calls ------------------------------------------------------------------------------------------
-
-
-class CallFilters(TypedDict, total=False):
-    """As those of jobs: ``task``, ``argument``, ``arguments``, ``result``, by value or by hash, ``file``."""
-
-    id: str | None
-    task: str | None
-    tag: TagFilter
-    argument: Any
-    arguments: Mapping[str, Any] | None
-    argument_hash: str | None
-    result: Any
-    result_hash: str | None
-    file: str | os.PathLike[str] | None
-    value_type: str | None
 
 
 _call_source = _call.outerjoin(_task, _task.c.task_no == _call.c.task_no).outerjoin(

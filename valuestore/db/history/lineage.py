@@ -19,8 +19,8 @@ from sqlalchemy import String, TextClause, bindparam, text
 from valuestore import html
 from valuestore.db.engine.database import Database
 from valuestore.db.history.names import Found, Name, Names
-from valuestore.db.history.query import read_cursor
-from valuestore.db.history.records import DEPTH, ROWS, write_cursor
+from valuestore.db.history.query import positive, read_cursor
+from valuestore.db.history.records import write_cursor
 from valuestore.db.schema import tables as schema
 from valuestore.db.schema.kept import kept
 from valuestore.errors import QueryError, RecordNotFound
@@ -116,52 +116,39 @@ class Lineage:
         return sorted(path for path in paths if path is not None)
 
 
-class LineageFinder:
-    """Asks one database."""
+def lineage_of(
+    database: Database, direction: Direction, record: Name, *, depth: int, rows: int, cursor: str | None
+) -> Lineage:
+    """Up or down from a value, file, call, job or name of the catalog. A file means every content that was
+    at its path, a name the value that it is bound to and what was given to tasks by ``catalog.ref``.
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self._names = Names(database)
+    At most ``rows`` steps, none longer than ``depth``. Raises: RecordNotFound; AmbiguousId; QueryError.
+    """
+    positive("depth", depth, 10_000)
+    positive("rows", rows, MOST_ROWS)
+    root = Names(database).find_one(record, ("value", "file", "call", "job", "entry"))
+    offset = 0 if cursor is None else _read_cursor(cursor, direction, root)
+    parameters = {"depth": depth, "most": rows + 1, "offset": offset, **_start(database, root)}
+    statement = _statement(direction, database.dialect_name)
+    with database.read() as connection:
+        found = connection.execute(statement, parameters).all()
+    return _lineage(direction, root, found[:rows], offset + rows if len(found) > rows else None)
 
-    def find(
-        self,
-        direction: Direction,
-        record: Name,
-        *,
-        depth: int = DEPTH,
-        rows: int = ROWS,
-        cursor: str | None = None,
-    ) -> Lineage:
-        """Up or down from a value, file, call, job or name of the catalog. A file means every content that
-        was at its path, a name the value that it is bound to and what was given to tasks by ``catalog.ref``.
 
-        At most ``rows`` steps, none longer than ``depth``. Raises: RecordNotFound; AmbiguousId; QueryError.
-        """
-        _check("depth", depth, 10_000)
-        _check("rows", rows, MOST_ROWS)
-        root = self._names.find_one(record, ("value", "file", "call", "job", "entry"))
-        offset = 0 if cursor is None else _read_cursor(cursor, direction, root)
-        parameters = {"depth": depth, "most": rows + 1, "offset": offset, **self._start(root)}
-        statement = _statement(direction, self.database.dialect_name)
-        with self.database.read() as connection:
-            found = connection.execute(statement, parameters).all()
-        more = len(found) > rows
-        return _lineage(direction, root, found[:rows], offset + rows if more else None)
-
-    def _start(self, root: Found) -> dict[str, str | None]:
-        nothing: dict[str, str | None] = {"value": None, "path": None, "call": None}
-        if root.kind in ("value", "call"):
-            return {**nothing, root.kind: root.record_id}
-        if root.kind == "file":
-            return {**nothing, "path": root.record_id}
-        if root.kind == "entry":  # what the name was bound to, and refs of it
-            rows = self.database.rows(kept(self.database.dialect_name)["bound to"], {"id": root.record_id})
-            return {**nothing, "value": rows[0][0], "path": f"catalog:{rows[0][1]}"}
-        with self.database.read() as connection:
-            job = connection.execute(schema.job.select().where(schema.job.c.job_id == root.record_id)).first()
-        if job is None or job.call_hash is None:
-            raise RecordNotFound(root.record_id, "finished call: the job gave no result")
-        return {**nothing, "call": job.call_hash}
+def _start(database: Database, root: Found) -> dict[str, str | None]:
+    nothing: dict[str, str | None] = {"value": None, "path": None, "call": None}
+    if root.kind in ("value", "call"):
+        return {**nothing, root.kind: root.record_id}
+    if root.kind == "file":
+        return {**nothing, "path": root.record_id}
+    if root.kind == "entry":  # what the name was bound to, and refs of it
+        rows = database.rows(kept(database.dialect_name)["bound to"], {"id": root.record_id})
+        return {**nothing, "value": rows[0][0], "path": f"catalog:{rows[0][1]}"}
+    with database.read() as connection:
+        job = connection.execute(schema.job.select().where(schema.job.c.job_id == root.record_id)).first()
+    if job is None or job.call_hash is None:
+        raise RecordNotFound(root.record_id, "finished call: the job gave no result")
+    return {**nothing, "call": job.call_hash}
 
 
 # --- rows to objects --------------------------------------------------------------------------------
@@ -174,45 +161,25 @@ def _lineage(direction: Direction, root: Found, rows: Sequence[Any], offset: int
         if row.call_hash not in calls:
             calls[row.call_hash] = _call(row)
         edges[LineageEdge(row.from_call, row.call_hash, row.role, row.position)] = None
-    cursor = None if offset is None else _make_cursor(direction, root, offset)
+    place = [direction, root.kind, root.record_id, offset]
+    cursor = None if offset is None else write_cursor(place)
     return Lineage(direction, root, calls, tuple(edges), cursor)
 
 
 def _call(row: Any) -> LineageCall:
-    inputs = json.loads(row.inputs) if isinstance(row.inputs, str) else row.inputs
-    return LineageCall(
-        row.call_hash,
-        row.task_name or "",
-        row.depth,
-        row.value_hash,
-        row.type_name,
-        row.preview,
-        row.path,
-        row.job_id,
-        row.started,
-        row.ended,
-        tuple(sorted((LineageInput(*each) for each in inputs or ()), key=lambda each: each.position)),
-    )
-
-
-def _make_cursor(direction: Direction, root: Found, offset: int) -> str:
-    return write_cursor([direction, root.kind, root.record_id, offset])
+    listed = json.loads(row.inputs) if isinstance(row.inputs, str) else row.inputs
+    inputs = sorted((LineageInput(*each) for each in listed or ()), key=lambda each: each.position)
+    gave = row.value_hash, row.type_name, row.preview, row.path
+    ran = row.job_id, row.started, row.ended
+    return LineageCall(row.call_hash, row.task_name or "", row.depth, *gave, *ran, tuple(inputs))
 
 
 def _read_cursor(cursor: str, direction: Direction, root: Found) -> int:
     *asked, offset = read_cursor(cursor, 1, "lineage")
-    if (
-        asked != [direction, root.kind, root.record_id]
-        or type(offset) is not int
-        or not 0 <= offset < 1 << 53
-    ):
+    is_place = type(offset) is int and 0 <= offset < 1 << 53
+    if asked != [direction, root.kind, root.record_id] or not is_place:
         raise QueryError("cursor", "it belongs to another lineage")
-    return offset
-
-
-def _check(name: str, number: object, most: int) -> None:
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= most:
-        raise QueryError(name, f"expected an int from 1 to {most:,}, not {str(number)[:40]}")
+    return int(offset)
 
 
 # --- the statements ---------------------------------------------------------------------------------
@@ -223,10 +190,11 @@ _INNERMOST = (
 )
 """Of calls that pass a value on, the one that made it."""
 
-_NOT_USED_BY_SIBLING = (
+_UNUSED = (
     "NOT EXISTS (SELECT 1 FROM argument_source t JOIN call_edge o ON o.child_no = t.call_no "
     "AND o.parent_no = e.parent_no WHERE t.source_no = e.child_no)"
 )
+"""By a sibling."""
 
 _GIVEN = "call_node n JOIN argument a ON a.args_hash = n.args_hash "
 _HAS_NO_SOURCE = (
@@ -257,13 +225,7 @@ _USING = "JOIN call_node m ON m.args_hash = a.args_hash"
 
 _UPSTREAM: tuple[_Branch, ...] = (
     ("s.source_no", "argument", "s.position", "argument_source s", "s.call_no = u.call_no"),
-    (
-        "e.child_no",
-        "child",
-        "e.position",
-        "call_edge e",
-        f"e.parent_no = u.call_no AND {_NOT_USED_BY_SIBLING}",
-    ),
+    ("e.child_no", "child", "e.position", "call_edge e", f"e.parent_no = u.call_no AND {_UNUSED}"),
     _upstream_by_value(
         "value",
         "JOIN value v ON v.value_hash = a.value_hash JOIN call_node m ON m.value_hash = v.value_hash",
@@ -288,13 +250,7 @@ _UPSTREAM: tuple[_Branch, ...] = (
 
 _DOWNSTREAM: tuple[_Branch, ...] = (
     ("s.call_no", "argument", "s.position", "argument_source s", "s.source_no = u.call_no"),
-    (
-        "e.parent_no",
-        "child",
-        "e.position",
-        "call_edge e",
-        f"e.child_no = u.call_no AND {_NOT_USED_BY_SIBLING}",
-    ),
+    ("e.parent_no", "child", "e.position", "call_edge e", f"e.child_no = u.call_no AND {_UNUSED}"),
     _downstream_by_value(
         "value",
         "JOIN value v ON v.value_hash = n.value_hash JOIN argument a ON a.value_hash = v.value_hash ",

@@ -74,11 +74,9 @@ class Names:
             return _given(name, kinds)
         wanted = " or ".join(kinds) if len(kinds) < len(KINDS) else "record"
         if name == "-" or name.startswith("~"):
-            found = self._newest(name) if "execution" in kinds else None
-            if found is None:
-                raise RecordNotFound(name, wanted)
-            return found
-        matches = self._matches(name, kinds)
+            matches = self._newest(name) if "execution" in kinds else []
+        else:
+            matches = self._matches(name, kinds)
         if not matches:
             raise RecordNotFound(name, wanted)
         if len(matches) > 1:
@@ -95,23 +93,26 @@ class Names:
         whole = [each for each in found if each.record_id == prefix]
         if whole:
             return whole
-        named = self._by_path_or_task(name)
+        paths = spellings(clean_text(name))
+        rows = self.database.rows(
+            self._statements["by path or task"], {"name": paths[0], "normal": paths[-1]}
+        )
+        named = [Found(*row) for row in rows]
         exact = [each for each in named if each.kind in kinds][:1]
         called = [Found("task", each.record_id) for each in named if each.kind == "called"]
         return exact or (called if "task" in kinds else []) or found
 
-    def _newest(self, name: str) -> Found | None:
-        steps = "0" if name == "-" else name[1:] or "1"
-        if not steps.isascii() or not steps.isdecimal() or len(steps) > 9:
-            return None
-        rows = self.database.rows(self._statements["newest execution"], {"steps": int(steps)})
-        return Found("execution", rows[0][0]) if rows else None
+    def _newest(self, name: str) -> list[Found]:
+        if (steps := steps_back(name)) is None:
+            return []
+        rows = self.database.rows(self._statements["newest execution"], {"steps": steps})
+        return [Found("execution", *row) for row in rows]
 
-    def _by_path_or_task(self, name: str) -> list[Found]:
-        text, *others = spellings(clean_text(name))
-        normal = others[0] if others else text
-        parameters = {"name": text, "normal": normal}
-        return [Found(*row) for row in self.database.rows(self._statements["by path or task"], parameters)]
+
+def steps_back(name: str) -> int | None:
+    """How many executions before the newest ``-`` or ``~2`` means; None for what is no such number."""
+    steps = "0" if name == "-" else name[1:] or "1"
+    return int(steps) if steps.isascii() and steps.isdecimal() and len(steps) <= 9 else None
 
 
 def spellings(path: str) -> list[str]:

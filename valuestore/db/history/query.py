@@ -137,7 +137,7 @@ class Query(Generic[R]):
 
     def limit(self, records: int) -> Self:
         """At most so many records. Filters stay as they are."""
-        return self._with(_limit=_positive("limit", records))
+        return self._with(_limit=positive("limit", records))
 
     def _filtered(self, filters: Mapping[str, Any]) -> Self:
         found = self
@@ -167,7 +167,7 @@ class Query(Generic[R]):
 
         Stable under inserts: the cursor is the last record's place in the order.
         """
-        wanted = _positive("size", size if size is not None else self._limit or PAGE_RECORDS)
+        wanted = positive("size", size if size is not None else self._limit or PAGE_RECORDS)
         after = None if cursor is None else self._read_cursor(cursor)
         self._context.before()
         with self._context.database.read() as connection:
@@ -347,9 +347,10 @@ def _is_place(column: ColumnElement[Any], place: object) -> bool:
     return type(place) is int and abs(place) < 1 << 63
 
 
-def _positive(name: str, number: object) -> int:
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= MOST_RECORDS:
-        raise QueryError(name, f"expected an int from 1 to {MOST_RECORDS:,}, not {str(number)[:40]}")
+def positive(name: str, number: object, most: int = MOST_RECORDS) -> int:
+    """The number. Raises: QueryError if it is none, or not from 1 to ``most``."""
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= most:
+        raise QueryError(name, f"expected an int from 1 to {most:,}, not {str(number)[:40]}")
     return number
 
 

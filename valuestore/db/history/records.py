@@ -10,18 +10,18 @@ import csv
 import json
 import os
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace, UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from valuestore.html import Shown
 
 if TYPE_CHECKING:
     import polars
     import pyarrow
-
+    from _typeshed import SupportsWrite
 
 R = TypeVar("R")
 
@@ -55,8 +55,19 @@ def microseconds(when: datetime) -> int:
     return (when - _EPOCH) // timedelta(microseconds=1)
 
 
+class _Recorded(Shown):
+    """What every record has."""
+
+    __slots__ = ()
+
+    @property
+    def record_id(self) -> str:
+        """What finds it: the first of its fields."""
+        return str(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]  # each is a dataclass
+
+
 @dataclass(frozen=True, slots=True)
-class ExecutionRecord(Shown):
+class ExecutionRecord(_Recorded):
     """One top-level run. ``status`` is running, done, failed, interrupted, or crashed: no sign of life.
 
     ``executed``, ``cached`` and ``failed`` count its ``jobs``; ``cached`` includes ``replayed``: calls below
@@ -77,14 +88,9 @@ class ExecutionRecord(Shown):
     failed: int
     replayed: int = 0
 
-    @property
-    def record_id(self) -> str:
-        """The id that finds it."""
-        return self.execution_id
-
 
 @dataclass(frozen=True, slots=True)
-class JobRecord(Shown):
+class JobRecord(_Recorded):
     """One attempt to run a call. ``status`` is done (its body ran), cached or failed.
 
     It stands for ``calls`` calls: with those below it, if it was replayed as a whole (``calls_made``).
@@ -107,14 +113,9 @@ class JobRecord(Shown):
     value_hash: str | None
     calls: int = 1
 
-    @property
-    def record_id(self) -> str:
-        """The id that finds it."""
-        return self.job_id
-
 
 @dataclass(frozen=True, slots=True)
-class CallRecord(Shown):
+class CallRecord(_Recorded):
     """A finished call: which task, with which arguments, gave what."""
 
     kind: ClassVar[str] = "call"
@@ -127,14 +128,9 @@ class CallRecord(Shown):
     args_hash: str
     value_hash: str
 
-    @property
-    def record_id(self) -> str:
-        """The hash that finds it."""
-        return self.call_hash
-
 
 @dataclass(frozen=True, slots=True)
-class TaskRecord(Shown):
+class TaskRecord(_Recorded):
     """A version of a task."""
 
     kind: ClassVar[str] = "task"
@@ -143,14 +139,9 @@ class TaskRecord(Shown):
     version: str | None
     source: str
 
-    @property
-    def record_id(self) -> str:
-        """The hash that finds it."""
-        return self.task_hash
-
 
 @dataclass(frozen=True, slots=True)
-class TaskCount(Shown):
+class TaskCount(_Recorded):
     """All ``jobs`` of a task, in all its versions and executions; ``seconds`` is the time in its bodies."""
 
     kind: ClassVar[str] = "task count"
@@ -161,14 +152,9 @@ class TaskCount(Shown):
     failed: int
     seconds: float
 
-    @property
-    def record_id(self) -> str:
-        """The name that finds its task."""
-        return self.task
-
 
 @dataclass(frozen=True, slots=True)
-class ValueRecord(Shown):
+class ValueRecord(_Recorded):
     """A value: its type, its size in bytes, and a short JSON text of it. ``path``: if it is a file."""
 
     kind: ClassVar[str] = "value"
@@ -181,14 +167,9 @@ class ValueRecord(Shown):
     preview: str
     path: str | None
 
-    @property
-    def record_id(self) -> str:
-        """The hash that finds it."""
-        return self.value_hash
-
 
 @dataclass(frozen=True, slots=True)
-class FileRecord(Shown):
+class FileRecord(_Recorded):
     """A file, folder or set of files as it was once: each content it had is a record of its own."""
 
     kind: ClassVar[str] = "file"
@@ -204,7 +185,7 @@ class FileRecord(Shown):
 
 
 @dataclass(frozen=True, slots=True)
-class TagRecord(Shown):
+class TagRecord(_Recorded):
     """A tag: on which record, what, and who set it when; ``ended`` is None while it is current."""
 
     kind: ClassVar[str] = "tag"
@@ -217,11 +198,6 @@ class TagRecord(Shown):
     created: datetime
     ended: datetime | None
     ended_by: str | None
-
-    @property
-    def record_id(self) -> str:
-        """The id that finds it."""
-        return self.tag_id
 
 
 Record = ExecutionRecord | JobRecord | CallRecord | TaskRecord | ValueRecord | FileRecord | TagRecord
@@ -261,7 +237,7 @@ def _seconds(microseconds: int | None) -> float | None:
     return microseconds / 1e6 if isinstance(microseconds, int) else None
 
 
-def _json(text: str) -> Any:
+def json_in(text: str) -> Any:
     """What the text says; a damaged one is itself: it must not hide other records."""
     try:
         return json.loads(text)
@@ -277,7 +253,7 @@ _OF_COLUMN: dict[str, Callable[[Any], Any]] = {
     "float | None": _seconds,
     "datetime": moment,
     "datetime | None": moment,
-    "Any": _json,
+    "Any": json_in,
 }
 """What becomes of a column, by the type of the field. Lengths of time are in microseconds there."""
 
@@ -314,43 +290,31 @@ def to_polars(record_type: type, records: Iterable[Any]) -> polars.DataFrame:
     return frame
 
 
-class Writable(Protocol):
-    """What text can be written to."""
-
-    def write(self, text: str, /) -> object:
-        """Write it."""
-
-
-def to_csv(record_type: type, records: Iterable[Any], target: str | os.PathLike[str] | Writable) -> int:
+def to_csv(
+    record_type: type, records: Iterable[Any], target: str | os.PathLike[str] | SupportsWrite[str]
+) -> int:
     """CSV with a header; times in ISO 8601, None empty. Returns the number of records.
 
     Cells are exact: a text that begins with ``=`` stays so, and a spreadsheet may take it for a formula.
     """
     if isinstance(target, str | os.PathLike):
         with open(target, "w", encoding="utf-8", newline="") as file:
-            return _write_csv(record_type, records, file)
-    return _write_csv(record_type, records, target)
+            return to_csv(record_type, records, file)
+    writer, columns, count = csv.writer(target), _columns(record_type), 0
+    writer.writerow(columns)
+    for record in records:
+        writer.writerow(map(_plain, _cells(columns, record)))
+        count += 1
+    return count
 
 
 def plain(record: Any) -> dict[str, Any]:
     """A record as JSON-able data: times in ISO 8601."""
-    return {
-        each.name: value.isoformat() if isinstance(value := getattr(record, each.name), datetime) else value
-        for each in fields(record)
-    }
+    return {each.name: _plain(getattr(record, each.name)) for each in fields(record)}
 
 
-def _write_csv(record_type: type, records: Iterable[Any], file: Writable) -> int:
-    writer = csv.writer(file)
-    columns = _columns(record_type)
-    writer.writerow(columns)
-    count = 0
-    for record in records:
-        writer.writerow(
-            cell.isoformat() if isinstance(cell, datetime) else cell for cell in _cells(columns, record)
-        )
-        count += 1
-    return count
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _columns(record_type: type) -> dict[str, Any]:
@@ -367,10 +331,6 @@ def _not_none(hint: Any) -> Any:
 
 
 def _cells(columns: dict[str, Any], record: Any) -> list[Any]:
-    return list(_each_cell(columns, record))
-
-
-def _each_cell(columns: dict[str, Any], record: Any) -> Iterator[Any]:
-    for name, kind in columns.items():
-        value = getattr(record, name)
-        yield json.dumps(value) if kind is Any else value
+    values = [getattr(record, name) for name in columns]
+    kinds = zip(values, columns.values(), strict=True)
+    return [json.dumps(value) if kind is Any else value for value, kind in kinds]

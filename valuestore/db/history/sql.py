@@ -7,14 +7,14 @@ superuser asks as one who may read every table and do nothing else.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from valuestore.db.engine.database import Database
 from valuestore.db.engine.failure import typed_error
+from valuestore.db.engine.sqlite import uri_to_read
+from valuestore.db.record.rows import clean_text
 from valuestore.errors import DatabaseError, ValuestoreError
 
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -48,19 +48,15 @@ class Rows:
 
 def ask(database: Database, sql: str, limit: int | None = None) -> Rows:
     """The rows of any SELECT. Raises: DatabaseError, also if it is no read; KeyboardInterrupt meanwhile."""
-    if "\0" in sql or not _is_unicode(sql):
+    if clean_text(sql, len(sql)) != sql:
         raise DatabaseError(database.name, "the statement holds a NUL or a lone surrogate")
-    return (
-        _ask_sqlite(database, sql, limit)
-        if database.path is not None
-        else _ask_postgres(database, sql, limit)
-    )
+    return (_ask_postgres if database.path is None else _ask_sqlite)(database, sql, limit)
 
 
 def _ask_sqlite(database: Database, sql: str, limit: int | None) -> Rows:
-    assert database.path is not None
+    uri = uri_to_read(str(database.path), is_alone=database.is_read_only)
     try:
-        connection = _open_sqlite(database)
+        connection = sqlite3.connect(uri, uri=True, timeout=database.busy_timeout_seconds)
         try:
             connection.execute("PRAGMA query_only=ON")
             connection.set_authorizer(_only_reading)
@@ -74,16 +70,6 @@ def _ask_sqlite(database: Database, sql: str, limit: int | None) -> Rows:
         if str(error) == "interrupted":
             raise KeyboardInterrupt from error
         raise _failure(database, error) from error
-
-
-def _open_sqlite(database: Database) -> sqlite3.Connection:
-    """A file that only can be read, and has no log, is read without the files that SQLite puts beside it."""
-    assert database.path is not None
-    log = f"{database.path}-wal"
-    has_log = os.path.exists(log) and os.stat(log).st_size > 0
-    alone = "&immutable=1" if database.is_read_only and not has_log else ""
-    uri = f"file:{quote(os.fsencode(os.path.abspath(database.path)))}?mode=ro{alone}"
-    return sqlite3.connect(uri, uri=True, timeout=database.busy_timeout_seconds)
 
 
 def _only_reading(action: int, name: str | None, *_: str | None) -> int:
@@ -138,11 +124,3 @@ def _failure(database: Database, error: Exception) -> ValuestoreError:
     if isinstance(error, sqlite3.Error | sqlite3.Warning):
         return typed_error(database.name, error) or DatabaseError(database.name, str(error))
     return DatabaseError(database.name, str(error).partition("\n")[0])
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

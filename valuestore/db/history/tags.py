@@ -7,6 +7,7 @@ keeps its row, with the time and the author of its end.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,15 +50,7 @@ class Tags:
 
         Returns all current ones. Raises: TagError, also if none is named; RecordNotFound; AmbiguousId.
         """
-        entity, entity_id = self._entity(record)
-        rows = tag_rows(entity, entity_id, _some(tags, more), author or current_author())
-
-        def work(writer: Writer) -> list[TagRecord]:
-            self._hold(writer, entity, entity_id)
-            writer.insert("tag", rows)  # a run may record the same tag at this moment
-            return records_of(_record, writer.table("current tags of", id=entity_id, entity=entity))
-
-        return Writer.transact(self.database, work)
+        return self._put(record, tags, more, author, replaces=False)
 
     def update(
         self,
@@ -68,21 +61,29 @@ class Tags:
         **more: Any,
     ) -> list[TagRecord]:
         """Set tags: each replaces all current values of its key. Returns all current ones. As ``add``."""
-        entity, entity_id = self._entity(record)
-        author = author or current_author()
-        rows = tag_rows(entity, entity_id, _some(tags, more), author)
+        return self._put(record, tags, more, author, replaces=True)
 
-        digests: dict[str, list[str]] = {}
-        for row in rows:
-            digests.setdefault(row.key, []).append(row.value_digest)
+    def _put(
+        self, record: Name, tags: Given | None, more: Mapping[str, Any], author: str | None, *, replaces: bool
+    ) -> list[TagRecord]:
+        entity, entity_id = self._entity(record)
+        which = {"id": entity_id, "entity": entity}
+        author = author or current_author()
+        given = [*tag_pairs(tags or {}), *more.items()]
+        if not given:
+            raise TagError("", "none was given")
+        rows = tag_rows(entity, entity_id, given, author)
+        digests: dict[str, list[str]] = defaultdict(list)
+        for row in rows if replaces else ():
+            digests[row.key].append(row.value_digest)
 
         def work(writer: Writer) -> list[TagRecord]:
             self._hold(writer, entity, entity_id)
-            which = {"id": entity_id, "entity": entity, "at": now(), "author": author}
+            ending = {"at": now(), "author": author, **which}
             for key, stay in digests.items():
-                writer.change("end tags but", of_key=key, keys=json.dumps(stay), **which)
-            writer.insert("tag", rows)
-            return records_of(_record, writer.table("current tags of", id=entity_id, entity=entity))
+                writer.change("end tags but", of_key=key, keys=json.dumps(stay), **ending)
+            writer.insert("tag", rows)  # a run may record the same tag at this moment
+            return records_of(_record, writer.table("current tags of", **which))
 
         return Writer.transact(self.database, work)
 
@@ -139,20 +140,13 @@ class Tags:
     def _hold(self, writer: Writer, entity: str, entity_id: str) -> None:
         """Lock the record, and have a collection that is on keep it. Raises: RecordNotFound if it is gone."""
         self._lock(writer, entity_id)
-        found = writer.table("collection")[1]
+        _, is_on = writer.collection()
         if not writer.rows(f"there {entity}", [entity_id]):
             raise RecordNotFound(entity_id, entity)
-        if found and found[0][1]:
+        if is_on:
             claim(writer, [entity_id])
 
     def _lock(self, writer: Writer, entity_id: str) -> None:
         """One writer of a record's tags at a time. SQLite has one writer anyway."""
         if not self.database.is_sqlite:
             writer.table("lock record", id=entity_id)
-
-
-def _some(tags: Given | None, more: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    together = [*tag_pairs(tags or {}), *more.items()]
-    if not together:
-        raise TagError("", "none was given")
-    return together

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Self, TypedDict, Unpack
-
-from sqlalchemy import func, select
 
 from valuestore.db.engine.database import Database
 from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
-from valuestore.db.history.jobs import Filtered, Moment, TagFilter
-from valuestore.db.history.query import Order, Query, Shape
+from valuestore.db.history.jobs import Filtered, Filters, Moment
+from valuestore.db.history.query import Context, Order, Query, Shape
 from valuestore.db.history.records import FileRecord, TagRecord, TaskRecord, ValueRecord
 from valuestore.db.history.tags import ENTITIES
 from valuestore.db.record.tag import tag_value
 from valuestore.db.schema import tables as schema
-from valuestore.db.schema.tables import value
 from valuestore.errors import QueryError
 from valuestore.hashing import Digest
 
@@ -27,14 +25,12 @@ _task, _value, _file, _tag = schema.task, schema.value, schema.file, schema.tag
 # --- tasks ------------------------------------------------------------------------------------------
 
 
-class TaskFilters(TypedDict, total=False):
+class TaskFilters(Filters, total=False):
     """``task``: full name, last part of it, or a pattern · ``source_contains``: text of its source."""
 
-    id: str | None
     task: str | None
     version: str | None
     source_contains: str | None
-    tag: TagFilter
 
 
 class TaskQuery(Filtered, Query[TaskRecord]):
@@ -75,20 +71,18 @@ class TaskQuery(Filtered, Query[TaskRecord]):
 # --- values and files -------------------------------------------------------------------------------
 
 
-class ValueFilters(TypedDict, total=False):
+class ValueFilters(Filters, total=False):
     """``value_type``: pattern of the type's name · ``value``: that value itself · ``size_over``: payload
     bytes · ``file``: path or pattern of a file that it stands for or contains · ``preview_contains``:
     text of its preview.
     """
 
-    id: str | None
     value: Any
     value_type: str | None
     codec: str | None
     file: str | os.PathLike[str] | None
     size_over: int | None
     preview_contains: str | None
-    tag: TagFilter
 
 
 _value_source = _value.outerjoin(_file, _file.c.value_hash == _value.c.value_hash)
@@ -143,16 +137,13 @@ class ValueQuery(Filtered, Query[ValueRecord]):
         return conditions.contains("preview_contains", _value.c.preview, part)
 
 
-class FileFilters(TypedDict, total=False):
+class FileFilters(Filters, total=False):
     """``path``: as written, or a pattern: ``*`` matches any characters, ``/`` too, ``?`` one; a ``Path`` is
-    never a pattern ·
-    ``file_kind``: File, FileSet or Dir.
+    never a pattern · ``file_kind``: File, FileSet or Dir.
     """
 
-    id: str | None
     path: str | os.PathLike[str] | None
     file_kind: str | Sequence[str] | None
-    tag: TagFilter
 
 
 _file_source = _file.outerjoin(_value, _value.c.value_hash == _file.c.value_hash)
@@ -262,9 +253,6 @@ class TagQuery(Filtered, Query[TagRecord]):
 # --- Census: which kinds of values a database holds, and all of a codec. Loads no payload.
 
 
-_PAGE = 500
-
-
 @dataclass(frozen=True)
 class Kind:
     """Values of one type that are stored in one way, and how many there are."""
@@ -276,32 +264,16 @@ class Kind:
 
 def find_kinds(database: Database) -> list[Kind]:
     """Every kind there is, in order. One statement, over all values."""
-    columns = value.c.type_name, value.c.codec
-    statement = select(*columns, func.count()).group_by(*columns).order_by(*columns)
-    return database.fetch(lambda connection: [Kind(*row) for row in connection.execute(statement)])
+    return [Kind(*row) for row in database.rows("SELECT type, codec, number FROM storage ORDER BY 1, 2")]
 
 
 def find_signers(database: Database) -> dict[str, int]:
     """The keys that vouch for values here, by id, each with the number of these. Verifies nothing."""
-    key_id = schema.signature.c.key_id
-    statement = select(key_id, func.count()).group_by(key_id).order_by(key_id)
-    return database.fetch(lambda connection: {row[0]: int(row[1]) for row in connection.execute(statement)})
+    return dict(database.rows("SELECT key_id, count(*) FROM signature GROUP BY key_id ORDER BY key_id"))
 
 
 def find_by_codec(database: Database, codec: str) -> Iterator[list[Digest]]:
     """The values of that codec, by hash, in pages; those that are added meanwhile may be among them."""
-    after = ""
-    while True:
-        statement = (
-            select(value.c.value_hash)
-            .where(value.c.codec == codec, value.c.value_hash > after)
-            .order_by(value.c.value_hash)
-            .limit(_PAGE)
-        )
-        with database.read() as connection:
-            page = [Digest(value_hash) for value_hash in connection.scalars(statement)]
-        if page:
-            yield page
-        if len(page) < _PAGE:
-            return
-        after = page[-1]
+    found = (Digest(record.value_hash) for record in ValueQuery(Context(database)).where(codec=codec))
+    while page := list(islice(found, 500)):
+        yield page

@@ -8,6 +8,7 @@ compared by their plain payloads or previews: nothing that is stored is loaded o
 from __future__ import annotations
 
 import difflib
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -139,6 +140,9 @@ WITH RECURSIVE below(hash) AS (
 SELECT f.path, f.value_hash FROM below b JOIN file f ON f.value_hash = b.hash ORDER BY f.path LIMIT 1000
 """
 
+_IS_CACHED = "SELECT 1 FROM evaluation WHERE eval_hash = :key"
+_IS_STORED = "SELECT 1 FROM value WHERE value_hash = :value AND inline IS NULL"
+
 _CANDIDATES_ARGUMENTS = text(
     "SELECT a.args_hash, a.position, a.value_hash, f.path FROM argument a "
     "LEFT JOIN file f ON f.value_hash = a.value_hash WHERE a.args_hash IN :all"
@@ -161,17 +165,14 @@ class WhyFinder:
             this = _job(connection, f"{_JOB} WHERE {which}", id=found.record_id)
             if this is None:
                 raise RecordNotFound(found.record_id, "job whose task is recorded")
-            return self._explain(connection, this)
+            earlier, reasons = self._reasons(connection, this)
+        other = earlier.job_id if earlier else None
+        return Explanation(this.job_id, this.task_name, this.status, other, tuple(reasons))
 
     def reasons(self, planned: JobFacts) -> tuple[Reason, ...]:
         """Why a job would run that is not recorded. Its id is newer than all that are."""
         with self.database.read() as connection:
             return tuple(self._reasons(connection, planned)[1])
-
-    def _explain(self, connection: Connection, this: JobFacts) -> Explanation:
-        earlier, reasons = self._reasons(connection, this)
-        other = earlier.job_id if earlier else None
-        return Explanation(this.job_id, this.task_name, this.status, other, tuple(reasons))
 
     def _reasons(self, connection: Connection, this: JobFacts) -> tuple[JobFacts | None, list[Reason]]:
         keys = {"args": this.args_hash, "task": this.task_name, "job": this.job_id}
@@ -182,11 +183,8 @@ class WhyFinder:
             return same, self._code(connection, same, this) or self._lost(connection, same, this)
         failed = _job(connection, _FAILED_BEFORE, **keys) if this.args_hash else None
         if failed is not None:
-            reasons = self._code(connection, failed, this)
-            return failed, [
-                Reason("failed", "the call before it failed, and failures are not kept"),
-                *reasons,
-            ]
+            reason = Reason("failed", "the call before it failed, and failures are not kept")
+            return failed, [reason, *self._code(connection, failed, this)]
         nearest = self._nearest(connection, this)
         if nearest is None:
             return None, [Reason("first run", "no earlier execution ran this task")]
@@ -196,30 +194,25 @@ class WhyFinder:
 
     def _nearest(self, connection: Connection, this: JobFacts) -> JobFacts | None:
         """The earlier job that shares most arguments, then most paths of files; the newest of these."""
-        rows = connection.execute(
-            text(_IN_EARLIER_EXECUTIONS),
-            {"task": this.task_name, "job": this.job_id, "execution": this.execution_no},
-        ).all()
-        candidates = [JobFacts(*row) for row in rows]
+        where = {"task": this.task_name, "job": this.job_id, "execution": this.execution_no}
+        candidates = [JobFacts(*row) for row in connection.execute(text(_IN_EARLIER_EXECUTIONS), where)]
         if not candidates:
             return None
         hashes = {each.args_hash for each in candidates if each.args_hash}
-        given: dict[str | None, set[tuple[int, str]]] = {}
-        paths: dict[str | None, set[tuple[int, str]]] = {}
-        own = (
-            (this.args_hash, row.position, row.value_hash, row.path) for row in _arguments(connection, this)
-        )
+        given: dict[str | None, set[tuple[int, str]]] = defaultdict(set)
+        paths: dict[str | None, set[tuple[int, str]]] = defaultdict(set)
+        own = [
+            (this.args_hash, each.position, each.value_hash, each.path)
+            for each in _arguments(connection, this)
+        ]
         others = connection.execute(_CANDIDATES_ARGUMENTS, {"all": sorted(hashes)})
         for args_hash, position, value_hash, path in (*own, *others):
-            given.setdefault(args_hash, set()).add((position, value_hash))
+            given[args_hash].add((position, value_hash))
             if path is not None:
-                paths.setdefault(args_hash, set()).add((position, path))
+                paths[args_hash].add((position, path))
 
-        def shared(each: JobFacts) -> tuple[int, int]:
-            of = [
-                kind.get(each.args_hash, set()) & kind.get(this.args_hash, set()) for kind in (given, paths)
-            ]
-            return len(of[0]), len(of[1])
+        def shared(each: JobFacts) -> list[int]:
+            return [len(kind[each.args_hash] & kind[this.args_hash]) for kind in (given, paths)]
 
         return max(candidates, key=shared)
 
@@ -254,26 +247,17 @@ class WhyFinder:
     def _code(self, connection: Connection, earlier: JobFacts, this: JobFacts) -> list[Reason]:
         if earlier.task_hash == this.task_hash:
             return _other_code(connection, earlier, this)
+        diff = _diff(this.task_name, earlier.source, this.source)
         if earlier.version != this.version:
             before, after = earlier.version or "its code", this.version or "its code"
             sentence = f"the version of the task is another: {before}, then {after}"
-            return [
-                Reason(
-                    "version",
-                    sentence,
-                    this.task_name,
-                    diff=_diff(this.task_name, earlier.source, this.source),
-                )
-            ]
+            return [Reason("version", sentence, this.task_name, diff=diff)]
         old, new = (_dependencies(connection, each, each.task_hash) for each in (earlier, this))
         reasons = [_dependency_reason(name, old.get(name), new.get(name)) for name in _changed(old, new)]
         if reasons and old and new:
             return reasons
-        diff = _diff(this.task_name, earlier.source, this.source)
-        sentence = (
-            "the code of the task has changed" if diff else "something that the task refers to has changed"
-        )
-        return [Reason("code", sentence, this.task_name, diff=diff)]
+        what = "the code of the task" if diff else "something that the task refers to"
+        return [Reason("code", f"{what} has changed", this.task_name, diff=diff)]
 
     # --- results ------------------------------------------------------------------------------
 
@@ -282,40 +266,20 @@ class WhyFinder:
         assert this.args_hash is not None
         algorithm = _ALGORITHM_BY_LENGTH.get(len(this.args_hash), "xxh3-128")
         key = eval_hash(Digest(this.task_hash), Digest(this.args_hash), algorithm, this.classes_hash)
-        kept = connection.execute(
-            text("SELECT 1 FROM evaluation WHERE eval_hash = :key"), {"key": key}
-        ).first()
-        if kept is None:
+        if connection.execute(text(_IS_CACHED), {"key": key}).first() is None:
             return [Reason("not cached", "results of this task are not cached, or could not be stored")]
-        files = connection.execute(text(_FILES_IN), {"value": earlier.value_hash}).all()
-        if files:
-            return [
-                Reason(
-                    "file",
-                    f"the file {row.path}, which it returned before, had changed or was gone",
-                    row.path,
-                )
-                for row in files[:_MOST_FILES]
-            ]
-        if below := _changed_below(connection, earlier, this):
-            return [
-                Reason("file", f"the file {path}, which a call below it had, had changed", path)
-                for path in below[:_MOST_FILES]
-            ]
-        row = connection.execute(
-            text("SELECT inline IS NULL AS is_stored FROM value WHERE value_hash = :value"),
-            {"value": earlier.value_hash},
-        ).first()
-        if row is not None and row.is_stored:
-            return [
-                Reason("payload", "the bytes of the earlier result were lost or damaged", earlier.value_hash)
-            ]
-        return [
-            Reason(
-                "unknown",
-                "the earlier result was not used: damaged, stale, not loadable, or the run was to run it",
-            )
-        ]
+        value = {"value": earlier.value_hash}
+        paths = [row.path for row in connection.execute(text(_FILES_IN), value)]
+        what = "which it returned before, had changed or was gone"
+        if not paths:
+            what, paths = "which a call below it had, had changed", _changed_below(connection, earlier, this)
+        if paths:
+            return [Reason("file", f"the file {path}, {what}", path) for path in paths[:_MOST_FILES]]
+        if connection.execute(text(_IS_STORED), value).first() is not None:
+            sentence = "the bytes of the earlier result were lost or damaged"
+            return [Reason("payload", sentence, earlier.value_hash)]
+        sentence = "the earlier result was not used: damaged, stale, not loadable, or the run was to run it"
+        return [Reason("unknown", sentence)]
 
 
 def _job(connection: Connection, sql: str, **parameters: Any) -> JobFacts | None:
@@ -345,11 +309,8 @@ def _dependencies(connection: Connection, job: JobFacts, code_hash: str | None) 
 
 
 def _changed(old: dict[str, CodePart], new: dict[str, CodePart]) -> list[str]:
-    return [
-        name
-        for name in sorted({*old, *new})
-        if (old[name].digest if name in old else None) != (new[name].digest if name in new else None)
-    ]
+    digests = [{name: part.digest for name, part in parts.items()} for parts in (old, new)]
+    return sorted({name for name, _ in digests[0].items() ^ digests[1].items()})
 
 
 def _other_code(connection: Connection, earlier: JobFacts, this: JobFacts) -> list[Reason]:
@@ -366,10 +327,9 @@ def _other_code(connection: Connection, earlier: JobFacts, this: JobFacts) -> li
         said = {reason.subject for reason in reasons}
         changed = _changed(old, {name: new.get(name, old[name]) for name in old if name not in said})
         for name in [name for name in changed if name not in said]:
-            sentence = (
-                f"{name} has changed; {this.task_name} reached it when it ran, though nothing in it names it"
-            )
-            reasons.append(replace(_dependency_reason(name, old[name], new[name]), sentence=sentence))
+            reached = f"{this.task_name} reached it when it ran, though nothing in it names it"
+            found = _dependency_reason(name, old[name], new[name])
+            reasons.append(replace(found, sentence=f"{name} has changed; {reached}"))
     return reasons
 
 
@@ -385,15 +345,8 @@ def _diff(name: str, before: str | None, after: str | None) -> str | None:
     """A unified diff of two sources, bounded; None if they are equal or unknown."""
     if before is None or after is None or before == after:
         return None
-    lines = list(
-        difflib.unified_diff(
-            before.splitlines()[:5000],
-            after.splitlines()[:5000],
-            f"{name} before",
-            f"{name} now",
-            lineterm="",
-        )
-    )
+    sides = before.splitlines()[:5000], after.splitlines()[:5000], f"{name} before", f"{name} now"
+    lines = list(difflib.unified_diff(*sides, lineterm=""))
     if len(lines) > _LONGEST_DIFF:
         lines = [*lines[:_LONGEST_DIFF], f"... and {len(lines) - _LONGEST_DIFF} lines more"]
     return "\n".join(lines)

@@ -51,8 +51,7 @@ class Guard:
 
     def write(self, batch: Batch, writer: Writer) -> None:
         """Write the batch, in the transaction that is on."""
-        found = writer.table("collection")[1]
-        number, is_on = found[0] if found else (None, False)
+        number, is_on = writer.collection()
         if number != self._known or is_on:
             if number != self._last:
                 batch.seen.hashes.clear()
@@ -73,8 +72,7 @@ class Guard:
 
         Which cannot be: then it is not to be committed. ``entries`` are names that it is about.
         """
-        found = writer.table("collection")[1]
-        number, is_on = found[0] if found else (None, False)
+        number, is_on = writer.collection()
         lost = set(values) - {row[0] for row in writer.rows("values", values)}
         if number != self._known or is_on:
             lost |= self._put_again(set(payloads))

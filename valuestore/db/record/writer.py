@@ -88,6 +88,11 @@ class Writer:
         """What a kept statement gives."""
         return self._driver.table(self._statements[name], parameters)
 
+    def collection(self) -> tuple[str | None, bool]:
+        """How many collections began and ended, and whether one is on; from now on collectors wait."""
+        found = self._driver.rows(self._statements["collection"])
+        return found[0] if found else (None, False)
+
     def change(self, name: str, **parameters: Any) -> int:
         """Run a kept statement that changes rows: how many it changed."""
         return self._driver.change(self._statements[name], parameters)

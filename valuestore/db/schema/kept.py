@@ -1,7 +1,8 @@
 """Kept statements: the SQL that SQLAlchemy made of what runs and commands send most, as text beside this.
 
 ``sqlite.sql`` and ``postgresql.sql`` are written by ``python -m valuestore.db.statements``, which has the
-construct of each; a test compares. So they are sent without SQLAlchemy, and written by hand for neither.
+construct of each, or its text from ``asked.sql``, where KEYS are a list of keys; a test compares. So they are
+sent without SQLAlchemy, and written by hand for neither.
 """
 
 from __future__ import annotations

@@ -36,8 +36,7 @@ def receive(database: Database, records: Records, algorithm: str, known: str | N
     """
 
     def work(writer: Writer) -> tuple[int, list[str]] | None:
-        _, found = writer.table("collection")
-        number, is_on = found[0] if found else (None, False)
+        number, is_on = writer.collection()
         if is_on:
             return None
         if number != known:

@@ -190,30 +190,6 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-_ASKED = {
-    "payloads of": "SELECT payload_digest, size FROM payload WHERE payload_digest IN "
-    "(SELECT payload_digest FROM value WHERE inline IS NULL AND value_hash IN (KEYS) "
-    "UNION SELECT payload_digest FROM signature WHERE inline IS NULL AND value_hash IN (KEYS))",
-    "payloads of entries": "SELECT payload_digest, size FROM payload WHERE payload_digest IN "
-    "(SELECT payload_digest FROM entry_version WHERE value_hash IS NULL AND entry_id IN (KEYS))",
-    "classes of calls": "SELECT call_hash, classes_hash FROM job "
-    "WHERE call_hash IN (KEYS) AND status = 'done' AND classes_hash IS NOT NULL",
-    "calls of values": "SELECT call_hash FROM call_node WHERE value_hash IN (KEYS)",
-    "jobs of execution": "SELECT job_id FROM job WHERE job_id > :after AND execution_no = "
-    "(SELECT execution_no FROM execution WHERE execution_id = :id) ORDER BY job_id LIMIT 500",
-    "calls of task": "SELECT call_no, call_hash FROM call_node WHERE call_no > :number AND task_no = "
-    "(SELECT task_no FROM task WHERE task_hash = :id) ORDER BY call_no LIMIT 500",
-    "idle executions": "SELECT execution_id FROM execution WHERE execution_id IN (KEYS) "
-    "AND NOT EXISTS (SELECT 1 FROM job WHERE job.execution_no = execution.execution_no)",
-    "recorded": "SELECT value_hash FROM value WHERE value_hash IN (KEYS)",
-    "tagged key": "SELECT entity, entity_id FROM tag WHERE ended IS NULL AND key = :of_key",
-    "tagged": "SELECT entity, entity_id FROM tag WHERE ended IS NULL AND key = :of_key "
-    "AND value_digest = :value_digest",
-    "forget tags": "DELETE FROM tag WHERE ended IS NULL AND tag_id IN (KEYS)",
-    "end states": "UPDATE handle SET is_valid = false WHERE value_hash IN (KEYS)",
-}
-
-
 def statements(keys: str) -> Iterator[tuple[str, str]]:
     """What is asked of either side, by name; ``keys`` are a list of them in the words of the database."""
     for name, (tables, columns, _, key, owner) in KINDS.items():
@@ -224,8 +200,6 @@ def statements(keys: str) -> Iterator[tuple[str, str]]:
         if name in PAGED:
             after = f"WHERE {columns[owner]} > :after ORDER BY 1 LIMIT 500"
             yield f"page {name}", f"SELECT DISTINCT {columns[owner]} FROM {tables} {after}"
-    for name, sql in _ASKED.items():
-        yield name, sql.replace("KEYS", keys)
 
 
 _HEALED = f" AND codec <> '{DROPPED}'"
