@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from copy import copy
 from functools import cache, cached_property, partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from valuestore.config import Settings, database_password, environment, is_safe, load_settings, placed
@@ -152,14 +151,8 @@ class Repository(Upkeep):
         """Names for content, with attributes that are found by. Imported likewise."""
         from valuestore.catalog.catalog import Catalog
 
-        return Catalog(
-            self.database,
-            self.archive,
-            self._guard,
-            self.find_value,
-            self.recorder.record_values,
-            self.check_open,
-        )
+        calls = self.find_value, self.recorder.record_values, self.check_open
+        return Catalog(self.database, self.archive, self._guard, *calls)
 
     @overload
     def memoize(self, func: F, /, **options: Any) -> F: ...
@@ -270,9 +263,7 @@ class Repository(Upkeep):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Self
 
 from valuestore.catalog.draft import WHERE, Batch, Draft, Step
-from valuestore.catalog.entry import Entry, as_json, check_names, entry_of
+from valuestore.catalog.entry import Entry, as_json, check_names, entry_of, listed
 from valuestore.catalog.reading import Reading
 from valuestore.db.record.entries import Content, State
 from valuestore.errors import NotSupported, SizeMismatch
@@ -85,29 +85,24 @@ class Changing(Reading):
 
         Raises: NotFound; AlreadyExists.
         """
-
-        def work(draft: Draft) -> State:
-            old = draft.get(source)
-            draft.expect(target, None, overwrite=overwrite)
-            assert old.content is not None
-            return old if source == target else draft.put(target, old.content, old.attrs)
-
-        with self._doing("copy", check_key(target), changes=True):
-            return self._one(self._step((check_key(source), target), work, keeps=True))
+        return self._carry("copy", source, target, overwrite=overwrite)
 
     def move(self, source: str, target: str) -> Entry:
         """The same, and nothing is left under ``source``. Raises: NotFound."""
+        return self._carry("move", source, target)
 
+    def _carry(self, verb: str, source: str, target: str, *, overwrite: bool = True) -> Entry:
         def work(draft: Draft) -> State:
             old = draft.get(source)
-            assert old.content is not None
+            draft.expect(target, None, overwrite=overwrite)
             if source == target:
                 return old
-            new = draft.put(target, old.content, old.attrs)
-            draft.delete(source)
+            new = draft.put(target, old.stored, old.attrs)
+            if verb == "move":
+                draft.delete(source)
             return new
 
-        with self._doing("move", check_key(target), changes=True):
+        with self._doing(verb, check_key(target), changes=True):
             return self._one(self._step((check_key(source), target), work, keeps=True))
 
     def revert(self, name: str, version: int) -> Entry:
@@ -127,10 +122,9 @@ class Changing(Reading):
         self, name: str, attrs: Attrs, *, remove: Iterable[str] = (), if_version: int | None = None
     ) -> Entry:
         """Set these, remove those named, and leave all others. Raises: as ``set_attrs``."""
-        if isinstance(remove, str):
-            raise TypeError(f"remove is a list of names, such as [{remove!r}], not a text")
+        gone = frozenset(listed("remove", remove))
         with self._doing("update_attrs", check_key(name), changes=True):
-            return self._one(self._merging(name, as_json(attrs), frozenset(remove), if_version))
+            return self._one(self._merging(name, as_json(attrs), gone, if_version))
 
     # --- many: one transaction each --------------------------------------------------------------------
 
@@ -142,14 +136,14 @@ class Changing(Reading):
         texts = [None] * len(wanted) if attrs is None else [as_json(each) for each in attrs]
         with self._doing("put_many", changes=True) as watched:
             _check_lengths(wanted, texts)
-            steps, source, most = [], iter(values), len(wanted)
-            for name, text in zip(wanted, texts, strict=True):
-                for data in source:
-                    steps.append(self._putting(name, text)(*self._stored(name, data, None, watched)))
-                    break
-            if len(steps) != most or any(True for _ in source):
-                raise ValueError(f"{most} names, but not so many values; nothing was stored")
-            return [entry_of(state) for state in self._do(steps)]
+            source = iter(values)
+            steps = [
+                self._putting(name, text)(*self._stored(name, data, None, watched))
+                for name, text, data in zip(wanted, texts, source, strict=False)
+            ]
+            if len(steps) != len(wanted) or any(True for _ in source):
+                raise ValueError(f"{len(wanted)} names, but not so many values; nothing was stored")
+            return self._all(steps)
 
     def set_attrs_many(self, names: Iterable[str], attrs: Iterable[Attrs]) -> Sequence[Entry]:
         """``set_attrs`` of each name with its attributes. Raises: likewise; ValueError. All or none."""
@@ -258,8 +252,7 @@ class Changing(Reading):
         def work(draft: Draft) -> State:
             old = draft.get(name)
             draft.expect(name, if_version)
-            assert old.content is not None
-            return draft.put(name, old.content, new(old.attrs))
+            return draft.put(name, old.stored, new(old.attrs))
 
         return self._step((name,), work, keeps=True)
 
@@ -304,9 +297,8 @@ class Changing(Reading):
                 stored = self._archive.payloads.put(stream)
             return Content(stored.digest, stored.size)
         if archive.registry.algorithm.name != self._archive.registry.algorithm.name:
-            raise NotSupported(
-                WHERE, "values of a repository with another digest", "put the value, and bind it"
-            )
+            what = "values of a repository with another digest"
+            raise NotSupported(WHERE, what, "put the value, and bind it")
         if ref.inline is None:
             self._archive.payloads.put(archive.read(ref))
         self._record((ref,))
@@ -314,8 +306,7 @@ class Changing(Reading):
 
     def _content(self, state: State) -> Content:
         """What is there, as content of this catalog."""
-        assert state.content is not None
-        return state.content
+        return state.stored
 
     def _do(self, steps: Sequence[Step]) -> list[State]:
         """Do them: all or none."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
+from valuestore.db.history.records import microseconds, moment
 from valuestore.db.record.entries import State, Which, entry_id, probe_of
 from valuestore.hashing import Digest
 from valuestore.stores.data import Json, copy_attrs
 from valuestore.stores.keys import check_key, check_prefix
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +55,9 @@ class Found(NamedTuple):
 
 def entry_of(state: State) -> Entry:
     """Of a name that is there."""
-    assert state.content is not None
-    digest, size, value_hash = state.content
-    times = _time(state.created), _time(state.modified)
-    return Entry(
-        state.name, state.version, size, digest, value_hash, *times, state.author, attrs_of(state, None)
-    )
+    digest, size, value_hash = state.stored
+    told = moment(state.created), moment(state.modified), state.author, attrs_of(state, None)
+    return Entry(state.name, state.version, size, digest, value_hash, *told)
 
 
 def attrs_of(state: State, select: Iterable[str] | None) -> dict[str, Json]:
@@ -79,16 +74,17 @@ def as_json(attrs: Mapping[str, Json]) -> str:
 
 
 def check_select(select: Iterable[str] | None) -> list[str] | None:
-    """The names, as often as they are wanted. Raises: TypeError for a text, whose letters nobody means."""
-    return None if select is None else _listed("select", select)
+    """The names, as often as they are wanted; None means all. Raises: TypeError."""
+    return None if select is None else listed("select", select)
 
 
 def check_names(names: Iterable[str]) -> list[str]:
     """The same of names of the catalog. Raises: BadKey; TypeError."""
-    return [check_key(name) for name in _listed("names", names)]
+    return [check_key(name) for name in listed("names", names)]
 
 
-def _listed(what: str, names: Iterable[str]) -> list[str]:
+def listed(what: str, names: Iterable[str]) -> list[str]:
+    """The names. Raises: TypeError for a text, whose letters nobody means."""
     if isinstance(names, str):
         raise TypeError(f"{what} is a list of names, such as [{names!r}], not a text")
     return list(names)
@@ -102,12 +98,7 @@ def which_of(
     since = 0
     if changed_since is not None:
         if changed_since.tzinfo is None:
-            raise ValueError(
-                f"changed_since={changed_since} has no time zone; say which, as datetime.now(UTC)"
-            )
-        since = (changed_since - _EPOCH) // _MICROSECOND
+            problem = "has no time zone; say which, as datetime.now(UTC)"
+            raise ValueError(f"changed_since={changed_since} {problem}")
+        since = microseconds(changed_since)
     return Which(check_prefix(prefix), "" if after is None else check_key(after), since, probes)
-
-
-def _time(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)

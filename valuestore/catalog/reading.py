@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 from valuestore.catalog.draft import WHERE, Batch, Commits
 from valuestore.catalog.entry import Entry, Found, attrs_of, check_names, check_select, entry_of, which_of
 from valuestore.db.engine.database import Database
-from valuestore.db.record.entries import Content, Entries, State, Which
+from valuestore.db.record.entries import Entries, State, Which
 from valuestore.db.record.guard import Guard
 from valuestore.errors import NotFound, NotSupported, PayloadCorrupt, StoreReadOnly
 from valuestore.observe import Observer, Watch, notify, watch
@@ -75,8 +75,7 @@ class Reading:
         """A stream of the bytes, which seeks; all of them are verified before. Raises: as ``get``."""
         with self._doing("open", name):
             state = self._asked(name, version)
-            assert state.content is not None
-            if state.content.size <= _WHOLE_BYTES or state.content.value_hash is not None:
+            if state.stored.size <= _WHOLE_BYTES or state.stored.value_hash is not None:
                 return io.BytesIO(self._bytes(state))
             spool = SpooledTemporaryFile(max_size=_WHOLE_BYTES)  # noqa: SIM115  # the caller's to close
             with self._stream(state) as stream:
@@ -107,8 +106,8 @@ class Reading:
         """
         with self._doing("sign", name):
             state = self._asked(name, None)
-            content = state.content
-            if content is None or content.value_hash is not None or method.upper() not in ("GET", "HEAD"):
+            content = state.stored
+            if content.value_hash is not None or method.upper() not in ("GET", "HEAD"):
                 raise NotSupported(WHERE, "URLs to write to, or to values", "put bytes, and sign to GET them")
             return self._archive_of(state).payloads.sign(content.digest, method, expires_seconds)
 
@@ -139,8 +138,7 @@ class Reading:
         """
         self._check()
         state = self._state(check_key(name))
-        assert state.content is not None
-        return EntryRef(name, state.content.digest, state.content.size, self._ref(state), self._archive)
+        return EntryRef(name, state.stored.digest, state.stored.size, self._ref(state), self._archive)
 
     def holds(self, ref: EntryRef) -> bool:
         """Whether the name of a ref stands for what it did."""
@@ -287,15 +285,14 @@ class Reading:
 
     def _ref(self, state: State) -> ValueRef | None:
         """The value that it stands for; None for bare bytes."""
-        content = state.content
-        return None if content is None or content.value_hash is None else self._find_value(content.value_hash)
+        value_hash = state.stored.value_hash
+        return None if value_hash is None else self._find_value(value_hash)
 
     def _bytes(self, state: State) -> bytes:
-        assert state.content is not None
         ref, archive = self._ref(state), self._archive_of(state)
         if ref is not None:
             return archive.read(ref)
-        digest, size, _ = state.content
+        digest, size, _ = state.stored
         if len(data := archive.payloads.get(digest)) != size:
             problem = f"it is not what {state.name!r} stood for, which had {size} bytes"
             raise PayloadCorrupt(digest, archive.payloads.url, problem)
@@ -303,11 +300,9 @@ class Reading:
 
     def _stream(self, state: State) -> BinaryIO:
         """Verified at its end."""
-        content: Content | None = state.content
-        assert content is not None
-        if content.value_hash is not None:
+        if state.stored.value_hash is not None:
             return io.BytesIO(self._bytes(state))
-        return self._archive_of(state).payloads.open(content.digest)
+        return self._archive_of(state).payloads.open(state.stored.digest)
 
     # --- what is done --------------------------------------------------------------------------------
 

@@ -173,12 +173,8 @@ class HistoryBoard:
             for record in self._repository.history.newest(kind, most).records:
                 found = (getattr(record, name) for name in _FIELDS[kind])
                 facts = [microseconds(each) if isinstance(each, datetime) else each for each in found]
-                yield {
-                    "kind": kind,
-                    "id": record.record_id,
-                    "at": microseconds(record.started),
-                    "facts": facts,
-                }
+                at = microseconds(record.started)
+                yield {"kind": kind, "id": record.record_id, "at": at, "facts": facts}
 
     def _note(self, event: Event) -> None:
         self._is_lacking = self._is_lacking or event.operation == "table_miss"
@@ -223,48 +219,40 @@ class HistoryBoard:
         asked = Interval(shelf + low, shelf + max(low, high))
         index = "task" if task else "status" if status else "kind"
         more = 0 if (task, since, until, cursor) == (None, None, None, None) else _MORE
-        found = self._found(index, asked, fits, limit + 2, more)[1:]
+        most = limit + 2
+
+        def look(table: Table[Row] | CachedTable[Row]) -> list[Row]:
+            """The newest rows that fit, at most so many; before them the sign."""
+            read = list(table.find(index, _SIGN, asked, limit=most + more, reverse=True))
+            found = [row for row in read if fits(row)]
+            if len(found) < most and len(read) == most + more:
+                return list(table.find(index, _SIGN, asked, limit=most, reverse=True, where=fits))
+            return found[:most]
+
+        found = self._found(look)[1:]
         cut = found[limit - 1] if len(found) > limit else None
         place = None if cut is None else f"{cut['at'] // 1000}:{cut['id']}"
         return Page([_record(row) for row in found[:limit]], place)
 
-    def _found(
-        self, index: str, asked: Interval, fits: Callable[[Row], bool], most: int, more: int
-    ) -> list[Row]:
-        """The newest rows that fit, at most so many; before them the sign."""
+    def _found(self, look: Callable[[Table[Row] | CachedTable[Row]], list[Row]]) -> list[Row]:
         try:
             if self._is_lacking:
                 with self._lock:
                     self._load()
-            found = _look(self._cache, index, asked, fits, most, more)
+            found = look(self._cache)
             if self._is_old(found):
                 with self._lock:
                     if self._is_old(list(self._cache.find("kind", _SIGN))):
                         self.refresh()
-                found = _look(self._cache, index, asked, fits, most, more)
+                found = look(self._cache)
         except StoreError:
             alone = MemoryTable[Row](**self.DECLARED)
             alone.put_many(self._newest())
-            found = _look(alone, index, asked, fits, most, more)
+            found = look(alone)
         return found
 
     def _is_old(self, found: Sequence[Row]) -> bool:
         return bool(abs(microseconds(datetime.now(UTC)) - found[0]["at"]) > self._max_age * 1e6)
-
-
-def _look(
-    table: Table[Row] | CachedTable[Row],
-    index: str,
-    asked: Interval,
-    fits: Callable[[Row], bool],
-    most: int,
-    more: int,
-) -> list[Row]:
-    read = list(table.find(index, _SIGN, asked, limit=most + more, reverse=True))
-    found = [row for row in read if fits(row)]
-    if len(found) < most and len(read) == most + more:
-        return list(table.find(index, _SIGN, asked, limit=most, reverse=True, where=fits))
-    return found[:most]
 
 
 def _record(row: Row) -> Any:

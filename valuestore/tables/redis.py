@@ -204,7 +204,8 @@ class RedisTable(Table[Row]):
             if kind is Encoded:
                 yield from map(self._write_rows, _groups(rest, _size, _ROWS_AT_ONCE))
             elif kind is Drop:
-                yield from map(self._write_drop, rest)
+                for by, intervals in rest:
+                    yield b"d" + _number(self._set(by)) + _pairs(map(_ends, intervals))
             else:
                 for step in rest:
                     pairs = () if isinstance(step, DropAll) else step.rows.items()
@@ -216,9 +217,6 @@ class RedisTable(Table[Row]):
             scores = [b"%r" % _float(row.scores[place]) for row in rows]
             parts += [_number(len(score)) + score for score in scores]
         return b"".join(parts)
-
-    def _write_drop(self, step: Drop) -> bytes:
-        return b"d" + _number(self._set(step.by)) + _pairs(map(_ends, step.intervals))
 
 
 def _pairs(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -88,7 +88,9 @@ class Database:
             self.url = _pool().parsed(url, password)
         self.is_sqlite = file is not None or self.url.get_backend_name() == "sqlite"
         self.dialect_name = "sqlite" if self.is_sqlite else "postgresql"
-        self.path = sqlite.absolute(file or self.url.database) if self.is_sqlite else None
+        self.path = file or self.url.database if self.is_sqlite else None
+        if self.path:  # each thread opens the file when it asks, perhaps from another folder
+            self.path = os.path.abspath(self.path)
         self.name = sqlite.url_of(file) if file else self.url.render_as_string(hide_password=True)
         self.busy_timeout_seconds = busy_timeout_seconds
         self.statement_timeout_seconds = statement_timeout_seconds
@@ -110,7 +112,7 @@ class Database:
     @cached_property
     def url(self) -> URL:
         """As SQLAlchemy has it."""
-        url: URL = _pool().file_of(str(self.path))
+        url: URL = _pool().URL.create("sqlite", database=self.path)
         return url
 
     # --- reading and writing ------------------------------------------------------------------
@@ -275,10 +277,6 @@ class Database:
         return DatabaseBusy(self.name, "locked", self.busy_timeout_seconds, lock_holders(*paths))
 
     # --- setting up and closing -----------------------------------------------------------------
-
-    def use_write_ahead_log(self) -> None:
-        """Set once, when the database is made: switching later ignores the busy timeout."""
-        self.rows("PRAGMA journal_mode=WAL")
 
     def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log into the file."""

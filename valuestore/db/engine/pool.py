@@ -102,11 +102,6 @@ def _check_arguments(given: Mapping[str, str | tuple[str, ...]]) -> None:
         raise ConfigError("database", f"an argument of its URL: {found.decode(errors='replace').strip()}")
 
 
-def file_of(path: str) -> URL:
-    """The URL of a SQLite file."""
-    return URL.create("sqlite", database=path)
-
-
 def sqlite_engine(url: URL, connect: Callable[[], sqlite3.Connection]) -> Engine:
     """An engine whose connections ``connect`` makes; they begin as the option ``writes`` says."""
     engine = create_engine(url, hide_parameters=True, creator=connect)

@@ -38,11 +38,6 @@ def path_in(url: object) -> str | None:
     return unquote(path, errors="surrogateescape") if is_plain and not path.startswith("file:") else None
 
 
-def absolute(path: str | None) -> str | None:
-    """The path from the root: each thread opens the file when it asks, perhaps from another folder."""
-    return os.path.abspath(path) if path else path
-
-
 def url_of(path: str) -> str:
     """The URL of a file, as SQLAlchemy writes it: the same one, whatever path leads there."""
     return f"{_FILE_URL}{quote(os.fsencode(os.path.realpath(path)), safe=' +/')}"

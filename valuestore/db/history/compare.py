@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -178,9 +178,9 @@ def _by_task(
 
 
 def _grouped(rows: list[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        found.setdefault(row.task or "", []).append(row)
+        found[row.task or ""].append(row)
     return found
 
 
@@ -190,18 +190,18 @@ def _is_named(task: str | None, name: str) -> bool:
 
 def _paired(removed: list[Any], added: list[Any]) -> list[ComparedPair]:
     """Calls of the same task, in order, taken out of both lists."""
-    waiting: dict[str, deque[Any]] = {}
+    waiting: dict[str, deque[Any]] = defaultdict(deque)
     for row in removed:
-        waiting.setdefault(row.task, deque()).append(row)
+        waiting[row.task].append(row)
     pairs, left = [], []
     for row in added:
-        if waiting.get(row.task):
-            pairs.append((waiting[row.task].popleft(), row))
+        if before := waiting[row.task]:
+            pairs.append(ComparedPair(_shown(before.popleft()), _shown(row)))
         else:
             left.append(row)
     added[:] = left
     removed[:] = [row for rows in waiting.values() for row in rows]
-    return [ComparedPair(_shown(before), _shown(after)) for before, after in pairs]
+    return pairs
 
 
 def _shown(row: Any) -> ComparedJob:

@@ -7,6 +7,7 @@ characters. Nothing that a caller gives becomes an identifier or part of a state
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -56,22 +57,21 @@ def matches(name: str, column: Any, pattern: object, *, sqlite: bool, by_bytes: 
     beginning = text[: min((text + "*").index("*"), (text + "?").index("?"))]
     if beginning == text:
         return column == text  # type: ignore[no-any-return]  # columns are Any here
-    condition = _glob(column, text) if sqlite else _like(column, text)
-    if text == f"{beginning}*" and by_bytes and beginning:
-        return between_bytes(column, beginning)
-    return and_(between_bytes(column, beginning), condition) if by_bytes and beginning else condition
-
-
-def between_bytes(column: Any, prefix: str) -> Condition:
-    """Texts with this beginning, where the column sorts by bytes."""
-    end = _after(prefix)
-    return and_(column >= prefix, column < end) if end else column >= prefix
+    if sqlite:
+        condition: Condition = column.op("GLOB", is_comparison=True)(text.replace("[", "[[]"))
+    else:
+        condition = column.like(_escaped(text).replace("*", "%").replace("?", "_"), escape="\\")
+    if not (by_bytes and beginning):
+        return condition
+    end = _after(beginning)
+    begins = and_(column >= beginning, column < end) if end else column >= beginning
+    return begins if text == f"{beginning}*" else and_(begins, condition)
 
 
 def contains(name: str, column: Any, part: object) -> Condition:
     """Texts that have this part; the case of ASCII letters does not count."""
     text = text_of(name, part)
-    return func.lower(column).contains(func.lower(literal(_escaped(text, "%_"))), escape="\\")
+    return func.lower(column).contains(func.lower(literal(_escaped(text))), escape="\\")
 
 
 def moment_of(name: str, when: object) -> int:
@@ -96,9 +96,7 @@ def micros_of(name: str, length: object) -> int:
 
 def one_of(name: str, given: object, known: tuple[str, ...]) -> tuple[str, ...]:
     """One name or several of an enumeration. Raises: QueryError listing them."""
-    asked = (
-        (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list | tuple | set) else ()
-    )
+    asked = tuple(given) if isinstance(given, list | tuple | set) else (given,)
     wrong = [each for each in asked or (given,) if each not in known]
     if wrong:
         raise QueryError(name, f"expected one of {', '.join(known)}, not {str(wrong[0])[:80]!r}")
@@ -110,9 +108,8 @@ def tagged(name: str, entity: str, column: Any, given: object) -> Condition:
     table = schema.tag
     conditions = []
     for key, value in _tags(name, given):
-        with_tag = select(table.c.entity_id).where(
-            table.c.key == key, table.c.entity == entity, table.c.ended.is_(None)
-        )
+        of_key = table.c.key == key, table.c.entity == entity, table.c.ended.is_(None)
+        with_tag = select(table.c.entity_id).where(*of_key)
         if value is not ANY_VALUE:
             with_tag = with_tag.where(table.c.value_digest == tag_value(key, value)[1])
         conditions.append(column.in_(with_tag))
@@ -135,18 +132,15 @@ def _tags(name: str, given: object) -> list[tuple[str, Any]]:
 
 def files_at(name: str, pattern: object, *, sqlite: bool) -> Select[Any]:
     """The values that stand for files at a path, or below one with ``*``, and all values they are in."""
-    return _with_containers(
-        select(schema.file.c.value_hash.label("value_hash")).where(at_path(name, pattern, sqlite=sqlite))
-    )
+    values = select(schema.file.c.value_hash.label("value_hash"))
+    return _with_containers(values.where(at_path(name, pattern, sqlite=sqlite)))
 
 
 def at_path(name: str, pattern: object, *, sqlite: bool) -> Condition:
     """Files at a path, as it is written or without its ``./`` and ``..``; a text may be a pattern."""
     column = schema.file.c.path
-    if isinstance(pattern, os.PathLike):
-        return column.in_(spellings(text_of(name, os.fspath(pattern))))
-    text = text_of(name, pattern)
-    if set("*?") & set(text):
+    text = text_of(name, os.fspath(pattern) if isinstance(pattern, os.PathLike) else pattern)
+    if not isinstance(pattern, os.PathLike) and set("*?") & set(text):
         return matches(name, column, text, sqlite=sqlite, by_bytes=True)
     return column.in_(spellings(text))
 
@@ -178,32 +172,13 @@ def calls_with_file(values: Any) -> Any:
 def _with_containers(values: Select[Any]) -> Select[Any]:
     around = values.cte(recursive=True)  # a query may have several, each with its own name
     inside = schema.subvalue
-    around = around.union(
-        select(inside.c.parent_hash).select_from(
-            around.join(inside, inside.c.child_hash == around.c.value_hash)
-        )
-    )
+    further = around.join(inside, inside.c.child_hash == around.c.value_hash)
+    around = around.union(select(inside.c.parent_hash).select_from(further))
     return select(around.c.value_hash)
 
 
-# --- patterns ---------------------------------------------------------------------------------------
-
-
-def _glob(column: Any, pattern: str) -> Condition:
-    escaped = pattern.replace("[", "[[]")
-    return column.op("GLOB", is_comparison=True)(escaped)  # type: ignore[no-any-return]  # columns are Any
-
-
-def _like(column: Any, pattern: str) -> Condition:
-    translated = _escaped(pattern, "%_").replace("*", "%").replace("?", "_")
-    return column.like(translated, escape="\\")  # type: ignore[no-any-return]  # columns are Any here
-
-
-def _escaped(text: str, wildcards: str) -> str:
-    text = text.replace("\\", "\\\\")
-    for wildcard in wildcards:
-        text = text.replace(wildcard, f"\\{wildcard}")
-    return text
+def _escaped(text: str) -> str:
+    return re.sub(r"[\\%_]", r"\\\g<0>", text)
 
 
 def _after(prefix: str) -> str | None:

@@ -11,7 +11,7 @@ from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.filters import ExecutionsOf, JobsOfCalls, ReadStatus, has_failed, status_is
 from valuestore.db.history.jobs import JOB_STATUSES, Filters, RunFilters, Timed
-from valuestore.db.history.query import Deferred, Order, Query, Shape
+from valuestore.db.history.query import Deferred, Order, Query, Shape, columns_named
 from valuestore.db.history.records import ExecutionRecord
 from valuestore.db.schema import tables as schema
 
@@ -63,14 +63,9 @@ class ExecutionQuery(Timed, Query[ExecutionRecord]):
     shape = Shape(
         ExecutionRecord,
         {
-            "execution_no": _run.c.execution_no,
-            "execution_id": _run.c.execution_id,
-            "label": _run.c.label,
+            **columns_named(_run, "execution_no execution_id label started ended command"),
             "status": ReadStatus(),
-            "started": _run.c.started,
-            "ended": _run.c.ended,
             "seconds": _run.c.ended - _run.c.started,
-            "command": _run.c.command,
             "replayed": func.coalesce(_run.c.replayed, literal_column("0")),
         },
         _run,

@@ -36,14 +36,9 @@ class ReadStatus(FunctionElement[str]):
     type = String()
 
 
-@compiles(ReadStatus, "sqlite")
-def _status_on_sqlite(_element: Any, _compiler: Any, **_: Any) -> str:
-    return status_sql("sqlite", "execution")
-
-
-@compiles(ReadStatus, "postgresql")
-def _status_on_postgres(_element: Any, _compiler: Any, **_: Any) -> str:
-    return status_sql("postgresql", "execution")
+@compiles(ReadStatus)
+def _read_status(_element: Any, compiler: Any, **_: Any) -> str:
+    return status_sql(compiler.dialect.name, "execution")
 
 
 def status_is(column: ColumnElement[Any], statuses: tuple[str, ...]) -> Condition:

@@ -20,7 +20,6 @@ from valuestore.db.history.records import (
     Page,
     Record,
     TaskCount,
-    reader,
     records_of,
     write_cursor,
 )
@@ -106,7 +105,7 @@ class History:
         """The first page of the query of executions or jobs, at once: what people ask most."""
         self._before()
         names, rows = self.database.table(self._statements[f"newest {kind}s"], {"most": limit + 1})
-        found = records_of(reader(_FIRST_PAGES[kind]), (names, rows[:limit]))
+        found = records_of(_FIRST_PAGES[kind], (names, rows[:limit]))
         if len(rows) <= limit:
             return Page(found, None)
         last = dict(zip(names, rows[limit - 1], strict=True))
@@ -117,7 +116,7 @@ class History:
         """The first jobs of an execution, in the order they were made, likewise."""
         sql = self._statements["jobs of"]
         table = self.database.table(sql, {"id": execution.record_id, "most": limit})
-        return records_of(reader(JobRecord), table)
+        return records_of(JobRecord, table)
 
     def running(self, execution: Named, limit: int) -> Rows:
         """What an execution is running, by job, since when and how long; the first ``limit`` that began."""
@@ -126,7 +125,7 @@ class History:
     def task_counts(self) -> list[TaskCount]:
         """How many jobs each task had, by name: counted as they were recorded, so at once at any size."""
         self._before()
-        return records_of(reader(TaskCount), self.database.table(self._statements["task counts"], {}))
+        return records_of(TaskCount, self.database.table(self._statements["task counts"], {}))
 
     def _query(self, kind: str) -> Any:
         """A query of one kind, made with SQLAlchemy, which is imported for it."""

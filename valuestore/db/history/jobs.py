@@ -17,7 +17,7 @@ from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.filters import JobsOfCalls, TaskIs, has_failed, status_is
 from valuestore.db.history.names import steps_back
-from valuestore.db.history.query import Deferred, Order, Query, Shape
+from valuestore.db.history.query import Deferred, Order, Query, Shape, columns_named
 from valuestore.db.history.records import CallRecord, JobRecord, json_in
 from valuestore.db.schema import tables as schema
 from valuestore.db.schema.views import seconds_sql, slow_sql
@@ -186,18 +186,13 @@ class JobQuery(_CallFilters, Timed, Query[JobRecord]):
     shape = Shape(
         JobRecord,
         {
-            "job_id": _job.c.job_id,
+            **columns_named(_job, "job_id parent_id status started error call_hash"),
             "execution_id": _run.c.execution_id,
-            "parent_id": _job.c.parent_id,
             "task": _task.c.task_name,
-            "status": _job.c.status,
-            "started": _job.c.started,
+            "task_hash": _task.c.task_hash,
             "seconds": _job.c.ended - _job.c.started,
             "result_type": _job_value.c.type_name,
             "result": _job_value.c.preview,
-            "error": _job.c.error,
-            "call_hash": _job.c.call_hash,
-            "task_hash": _task.c.task_hash,
             "args_hash": func.coalesce(_call.c.args_hash, _job.c.args_hash),
             "value_hash": _call.c.value_hash,
             "calls": func.coalesce(_job.c.calls, literal_column("1")),
@@ -347,14 +342,11 @@ class CallQuery(_CallFilters, Query[CallRecord]):
     shape = Shape(
         CallRecord,
         {
-            "call_hash": _call.c.call_hash,
+            **columns_named(_call, "call_hash args_hash value_hash replayable"),
             "task": _task.c.task_name,
+            "task_hash": _task.c.task_hash,
             "result_type": _job_value.c.type_name,
             "result": _job_value.c.preview,
-            "replayable": _call.c.replayable,
-            "task_hash": _task.c.task_hash,
-            "args_hash": _call.c.args_hash,
-            "value_hash": _call.c.value_hash,
         },
         _call_source,
         _call.c.call_hash,

@@ -1,8 +1,7 @@
 """Query: a lazy question about one kind of record, made of filters, an order and a limit.
 
 Immutable: each method gives another query, and nothing is asked before records are wanted. Every page is
-one statement, or two where filters name tasks. The filters are in jobs.py,
-executions.py and things.py.
+one statement, or two where filters name tasks. The filters are in jobs.py, executions.py and things.py.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ from valuestore import html
 from valuestore.db.engine.database import Database
 from valuestore.db.history import records
 from valuestore.db.history.conditions import Condition
-from valuestore.db.history.names import Found
 from valuestore.db.history.records import Page, write_cursor
 from valuestore.db.record.rows import clean_text
 from valuestore.errors import AmbiguousId, QueryError, RecordNotFound
@@ -68,6 +66,11 @@ class Order:
     """Sorts alike and has an index of its own: the ids are found with it, and looked up then."""
 
 
+def columns_named(table: FromClause, names: str) -> dict[str, ColumnElement[Any]]:
+    """Columns that the fields of a record are called by."""
+    return {name: table.c[name] for name in names.split()}
+
+
 @dataclass(frozen=True)
 class Shape(Generic[R]):
     """What a kind of record is selected from, and what becomes of a row."""
@@ -86,11 +89,6 @@ class Shape(Generic[R]):
         """All records, in no order."""
         named = [column.label(name) for name, column in self.columns.items()]
         return select(*named).select_from(self.source)
-
-    @cached_property
-    def record(self) -> Callable[[Any], R]:
-        """The record of a row."""
-        return records.reader(self.record_type)
 
 
 class Deferred(Protocol):
@@ -174,8 +172,8 @@ class Query(Generic[R]):
             rows = self._rows(connection, wanted + 1, after)
         more = len(rows) > wanted
         rows = rows[:wanted]
-        records = [self.shape.record(row) for row in rows]
-        return Page(records, self._make_cursor(rows[-1]) if more else None)
+        found = list(map(records.reader(self.shape.record_type), rows))
+        return Page(found, self._make_cursor(rows[-1]) if more else None)
 
     def __iter__(self) -> Iterator[R]:
         left, cursor = self._limit, None
@@ -352,6 +350,3 @@ def positive(name: str, number: object, most: int = MOST_RECORDS) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= most:
         raise QueryError(name, f"expected an int from 1 to {most:,}, not {str(number)[:40]}")
     return number
-
-
-__all__ = ["Context", "Deferred", "Found", "Order", "Page", "Query", "Shape"]

@@ -223,9 +223,9 @@ def reader(record_type: type[R]) -> Callable[[Any], R]:
     return lambda row: record_type(*[read(getattr(row, name)) for name, read in places])
 
 
-def records_of(read: Callable[[Any], R], table: tuple[Sequence[str], Iterable[Any]]) -> list[R]:
-    """The records that a ``reader`` makes of a driver's table."""
-    names, rows = table
+def records_of(record_type: type[R], table: tuple[Sequence[str], Iterable[Any]]) -> list[R]:
+    """The records in a driver's table."""
+    read, (names, rows) = reader(record_type), table
     return [read(SimpleNamespace(**dict(zip(names, row, strict=True)))) for row in rows]
 
 

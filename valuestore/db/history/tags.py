@@ -13,15 +13,13 @@ from typing import Any
 
 from valuestore.db.engine.database import Database
 from valuestore.db.history.names import Name, Names
-from valuestore.db.history.records import TagRecord, reader, records_of
+from valuestore.db.history.records import TagRecord, records_of
 from valuestore.db.ids import now
 from valuestore.db.record.guard import claim
 from valuestore.db.record.tag import Given, current_author, tag_key, tag_pairs, tag_rows, tag_value
 from valuestore.db.record.writer import Writer
 from valuestore.db.schema.kept import kept
 from valuestore.errors import RecordNotFound, TagError
-
-_record = reader(TagRecord)
 
 ENTITIES = ("execution", "job", "call", "task", "value", "entry")
 
@@ -83,7 +81,7 @@ class Tags:
             for key, stay in digests.items():
                 writer.change("end tags but", of_key=key, keys=json.dumps(stay), **ending)
             writer.insert("tag", rows)  # a run may record the same tag at this moment
-            return records_of(_record, writer.table("current tags of", **which))
+            return records_of(TagRecord, writer.table("current tags of", **which))
 
         return Writer.transact(self.database, work)
 
@@ -128,7 +126,7 @@ class Tags:
     def _read(self, statement: str, record: Name) -> list[TagRecord]:
         entity, entity_id = self._entity(record)
         sql = kept(self.database.dialect_name)[statement]
-        return records_of(_record, self.database.table(sql, {"id": entity_id, "entity": entity}))
+        return records_of(TagRecord, self.database.table(sql, {"id": entity_id, "entity": entity}))
 
     def _entity(self, record: Name) -> tuple[str, str]:
         self._before()

@@ -12,7 +12,7 @@ from valuestore.db.engine.database import Database
 from valuestore.db.history import conditions
 from valuestore.db.history.conditions import Condition
 from valuestore.db.history.jobs import Filtered, Filters, Moment
-from valuestore.db.history.query import Context, Order, Query, Shape
+from valuestore.db.history.query import Context, Order, Query, Shape, columns_named
 from valuestore.db.history.records import FileRecord, TagRecord, TaskRecord, ValueRecord
 from valuestore.db.history.tags import ENTITIES
 from valuestore.db.record.tag import tag_value
@@ -39,12 +39,7 @@ class TaskQuery(Filtered, Query[TaskRecord]):
     kind = "task"
     shape = Shape(
         TaskRecord,
-        {
-            "task_hash": _task.c.task_hash,
-            "task": _task.c.task_name,
-            "version": _task.c.version,
-            "source": _task.c.source,
-        },
+        {"task": _task.c.task_name, **columns_named(_task, "task_hash version source")},
         _task,
         _task.c.task_hash,
         {
@@ -95,13 +90,8 @@ class ValueQuery(Filtered, Query[ValueRecord]):
     shape = Shape(
         ValueRecord,
         {
-            "value_hash": _value.c.value_hash,
-            "type_name": _value.c.type_name,
-            "codec": _value.c.codec,
-            "size": _value.c.size,
+            **columns_named(_value, "value_hash type_name codec size payload_digest preview"),
             "is_inline": _value.c.inline.is_not(None),
-            "payload_digest": _value.c.payload_digest,
-            "preview": _value.c.preview,
             "path": _file.c.path,
         },
         _value_source,
@@ -155,12 +145,7 @@ class FileQuery(Filtered, Query[FileRecord]):
     kind = "file"
     shape = Shape(
         FileRecord,
-        {
-            "path": _file.c.path,
-            "file_kind": _file.c.kind,
-            "value_hash": _file.c.value_hash,
-            "preview": _value.c.preview,
-        },
+        {"file_kind": _file.c.kind, "preview": _value.c.preview, **columns_named(_file, "path value_hash")},
         _file_source,
         _file.c.value_hash,
         {

@@ -2,8 +2,7 @@
 
 Rows that exist already are left alone or get the same content, so a batch may be written twice, and by
 many processes: after a lost connection the same batch is simply written again. Tables come in one order,
-and rows by their keys, so that two writers never wait for each other in a circle. Filled and written by
-the recorder.
+and rows by their keys, so that two writers never wait for each other in a circle.
 """
 
 from __future__ import annotations

@@ -52,6 +52,12 @@ class State(NamedTuple):
     depth: int = 0
 
     @property
+    def stored(self) -> Content:
+        """The content, of a name that is there."""
+        assert self.content is not None
+        return self.content
+
+    @property
     def probes(self) -> dict[str, str]:
         """By what its attributes are found, each with the attribute's name."""
         return {probe_of(key, value): key for key, value in json.loads(self.attrs).items()}
@@ -190,48 +196,5 @@ def _probes(state: State | None) -> Mapping[str, str]:
 
 
 def _version_row(state: State) -> tuple[Any, ...]:
-    assert state.content is not None
     key = entry_id(state.name), state.version
-    return *key, *state.content, state.attrs, state.author, state.modified, state.execution_id
-
-
-_WORDS = {
-    "told": "e.name, e.version, e.created, e.deleted, v.payload_digest, v.size, v.value_hash, v.attrs, "
-    "v.author, v.modified, v.execution_id",
-    "newest": "JOIN entry_version v ON v.entry_id = e.entry_id AND v.version = e.version",
-    "every": "JOIN entry_version v ON v.entry_id = e.entry_id",
-}
-_KEYS = {
-    "sqlite": "json_each(:keys) keys",
-    "postgresql": "json_array_elements_text(CAST(:keys AS json)) keys(value)",
-}
-_STATEMENTS = {
-    "entries": "SELECT {told} FROM entry e LEFT {newest} WHERE e.name IN (SELECT keys.value FROM {keys})",
-    "entries from": "SELECT {told} FROM entry e {newest} WHERE e.deleted IS NULL "
-    "AND e.name >= :low AND e.name <= :high AND v.modified >= :since ORDER BY e.name LIMIT :most",
-    "entries with": "SELECT {told} FROM entry_attribute a JOIN entry e ON e.name = a.name {newest} "
-    "WHERE a.probe = :probe AND a.name >= :low AND a.name <= :high "
-    "AND v.modified >= :since AND (SELECT count(*) FROM {keys} JOIN entry_attribute b "
-    "ON b.probe = keys.value AND b.name = a.name) = :number ORDER BY a.name LIMIT :most",
-    "rarest": "SELECT keys.value FROM {keys} ORDER BY (SELECT count(*) FROM "
-    "(SELECT 1 FROM entry_attribute b WHERE b.probe = keys.value LIMIT 1000) found) LIMIT 1",
-    "entry names": "SELECT e.name FROM entry e WHERE e.deleted IS NULL "
-    "AND e.name >= :low AND e.name <= :high ORDER BY e.name LIMIT :most",
-    "versions of": "SELECT e.name, v.version, e.created, NULL, v.payload_digest, v.size, v.value_hash, "
-    "v.attrs, v.author, v.modified, v.execution_id FROM entry e {every} WHERE e.name = :name "
-    "ORDER BY v.version",
-    "forget attributes": "DELETE FROM entry_attribute WHERE name = :of_name "
-    "AND probe IN (SELECT keys.value FROM {keys})",
-    "forget entry": "DELETE FROM entry WHERE entry_id = :id",
-    "forget versions": "DELETE FROM entry_version WHERE entry_id = :id",
-    "describe entry": "SELECT e.entry_id, {told} FROM entry e LEFT {newest} WHERE e.entry_id = :id",
-    "result of entry": "SELECT v.value_hash FROM entry e {newest} WHERE e.entry_id = :id "
-    "AND v.value_hash IS NOT NULL",
-    "bound to": "SELECT v.value_hash, e.name FROM entry e LEFT {newest} WHERE e.entry_id = :id",
-}
-
-
-def statements(dialect_name: str) -> Iterator[tuple[str, str]]:
-    """What is asked and changed, by name."""
-    words = {**_WORDS, "keys": _KEYS[dialect_name]}
-    yield from ((name, sql.format(**words)) for name, sql in _STATEMENTS.items())
+    return *key, *state.stored, state.attrs, state.author, state.modified, state.execution_id

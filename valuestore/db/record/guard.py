@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Protocol
 
 from valuestore.db.ids import now
 from valuestore.db.record.batch import Batch, Seen
@@ -21,6 +20,7 @@ from valuestore.db.record.writer import Writer
 from valuestore.errors import StoreError
 from valuestore.hashing import Digest
 from valuestore.lazy import this_process
+from valuestore.stores.content.store import ContentStore
 from valuestore.values.payload import Pending
 
 _OF_VALUES = "value", "signature", "payload", "subvalue", "file"
@@ -28,20 +28,10 @@ _CLAIM_CHARS = 32
 _EVEN = tuple("02468")
 
 
-class Payloads(Protocol):
-    """What it asks of a payload store."""
-
-    def has_many(self, digests: Iterable[str], /) -> set[Digest]:
-        """Those that are there."""
-
-    def flush(self) -> None:
-        """Make durable what was put."""
-
-
 class Guard:
     """For one recorder. ``known``: the number when the repository was opened; ``pending``: bytes at hand."""
 
-    def __init__(self, payloads: Payloads, pending: Pending, algorithm: str, known: str | None) -> None:
+    def __init__(self, payloads: ContentStore, pending: Pending, algorithm: str, known: str | None) -> None:
         self.pending = pending
         self._payloads = payloads
         self._algorithm = algorithm

@@ -11,7 +11,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -295,10 +296,8 @@ class Recorder:
         if not alive or time.monotonic() - self._beaten < BEAT_SECONDS:
             return
         self._beaten = time.monotonic()
-        try:
-            beat(self.database, alive)
-        except ValuestoreError:
-            return
+        with suppress(ValuestoreError):
+            Writer.transact(self.database, lambda writer: writer.change_all("beat", alive))
 
 
 def _say_ended(batches: Iterable[Batch]) -> None:
@@ -346,8 +345,3 @@ def _write_in_background(reference: weakref.ref[Recorder]) -> None:
         except Exception as error:  # noqa: BLE001  # who records or flushes next finds out whether it lasts
             recorder._failure = error
         del recorder
-
-
-def beat(database: Database, execution_ids: Sequence[str]) -> None:
-    """Note that these executions are alive. Raises: DatabaseError."""
-    Writer.transact(database, lambda writer: writer.change_all("beat", execution_ids))

@@ -1,7 +1,6 @@
 """Rows of tasks, executions, jobs, calls and evaluations, and text as any database takes it.
 
-Each row is a tuple in the order of its table's columns (schema/tables.py), so it is written
-as it is.
+Each row is a tuple in the order of its table's columns (schema/tables.py), so it is written as it is.
 """
 
 from __future__ import annotations
@@ -135,8 +134,7 @@ class Source(NamedTuple):
 class CallRow(NamedTuple):
     """A finished call with its children (call hashes, in the order they were called).
 
-    ``tasks`` and ``externals`` are what its subtree of ``calls`` calls depends on; they say all if it is
-    ``replayable``.
+    ``tasks`` and ``externals``: what its subtree of ``calls`` calls depends on; all of it if ``replayable``.
     """
 
     call_hash: Digest

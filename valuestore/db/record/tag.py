@@ -1,7 +1,4 @@
-"""Tag: the row of one, made of a key and a value, and its text: ``key=value``. Values are JSON.
-
-Called by whoever sets tags: runs, and ``Tags`` for people.
-"""
+"""Tag: the row of one, made of a key and a value, and its text: ``key=value``. Values are JSON."""
 
 from __future__ import annotations
 
@@ -37,14 +34,11 @@ Given = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 
 def tag_rows(entity: str, entity_id: str, tags: Given, author: str | None = None) -> list[TagRow]:
-    """The rows that label one record. Raises: TagError."""
-    return [tag_row(entity, entity_id, key, value, author) for key, value in tag_pairs(tags)]
-
-
-def tag_row(entity: str, entity_id: str, key: str, value: Any, author: str | None = None) -> TagRow:
-    """The row of one current tag. Raises: TagError for a value that is not JSON, and beyond the limits."""
-    json_text, digest = tag_value(key, value)
-    return TagRow(new_id(), entity, entity_id, tag_key(key), json_text, digest, author, now(), None, None)
+    """The rows that label one record. Raises: TagError, for a value that is no JSON and beyond the limits."""
+    return [
+        TagRow(new_id(), entity, entity_id, tag_key(key), *tag_value(key, value), author, now(), None, None)
+        for key, value in tag_pairs(tags)
+    ]
 
 
 def tag_key(key: object) -> str:

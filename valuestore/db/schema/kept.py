@@ -1,8 +1,8 @@
-"""Kept statements: the SQL that SQLAlchemy made of what runs and commands send most, as text beside this.
+"""Kept statements: the SQL of what runs and commands send most, in the words of each database, beside this.
 
-``sqlite.sql`` and ``postgresql.sql`` are written by ``python -m valuestore.db.statements``, which has the
-construct of each, or its text from ``asked.sql``, where KEYS are a list of keys; a test compares. So they are
-sent without SQLAlchemy, and written by hand for neither.
+``sqlite.sql`` and ``postgresql.sql`` are written by ``python -m valuestore.db.statements``, from the text in
+``asked.sql`` or from a construct of SQLAlchemy; a test compares. So they are sent without SQLAlchemy, and
+written by hand for neither.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from functools import cache
 
 _TITLE = "-- "
 _KEYS_AT_ONCE = 500
+_LISTED = {
+    "sqlite": "SELECT value FROM json_each(:keys)",
+    "postgresql": "SELECT json_array_elements_text(CAST(:keys AS json)) AS value",
+}
 
 
 @cache
@@ -32,6 +36,11 @@ def file_of(dialect_name: str) -> str:
 def as_text(statements: Mapping[str, str]) -> str:
     """What such a file holds."""
     return "\n\n".join(f"{_TITLE}{name}\n{sql}" for name, sql in statements.items()) + "\n"
+
+
+def listed(dialect_name: str, name: str) -> str:
+    """SQL for the texts in a parameter of that name, which is a JSON list."""
+    return _LISTED[dialect_name].replace(":keys", f":{name}")
 
 
 def key_lists(keys: Collection[str]) -> Iterator[str]:

@@ -35,7 +35,7 @@ def table_names(database: Database) -> set[str]:
 def create(database: Database, settings: dict[str, str], revision: str) -> None:
     """The schema of ``revision``, which is the newest, with the settings recorded in it."""
     if database.is_sqlite:
-        database.use_write_ahead_log()
+        database.rows("PRAGMA journal_mode=WAL")  # once: switching later ignores the busy timeout
     with database.write() as connection:
         if not database.is_sqlite:
             _check_encoding(connection)

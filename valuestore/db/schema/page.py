@@ -33,16 +33,13 @@ def _section(table: Table) -> Iterator[str]:
     yield f"## {table.name}\n\n{table.comment}\n"
     yield "| column | type | |\n|---|---|---|"
     for column in table.columns:
-        yield f"| `{column.name}` | {_type(column)} | {_meaning(column)} |"
+        kind = column.type.compile(sqlite.dialect()).lower()
+        yield f"| `{column.name}` | {kind} | {_meaning(column)} |"
     yield ""
     if table.indexes:
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             yield f"- {_index(index)}"
         yield ""
-
-
-def _type(column: Column[object]) -> str:
-    return column.type.compile(sqlite.dialect()).lower()
 
 
 def _meaning(column: Column[object]) -> str:

@@ -77,261 +77,103 @@ INSERT INTO task_count (task_no, status, lane, jobs, micros) VALUES (?, ?, ?, ?,
 INSERT INTO value (value_hash, type_name, codec, payload_digest, size, inline, preview) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (value_hash) DO UPDATE SET type_name = excluded.type_name, codec = excluded.codec, payload_digest = excluded.payload_digest, size = excluded.size, inline = excluded.inline, preview = excluded.preview WHERE NOT (value.type_name IS excluded.type_name AND value.codec IS excluded.codec AND value.payload_digest IS excluded.payload_digest AND value.inline IS excluded.inline)
 
 -- evaluations
-SELECT evaluation.eval_hash, evaluation.trace_hash, evaluation.checksum, value.value_hash, value.type_name, value.codec, value.payload_digest, value.size, value.inline, value.preview
-FROM evaluation JOIN value ON value.value_hash = evaluation.value_hash
-WHERE evaluation.eval_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT e.eval_hash, e.trace_hash, e.checksum, v.value_hash, v.type_name, v.codec, v.payload_digest, v.size, v.inline, v.preview FROM evaluation e JOIN value v ON v.value_hash = e.value_hash WHERE e.eval_hash IN (SELECT value FROM json_each(:keys))
 
 -- values
-SELECT value.value_hash, value.type_name, value.codec, value.payload_digest, value.size, value.inline, value.preview
-FROM value
-WHERE value.value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT value_hash, type_name, codec, payload_digest, size, inline, preview FROM value WHERE value_hash IN (SELECT value FROM json_each(:keys))
 
 -- value
-SELECT value.value_hash, value.type_name, value.codec, value.payload_digest, value.size, value.inline, value.preview
-FROM value
-WHERE value.value_hash = :value_hash
+SELECT value_hash, type_name, codec, payload_digest, size, inline, preview FROM value WHERE value_hash = :value_hash
 
 -- code sets
-SELECT dependency.task_hash, dependency.name, dependency.digest
-FROM dependency
-WHERE dependency.task_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT task_hash, name, digest FROM dependency WHERE task_hash IN (SELECT value FROM json_each(:keys))
 
 -- code beside
-SELECT task.code_hash
-FROM task
-WHERE task.task_hash = :task_hash
+SELECT code_hash FROM task WHERE task_hash = :task_hash
 
 -- numbers of task
-SELECT task.task_hash, task.task_no
-FROM task
-WHERE task.task_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT task_hash, task_no FROM task WHERE task_hash IN (SELECT value FROM json_each(:keys))
 
 -- numbers of execution
-SELECT execution.execution_id, execution.execution_no
-FROM execution
-WHERE execution.execution_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT execution_id, execution_no FROM execution WHERE execution_id IN (SELECT value FROM json_each(:keys))
 
 -- numbers of call_node
-SELECT call_node.call_hash, call_node.call_no
-FROM call_node
-WHERE call_node.call_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT call_hash, call_no FROM call_node WHERE call_hash IN (SELECT value FROM json_each(:keys))
 
 -- revision
-SELECT alembic_version.version_num, (SELECT count(*) AS count_1
-FROM repository) AS anon_1
-FROM alembic_version
+SELECT version_num, (SELECT count(*) FROM repository) AS ours FROM alembic_version
 
 -- settings
-SELECT repository.name, repository.value
-FROM repository
+SELECT name, value FROM repository
 
 -- signatures
-SELECT signature.value_hash, signature.key_id, signature.mac, signature.payload_digest, signature.size, signature.inline
-FROM signature
-WHERE signature.value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT value_hash, key_id, mac, payload_digest, size, inline FROM signature WHERE value_hash IN (SELECT value FROM json_each(:keys))
 
 -- keep signed
-UPDATE signature SET inline=(SELECT value.inline
-FROM value
-WHERE value.value_hash = signature.value_hash AND value.payload_digest = signature.payload_digest) WHERE signature.value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) AND (signature.payload_digest NOT IN (SELECT anon_2.value
-FROM json_each(:digests) AS anon_2)) AND signature.inline IS NULL
+UPDATE signature SET inline = (SELECT v.inline FROM value v WHERE v.value_hash = signature.value_hash AND v.payload_digest = signature.payload_digest) WHERE value_hash IN (SELECT value FROM json_each(:keys)) AND payload_digest NOT IN (SELECT value FROM json_each(:digests)) AND inline IS NULL
 
 -- finished
-SELECT newest.task_hash, newest.args_hash, newest.call_hash, newest.task_set_hash, newest.external_set_hash, newest.calls, newest.value_hash, newest.checksum
-FROM (SELECT task.task_hash AS task_hash, call_node.args_hash AS args_hash, call_node.call_hash AS call_hash, call_node.task_set_hash AS task_set_hash, call_node.external_set_hash AS external_set_hash, call_node.calls AS calls, call_node.value_hash AS value_hash, call_node.checksum AS checksum, row_number() OVER (PARTITION BY call_node.args_hash, call_node.task_no ORDER BY call_node.finished DESC, call_node.call_no DESC) AS place
-FROM call_node JOIN task ON task.task_no = call_node.task_no
-WHERE call_node.finished IS NOT NULL AND call_node.args_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) AND task.task_hash IN (SELECT anon_2.value
-FROM json_each(:tasks) AS anon_2)) AS newest
-WHERE newest.place = 1 AND newest.checksum IS NOT NULL
+SELECT task_hash, args_hash, call_hash, task_set_hash, external_set_hash, calls, value_hash, checksum FROM (SELECT t.task_hash, c.args_hash, c.call_hash, c.task_set_hash, c.external_set_hash, c.calls, c.value_hash, c.checksum, row_number() OVER (PARTITION BY c.args_hash, c.task_no ORDER BY c.finished DESC, c.call_no DESC) AS place FROM call_node c JOIN task t ON t.task_no = c.task_no WHERE c.finished IS NOT NULL AND c.args_hash IN (SELECT value FROM json_each(:keys)) AND t.task_hash IN (SELECT value FROM json_each(:tasks))) newest WHERE place = 1 AND checksum IS NOT NULL
 
 -- set members
-SELECT set_member.set_hash, set_member.member_hash, set_member.is_set
-FROM set_member
-WHERE set_member.set_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT set_hash, member_hash, is_set FROM set_member WHERE set_hash IN (SELECT value FROM json_each(:keys))
 
 -- task names
-SELECT task.task_hash, task.task_name
-FROM task
-WHERE task.task_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT task_hash, task_name FROM task WHERE task_hash IN (SELECT value FROM json_each(:keys))
 
 -- roll back
-WITH RECURSIVE below(value_hash) AS
-(SELECT handle_edge.child_hash AS value_hash
-FROM handle_edge
-WHERE handle_edge.parent_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) UNION SELECT handle_edge.child_hash AS child_hash
-FROM handle_edge, below
-WHERE handle_edge.parent_hash = below.value_hash)
- UPDATE handle SET is_valid=0 WHERE handle.value_hash IN (SELECT below.value_hash
-FROM below) AND handle.is_valid = 1
+WITH RECURSIVE below(value_hash) AS (SELECT child_hash FROM handle_edge WHERE parent_hash IN (SELECT value FROM json_each(:keys)) UNION SELECT e.child_hash FROM handle_edge e JOIN below b ON e.parent_hash = b.value_hash) UPDATE handle SET is_valid = false WHERE value_hash IN (SELECT value_hash FROM below) AND is_valid
 
 -- make current
-UPDATE handle SET is_valid=1 WHERE handle.value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) AND handle.is_valid = 0
+UPDATE handle SET is_valid = true WHERE value_hash IN (SELECT value FROM json_each(:keys)) AND NOT is_valid
 
 -- handle states
-SELECT handle.value_hash, handle.is_valid
-FROM handle
-WHERE handle.value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- tags of
-SELECT tag.tag_id, tag.entity, tag.entity_id, tag."key", tag.value, tag.value_digest, tag.author, tag.created, tag.ended, tag.ended_by
-FROM tag
-WHERE tag.entity_id = :id AND tag.entity = :entity ORDER BY tag.tag_id
-
--- current tags of
-SELECT tag.tag_id, tag.entity, tag.entity_id, tag."key", tag.value, tag.value_digest, tag.author, tag.created, tag.ended, tag.ended_by
-FROM tag
-WHERE tag.entity_id = :id AND tag.entity = :entity AND tag.ended IS NULL ORDER BY tag.tag_id
-
--- end tags
-UPDATE tag SET ended=:at, ended_by=:author WHERE tag.entity_id = :id AND tag.entity = :entity AND tag.ended IS NULL AND tag."key" = :of_key
-
--- end tag
-UPDATE tag SET ended=:at, ended_by=:author WHERE tag.entity_id = :id AND tag.entity = :entity AND tag.ended IS NULL AND tag."key" = :of_key AND tag.value_digest = :value_digest
-
--- end tags but
-UPDATE tag SET ended=:at, ended_by=:author WHERE tag.entity_id = :id AND tag.entity = :entity AND tag.ended IS NULL AND tag."key" = :of_key AND (tag.value_digest NOT IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1))
-
--- by prefix
-SELECT anon_1.kind, anon_1.record_id
-FROM (SELECT 'execution' AS kind, execution.execution_id AS record_id
-FROM execution
-WHERE execution.execution_id >= :low AND execution.execution_id < :high ORDER BY execution.execution_id
- LIMIT :most OFFSET 0) AS anon_1 UNION ALL SELECT anon_2.kind, anon_2.record_id
-FROM (SELECT 'job' AS kind, job.job_id AS record_id
-FROM job
-WHERE job.job_id >= :low AND job.job_id < :high ORDER BY job.job_id
- LIMIT :most OFFSET 0) AS anon_2 UNION ALL SELECT anon_3.kind, anon_3.record_id
-FROM (SELECT 'call' AS kind, call_node.call_hash AS record_id
-FROM call_node
-WHERE call_node.call_hash >= :low AND call_node.call_hash < :high ORDER BY call_node.call_hash
- LIMIT :most OFFSET 0) AS anon_3 UNION ALL SELECT anon_4.kind, anon_4.record_id
-FROM (SELECT 'task' AS kind, task.task_hash AS record_id
-FROM task
-WHERE task.task_hash >= :low AND task.task_hash < :high ORDER BY task.task_hash
- LIMIT :most OFFSET 0) AS anon_4 UNION ALL SELECT anon_5.kind, anon_5.record_id
-FROM (SELECT 'value' AS kind, value.value_hash AS record_id
-FROM value
-WHERE value.value_hash >= :low AND value.value_hash < :high ORDER BY value.value_hash
- LIMIT :most OFFSET 0) AS anon_5 UNION ALL SELECT anon_6.kind, anon_6.record_id
-FROM (SELECT 'tag' AS kind, tag.tag_id AS record_id
-FROM tag
-WHERE tag.tag_id >= :low AND tag.tag_id < :high ORDER BY tag.tag_id
- LIMIT :most OFFSET 0) AS anon_6 UNION ALL SELECT anon_7.kind, anon_7.record_id
-FROM (SELECT 'entry' AS kind, entry.entry_id AS record_id
-FROM entry
-WHERE entry.entry_id >= :low AND entry.entry_id < :high ORDER BY entry.entry_id
- LIMIT :most OFFSET 0) AS anon_7
-
--- newest execution
-SELECT execution.execution_id
-FROM execution ORDER BY execution.execution_no DESC
- LIMIT 1 OFFSET :steps
-
--- payload digests
-SELECT payload.payload_digest
-FROM payload ORDER BY payload.payload_digest
-
--- counts
-SELECT 'argument', count(*) AS count_1
-FROM argument UNION ALL SELECT 'argument_source', count(*) AS count_2
-FROM argument_source UNION ALL SELECT 'call_edge', count(*) AS count_3
-FROM call_edge UNION ALL SELECT 'call_lease', count(*) AS count_4
-FROM call_lease UNION ALL SELECT 'call_node', count(*) AS count_5
-FROM call_node UNION ALL SELECT 'dependency', count(*) AS count_6
-FROM dependency UNION ALL SELECT 'entry', count(*) AS count_7
-FROM entry UNION ALL SELECT 'entry_attribute', count(*) AS count_8
-FROM entry_attribute UNION ALL SELECT 'entry_version', count(*) AS count_9
-FROM entry_version UNION ALL SELECT 'evaluation', count(*) AS count_10
-FROM evaluation UNION ALL SELECT 'execution', count(*) AS count_11
-FROM execution UNION ALL SELECT 'file', count(*) AS count_12
-FROM file UNION ALL SELECT 'handle', count(*) AS count_13
-FROM handle UNION ALL SELECT 'handle_edge', count(*) AS count_14
-FROM handle_edge UNION ALL SELECT 'held', count(*) AS count_15
-FROM held UNION ALL SELECT 'job', count(*) AS count_16
-FROM job UNION ALL SELECT 'lease', count(*) AS count_17
-FROM lease UNION ALL SELECT 'payload', count(*) AS count_18
-FROM payload UNION ALL SELECT 'repository', count(*) AS count_19
-FROM repository UNION ALL SELECT 'set_member', count(*) AS count_20
-FROM set_member UNION ALL SELECT 'signature', count(*) AS count_21
-FROM signature UNION ALL SELECT 'subvalue', count(*) AS count_22
-FROM subvalue UNION ALL SELECT 'tag', count(*) AS count_23
-FROM tag UNION ALL SELECT 'task', count(*) AS count_24
-FROM task UNION ALL SELECT 'task_count', count(*) AS count_25
-FROM task_count UNION ALL SELECT 'value', count(*) AS count_26
-FROM value
-
--- task counts
-SELECT task.task_name AS task, CAST(sum(task_count.jobs) AS BIGINT) AS jobs, CAST(sum(task_count.jobs) FILTER (WHERE task_count.status = 'done') AS BIGINT) AS executed, CAST(sum(task_count.jobs) FILTER (WHERE task_count.status = 'cached') AS BIGINT) AS cached, CAST(sum(task_count.jobs) FILTER (WHERE task_count.status = 'failed') AS BIGINT) AS failed, CAST(sum(task_count.micros) AS BIGINT) AS seconds
-FROM task_count LEFT OUTER JOIN task ON task.task_no = task_count.task_no GROUP BY task.task_name ORDER BY task.task_name
-
--- newest executions
-WITH page AS
-(SELECT execution.execution_no AS execution_no, execution.execution_id AS execution_id, execution.label AS label, CASE WHEN execution.status = 'running' AND COALESCE(execution.updated, execution.started) < CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) - 30000000 THEN 'crashed' ELSE execution.status END AS status, execution.started AS started, execution.ended AS ended, execution.ended - execution.started AS seconds, execution.command AS command, coalesce(execution.replayed, 0) AS replayed, execution.execution_no AS place_0, execution.execution_id AS place_1
-FROM execution ORDER BY execution.execution_no DESC, execution.execution_id DESC
- LIMIT :most OFFSET 0)
- SELECT page.execution_no, page.execution_id, page.label, page.status, page.started, page.ended, page.seconds, page.command, page.replayed, page.place_0, page.place_1, counts.jobs, counts.executed, coalesce(counts.cached, 0) + page.replayed AS cached, counts.failed
-FROM page LEFT OUTER JOIN (SELECT job.execution_no AS execution_no, count(*) AS jobs, count(CASE WHEN (job.status = 'done') THEN 1 END) AS executed, count(CASE WHEN (job.status = 'cached') THEN 1 END) AS cached, count(CASE WHEN (job.status = 'failed') THEN 1 END) AS failed
-FROM job
-WHERE job.execution_no IN (SELECT page.execution_no
-FROM page) GROUP BY job.execution_no) AS counts ON counts.execution_no = page.execution_no ORDER BY page.place_0 DESC, page.place_1 DESC
-
--- newest jobs
-SELECT job.job_id AS job_id, execution.execution_id AS execution_id, job.parent_id AS parent_id, task.task_name AS task, job.status AS status, job.started AS started, job.ended - job.started AS seconds, result.type_name AS result_type, result.preview AS result, job.error AS error, job.call_hash AS call_hash, task.task_hash AS task_hash, coalesce(call_node.args_hash, job.args_hash) AS args_hash, call_node.value_hash AS value_hash, coalesce(job.calls, 1) AS calls, job.job_id AS place_0
-FROM job LEFT OUTER JOIN execution ON execution.execution_no = job.execution_no LEFT OUTER JOIN task ON task.task_no = job.task_no LEFT OUTER JOIN call_node ON call_node.call_hash = job.call_hash LEFT OUTER JOIN value AS result ON result.value_hash = call_node.value_hash ORDER BY job.job_id DESC
- LIMIT :most OFFSET 0
-
--- jobs of
-SELECT job.job_id AS job_id, execution.execution_id AS execution_id, job.parent_id AS parent_id, task.task_name AS task, job.status AS status, job.started AS started, job.ended - job.started AS seconds, result.type_name AS result_type, result.preview AS result, job.error AS error, job.call_hash AS call_hash, task.task_hash AS task_hash, coalesce(call_node.args_hash, job.args_hash) AS args_hash, call_node.value_hash AS value_hash, coalesce(job.calls, 1) AS calls, job.job_id AS place_0
-FROM job LEFT OUTER JOIN execution ON execution.execution_no = job.execution_no LEFT OUTER JOIN task ON task.task_no = job.task_no LEFT OUTER JOIN call_node ON call_node.call_hash = job.call_hash LEFT OUTER JOIN value AS result ON result.value_hash = call_node.value_hash
-WHERE job.execution_no IN (SELECT execution.execution_no
-FROM execution
-WHERE execution.execution_id = :id) ORDER BY job.job_id
- LIMIT :most OFFSET 0
+SELECT value_hash, is_valid FROM handle WHERE value_hash IN (SELECT value FROM json_each(:keys))
 
 -- beat
-UPDATE execution SET updated=CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) WHERE execution.execution_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) AND execution.status = 'running'
+UPDATE execution SET updated = CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) WHERE execution_id IN (SELECT value FROM json_each(:keys)) AND status = 'running'
 
 -- lease holders
-SELECT call_lease.call_key, call_lease.job_id, call_lease.execution_id, call_lease.process, execution.status, execution.updated, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)
-FROM call_lease LEFT OUTER JOIN execution ON execution.execution_id = call_lease.execution_id
-WHERE call_lease.call_key IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT l.call_key, l.job_id, l.execution_id, l.process, e.status, e.updated, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) FROM call_lease l LEFT JOIN execution e ON e.execution_id = l.execution_id WHERE l.call_key IN (SELECT value FROM json_each(:keys))
 
 -- release
-DELETE FROM call_lease WHERE call_lease.call_key IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) AND call_lease.job_id IN (SELECT anon_2.value
-FROM json_each(:jobs) AS anon_2)
+DELETE FROM call_lease WHERE call_key IN (SELECT value FROM json_each(:keys)) AND job_id IN (SELECT value FROM json_each(:jobs))
 
 -- end leases
-DELETE FROM call_lease WHERE call_lease.execution_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- collection
-SELECT repository.value, lease.expires > CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) AS anon_1
-FROM repository LEFT OUTER JOIN lease ON lease.lease_id = 'collect'
-WHERE repository.name = 'collection'
+DELETE FROM call_lease WHERE execution_id IN (SELECT value FROM json_each(:keys))
 
 -- evaluated by now
-SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), '' UNION ALL SELECT 0, evaluation.eval_hash
-FROM evaluation
-WHERE evaluation.eval_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), '' UNION ALL SELECT 0, eval_hash FROM evaluation WHERE eval_hash IN (SELECT value FROM json_each(:keys))
+
+-- collection
+SELECT r.value, l.expires > CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) AS is_on FROM repository r LEFT JOIN lease l ON l.lease_id = 'collect' WHERE r.name = 'collection'
+
+-- tags of
+SELECT tag_id, entity, entity_id, key, value, value_digest, author, created, ended, ended_by FROM tag WHERE entity_id = :id AND entity = :entity ORDER BY tag_id
+
+-- current tags of
+SELECT tag_id, entity, entity_id, key, value, value_digest, author, created, ended, ended_by FROM tag WHERE entity_id = :id AND entity = :entity AND ended IS NULL ORDER BY tag_id
+
+-- end tags
+UPDATE tag SET ended = :at, ended_by = :author WHERE entity_id = :id AND entity = :entity AND ended IS NULL AND key = :of_key
+
+-- end tag
+UPDATE tag SET ended = :at, ended_by = :author WHERE entity_id = :id AND entity = :entity AND ended IS NULL AND key = :of_key AND value_digest = :value_digest
+
+-- end tags but
+UPDATE tag SET ended = :at, ended_by = :author WHERE entity_id = :id AND entity = :entity AND ended IS NULL AND key = :of_key AND value_digest NOT IN (SELECT value FROM json_each(:keys))
+
+-- by prefix
+SELECT kind, record_id FROM (SELECT 'execution' AS kind, execution_id AS record_id FROM execution WHERE execution_id >= :low AND execution_id < :high ORDER BY execution_id LIMIT :most) of_execution UNION ALL SELECT kind, record_id FROM (SELECT 'job' AS kind, job_id AS record_id FROM job WHERE job_id >= :low AND job_id < :high ORDER BY job_id LIMIT :most) of_job UNION ALL SELECT kind, record_id FROM (SELECT 'call' AS kind, call_hash AS record_id FROM call_node WHERE call_hash >= :low AND call_hash < :high ORDER BY call_hash LIMIT :most) of_call UNION ALL SELECT kind, record_id FROM (SELECT 'task' AS kind, task_hash AS record_id FROM task WHERE task_hash >= :low AND task_hash < :high ORDER BY task_hash LIMIT :most) of_task UNION ALL SELECT kind, record_id FROM (SELECT 'value' AS kind, value_hash AS record_id FROM value WHERE value_hash >= :low AND value_hash < :high ORDER BY value_hash LIMIT :most) of_value UNION ALL SELECT kind, record_id FROM (SELECT 'tag' AS kind, tag_id AS record_id FROM tag WHERE tag_id >= :low AND tag_id < :high ORDER BY tag_id LIMIT :most) of_tag UNION ALL SELECT kind, record_id FROM (SELECT 'entry' AS kind, entry_id AS record_id FROM entry WHERE entry_id >= :low AND entry_id < :high ORDER BY entry_id LIMIT :most) of_entry
+
+-- newest execution
+SELECT execution_id FROM execution ORDER BY execution_no DESC LIMIT 1 OFFSET :steps
+
+-- payload digests
+SELECT payload_digest FROM payload ORDER BY payload_digest
+
+-- task counts
+SELECT t.task_name AS task, CAST(SUM(c.jobs) AS BIGINT) AS jobs, CAST(SUM(c.jobs) FILTER (WHERE c.status = 'done') AS BIGINT) AS executed, CAST(SUM(c.jobs) FILTER (WHERE c.status = 'cached') AS BIGINT) AS cached, CAST(SUM(c.jobs) FILTER (WHERE c.status = 'failed') AS BIGINT) AS failed, CAST(SUM(c.micros) AS BIGINT) AS seconds FROM task_count c LEFT JOIN task t ON t.task_no = c.task_no GROUP BY t.task_name ORDER BY t.task_name
 
 -- describe execution
 SELECT * FROM executions WHERE execution_id = :id
@@ -391,21 +233,16 @@ SELECT (SELECT COALESCE(SUM(size), 0) FROM value WHERE inline IS NOT NULL), (SEL
 SELECT f.value_hash, v.preview FROM file f LEFT JOIN value v ON v.value_hash = f.value_hash WHERE f.path = :id ORDER BY f.value_hash LIMIT :most
 
 -- payloads of
-SELECT payload_digest, size FROM payload WHERE payload_digest IN (SELECT payload_digest FROM value WHERE inline IS NULL AND value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) UNION SELECT payload_digest FROM signature WHERE inline IS NULL AND value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1))
+SELECT payload_digest, size FROM payload WHERE payload_digest IN (SELECT payload_digest FROM value WHERE inline IS NULL AND value_hash IN (SELECT value FROM json_each(:keys)) UNION SELECT payload_digest FROM signature WHERE inline IS NULL AND value_hash IN (SELECT value FROM json_each(:keys)))
 
 -- payloads of entries
-SELECT payload_digest, size FROM payload WHERE payload_digest IN (SELECT payload_digest FROM entry_version WHERE value_hash IS NULL AND entry_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1))
+SELECT payload_digest, size FROM payload WHERE payload_digest IN (SELECT payload_digest FROM entry_version WHERE value_hash IS NULL AND entry_id IN (SELECT value FROM json_each(:keys)))
 
 -- classes of calls
-SELECT call_hash, classes_hash FROM job WHERE call_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) AND status = 'done' AND classes_hash IS NOT NULL
+SELECT call_hash, classes_hash FROM job WHERE call_hash IN (SELECT value FROM json_each(:keys)) AND status = 'done' AND classes_hash IS NOT NULL
 
 -- calls of values
-SELECT call_hash FROM call_node WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT call_hash FROM call_node WHERE value_hash IN (SELECT value FROM json_each(:keys))
 
 -- jobs of execution
 SELECT job_id FROM job WHERE job_id > :after AND execution_no = (SELECT execution_no FROM execution WHERE execution_id = :id) ORDER BY job_id LIMIT 500
@@ -414,12 +251,10 @@ SELECT job_id FROM job WHERE job_id > :after AND execution_no = (SELECT executio
 SELECT call_no, call_hash FROM call_node WHERE call_no > :number AND task_no = (SELECT task_no FROM task WHERE task_hash = :id) ORDER BY call_no LIMIT 500
 
 -- idle executions
-SELECT execution_id FROM execution WHERE execution_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) AND NOT EXISTS (SELECT 1 FROM job WHERE job.execution_no = execution.execution_no)
+SELECT execution_id FROM execution WHERE execution_id IN (SELECT value FROM json_each(:keys)) AND NOT EXISTS (SELECT 1 FROM job WHERE job.execution_no = execution.execution_no)
 
 -- recorded
-SELECT value_hash FROM value WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+SELECT value_hash FROM value WHERE value_hash IN (SELECT value FROM json_each(:keys))
 
 -- tagged key
 SELECT entity, entity_id FROM tag WHERE ended IS NULL AND key = :of_key
@@ -428,217 +263,22 @@ SELECT entity, entity_id FROM tag WHERE ended IS NULL AND key = :of_key
 SELECT entity, entity_id FROM tag WHERE ended IS NULL AND key = :of_key AND value_digest = :value_digest
 
 -- forget tags
-DELETE FROM tag WHERE ended IS NULL AND tag_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
+DELETE FROM tag WHERE ended IS NULL AND tag_id IN (SELECT value FROM json_each(:keys))
 
 -- end states
-UPDATE handle SET is_valid = false WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share task
-SELECT task_hash, task_name, version, source, code_hash FROM task WHERE task_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there task
-SELECT task_hash FROM task WHERE task_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page task
-SELECT DISTINCT task_hash FROM task WHERE task_hash > :after ORDER BY 1 LIMIT 500
-
--- share code
-SELECT task_hash, name, digest, source FROM dependency WHERE task_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there code
-SELECT task_hash, name FROM dependency WHERE task_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page code
-SELECT DISTINCT task_hash FROM dependency WHERE task_hash > :after ORDER BY 1 LIMIT 500
-
--- share payload
-SELECT payload_digest, size FROM payload WHERE payload_digest IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there payload
-SELECT payload_digest FROM payload WHERE payload_digest IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share value
-SELECT value_hash, type_name, codec, payload_digest, size, inline, preview FROM value WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there value
-SELECT value_hash FROM value WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1) AND codec <> 'dropped'
-
--- page value
-SELECT DISTINCT value_hash FROM value WHERE value_hash > :after ORDER BY 1 LIMIT 500
-
--- share signature
-SELECT s.value_hash, s.key_id, s.mac, s.payload_digest, s.size, COALESCE(s.inline,v.inline) FROM signature s LEFT JOIN value v ON v.value_hash = s.value_hash AND v.payload_digest = s.payload_digest WHERE s.value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there signature
-SELECT s.value_hash, s.key_id FROM signature s LEFT JOIN value v ON v.value_hash = s.value_hash AND v.payload_digest = s.payload_digest WHERE s.value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share held
-SELECT value_hash, since FROM held WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there held
-SELECT value_hash FROM held WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share subvalue
-SELECT parent_hash, child_hash FROM subvalue WHERE parent_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there subvalue
-SELECT parent_hash, child_hash FROM subvalue WHERE parent_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share file
-SELECT value_hash, path, kind FROM file WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there file
-SELECT value_hash FROM file WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share handle
-SELECT value_hash, name, class_name, key, is_valid, created FROM handle WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there handle
-SELECT value_hash, is_valid FROM handle WHERE value_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share handle_edge
-SELECT parent_hash, child_hash FROM handle_edge WHERE child_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there handle_edge
-SELECT parent_hash, child_hash FROM handle_edge WHERE child_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share set
-SELECT set_hash, member_hash, is_set FROM set_member WHERE set_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there set
-SELECT set_hash, member_hash FROM set_member WHERE set_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page set
-SELECT DISTINCT set_hash FROM set_member WHERE set_hash > :after ORDER BY 1 LIMIT 500
-
--- share args
-SELECT args_hash, position, name, value_hash FROM argument WHERE args_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there args
-SELECT args_hash, position FROM argument WHERE args_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page args
-SELECT DISTINCT args_hash FROM argument WHERE args_hash > :after ORDER BY 1 LIMIT 500
-
--- share call
-SELECT c.call_hash, t.task_hash, c.args_hash, c.value_hash, c.task_set_hash, c.external_set_hash, c.replayable, c.calls, c.finished, c.checksum FROM call_node c JOIN task t ON t.task_no = c.task_no WHERE c.call_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there call
-SELECT c.call_hash FROM call_node c JOIN task t ON t.task_no = c.task_no WHERE c.call_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page call
-SELECT DISTINCT c.call_hash FROM call_node c JOIN task t ON t.task_no = c.task_no WHERE c.call_hash > :after ORDER BY 1 LIMIT 500
-
--- share edge
-SELECT p.call_hash, e.position, c.call_hash FROM call_edge e JOIN call_node p ON p.call_no = e.parent_no JOIN call_node c ON c.call_no = e.child_no WHERE p.call_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there edge
-SELECT p.call_hash, e.position FROM call_edge e JOIN call_node p ON p.call_no = e.parent_no JOIN call_node c ON c.call_no = e.child_no WHERE p.call_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share source
-SELECT p.call_hash, e.position, c.call_hash FROM argument_source e JOIN call_node p ON p.call_no = e.call_no JOIN call_node c ON c.call_no = e.source_no WHERE p.call_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there source
-SELECT p.call_hash, e.position, c.call_hash FROM argument_source e JOIN call_node p ON p.call_no = e.call_no JOIN call_node c ON c.call_no = e.source_no WHERE p.call_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- share evaluation
-SELECT eval_hash, trace_hash, value_hash, checksum FROM evaluation WHERE eval_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there evaluation
-SELECT eval_hash, trace_hash FROM evaluation WHERE eval_hash IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page evaluation
-SELECT DISTINCT eval_hash FROM evaluation WHERE eval_hash > :after ORDER BY 1 LIMIT 500
-
--- share execution
-SELECT execution_id, label, status, started, ended, updated, command, replayed FROM execution WHERE execution_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there execution
-SELECT execution_id, status FROM execution WHERE execution_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page execution
-SELECT DISTINCT execution_id FROM execution WHERE execution_id > :after ORDER BY 1 LIMIT 500
-
--- share job
-SELECT j.job_id, e.execution_id, j.parent_id, t.task_hash, j.call_hash, j.args_hash, j.status, j.started, j.ended, j.error, j.traceback, j.classes_hash, j.trace_hash, j.calls FROM job j JOIN execution e ON e.execution_no = j.execution_no JOIN task t ON t.task_no = j.task_no WHERE j.job_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there job
-SELECT j.job_id FROM job j JOIN execution e ON e.execution_no = j.execution_no JOIN task t ON t.task_no = j.task_no WHERE j.job_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page job
-SELECT DISTINCT j.job_id FROM job j JOIN execution e ON e.execution_no = j.execution_no JOIN task t ON t.task_no = j.task_no WHERE j.job_id > :after ORDER BY 1 LIMIT 500
-
--- share entry
-SELECT e.entry_id, v.version, e.name, e.created, e.version, e.deleted, v.payload_digest, v.size, v.value_hash, v.attrs, v.author, v.modified, v.execution_id FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id WHERE e.entry_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there entry
-SELECT e.entry_id, v.version FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id WHERE e.entry_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page entry
-SELECT DISTINCT e.entry_id FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id WHERE e.entry_id > :after ORDER BY 1 LIMIT 500
-
--- share tag
-SELECT tag_id, entity, entity_id, key, value, value_digest, author, created, ended, ended_by FROM tag WHERE entity_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- there tag
-SELECT tag_id, ended FROM tag WHERE entity_id IN (SELECT anon_1.value
-FROM json_each(:keys) AS anon_1)
-
--- page tag
-SELECT DISTINCT entity_id FROM tag WHERE entity_id > :after ORDER BY 1 LIMIT 500
+UPDATE handle SET is_valid = false WHERE value_hash IN (SELECT value FROM json_each(:keys))
 
 -- entries
-SELECT e.name, e.version, e.created, e.deleted, v.payload_digest, v.size, v.value_hash, v.attrs, v.author, v.modified, v.execution_id FROM entry e LEFT JOIN entry_version v ON v.entry_id = e.entry_id AND v.version = e.version WHERE e.name IN (SELECT keys.value FROM json_each(:keys) keys)
+SELECT e.name, e.version, e.created, e.deleted, v.payload_digest, v.size, v.value_hash, v.attrs, v.author, v.modified, v.execution_id FROM entry e LEFT JOIN entry_version v ON v.entry_id = e.entry_id AND v.version = e.version WHERE e.name IN (SELECT keys.value FROM (SELECT value FROM json_each(:keys)) keys)
 
 -- entries from
 SELECT e.name, e.version, e.created, e.deleted, v.payload_digest, v.size, v.value_hash, v.attrs, v.author, v.modified, v.execution_id FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id AND v.version = e.version WHERE e.deleted IS NULL AND e.name >= :low AND e.name <= :high AND v.modified >= :since ORDER BY e.name LIMIT :most
 
 -- entries with
-SELECT e.name, e.version, e.created, e.deleted, v.payload_digest, v.size, v.value_hash, v.attrs, v.author, v.modified, v.execution_id FROM entry_attribute a JOIN entry e ON e.name = a.name JOIN entry_version v ON v.entry_id = e.entry_id AND v.version = e.version WHERE a.probe = :probe AND a.name >= :low AND a.name <= :high AND v.modified >= :since AND (SELECT count(*) FROM json_each(:keys) keys JOIN entry_attribute b ON b.probe = keys.value AND b.name = a.name) = :number ORDER BY a.name LIMIT :most
+SELECT e.name, e.version, e.created, e.deleted, v.payload_digest, v.size, v.value_hash, v.attrs, v.author, v.modified, v.execution_id FROM entry_attribute a JOIN entry e ON e.name = a.name JOIN entry_version v ON v.entry_id = e.entry_id AND v.version = e.version WHERE a.probe = :probe AND a.name >= :low AND a.name <= :high AND v.modified >= :since AND (SELECT count(*) FROM (SELECT value FROM json_each(:keys)) keys JOIN entry_attribute b ON b.probe = keys.value AND b.name = a.name) = :number ORDER BY a.name LIMIT :most
 
 -- rarest
-SELECT keys.value FROM json_each(:keys) keys ORDER BY (SELECT count(*) FROM (SELECT 1 FROM entry_attribute b WHERE b.probe = keys.value LIMIT 1000) found) LIMIT 1
+SELECT keys.value FROM (SELECT value FROM json_each(:keys)) keys ORDER BY (SELECT count(*) FROM (SELECT 1 FROM entry_attribute b WHERE b.probe = keys.value LIMIT 1000) found) LIMIT 1
 
 -- entry names
 SELECT e.name FROM entry e WHERE e.deleted IS NULL AND e.name >= :low AND e.name <= :high ORDER BY e.name LIMIT :most
@@ -647,7 +287,7 @@ SELECT e.name FROM entry e WHERE e.deleted IS NULL AND e.name >= :low AND e.name
 SELECT e.name, v.version, e.created, NULL, v.payload_digest, v.size, v.value_hash, v.attrs, v.author, v.modified, v.execution_id FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id WHERE e.name = :name ORDER BY v.version
 
 -- forget attributes
-DELETE FROM entry_attribute WHERE name = :of_name AND probe IN (SELECT keys.value FROM json_each(:keys) keys)
+DELETE FROM entry_attribute WHERE name = :of_name AND probe IN (SELECT keys.value FROM (SELECT value FROM json_each(:keys)) keys)
 
 -- forget entry
 DELETE FROM entry WHERE entry_id = :id
@@ -663,3 +303,221 @@ SELECT v.value_hash FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id
 
 -- bound to
 SELECT v.value_hash, e.name FROM entry e LEFT JOIN entry_version v ON v.entry_id = e.entry_id AND v.version = e.version WHERE e.entry_id = :id
+
+-- sizes by type
+SELECT type_name, count(*), SUM(size) FROM value GROUP BY type_name ORDER BY SUM(size) DESC, type_name LIMIT 10
+
+-- sizes by task
+SELECT x.task_name, count(*), SUM(v.size) FROM (SELECT DISTINCT t.task_name, c.value_hash FROM call_node c JOIN task t ON t.task_no = c.task_no) x JOIN value v ON v.value_hash = x.value_hash GROUP BY x.task_name ORDER BY SUM(v.size) DESC, x.task_name LIMIT 10
+
+-- sizes by age
+SELECT CASE WHEN x.used >= CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) - 86400000000 THEN 'today' WHEN x.used >= CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) - 604800000000 THEN 'this week' WHEN x.used >= CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) - 2592000000000 THEN 'this month' WHEN x.used >= CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) - 31536000000000 THEN 'this year' ELSE 'older' END AS age, count(*), SUM(v.size) FROM (SELECT c.value_hash, MAX(j.started) AS used FROM job j JOIN call_node c ON c.call_hash = j.call_hash GROUP BY c.value_hash) x JOIN value v ON v.value_hash = x.value_hash GROUP BY 1 ORDER BY MAX(x.used) DESC
+
+-- sizes of results
+SELECT (SELECT SUM(v.size) FROM job j JOIN call_node c ON c.call_hash = j.call_hash JOIN value v ON v.value_hash = c.value_hash), (SELECT SUM(v.size) FROM value v WHERE v.value_hash IN (SELECT c.value_hash FROM call_node c))
+
+-- share task
+SELECT task_hash, task_name, version, source, code_hash FROM task WHERE task_hash IN (SELECT value FROM json_each(:keys))
+
+-- there task
+SELECT task_hash FROM task WHERE task_hash IN (SELECT value FROM json_each(:keys))
+
+-- page task
+SELECT DISTINCT task_hash FROM task WHERE task_hash > :after ORDER BY 1 LIMIT 500
+
+-- share code
+SELECT task_hash, name, digest, source FROM dependency WHERE task_hash IN (SELECT value FROM json_each(:keys))
+
+-- there code
+SELECT task_hash, name FROM dependency WHERE task_hash IN (SELECT value FROM json_each(:keys))
+
+-- page code
+SELECT DISTINCT task_hash FROM dependency WHERE task_hash > :after ORDER BY 1 LIMIT 500
+
+-- share payload
+SELECT payload_digest, size FROM payload WHERE payload_digest IN (SELECT value FROM json_each(:keys))
+
+-- there payload
+SELECT payload_digest FROM payload WHERE payload_digest IN (SELECT value FROM json_each(:keys))
+
+-- share value
+SELECT value_hash, type_name, codec, payload_digest, size, inline, preview FROM value WHERE value_hash IN (SELECT value FROM json_each(:keys))
+
+-- there value
+SELECT value_hash FROM value WHERE value_hash IN (SELECT value FROM json_each(:keys)) AND codec <> 'dropped'
+
+-- page value
+SELECT DISTINCT value_hash FROM value WHERE value_hash > :after ORDER BY 1 LIMIT 500
+
+-- share signature
+SELECT s.value_hash, s.key_id, s.mac, s.payload_digest, s.size, COALESCE(s.inline,v.inline) FROM signature s LEFT JOIN value v ON v.value_hash = s.value_hash AND v.payload_digest = s.payload_digest WHERE s.value_hash IN (SELECT value FROM json_each(:keys))
+
+-- there signature
+SELECT s.value_hash, s.key_id FROM signature s LEFT JOIN value v ON v.value_hash = s.value_hash AND v.payload_digest = s.payload_digest WHERE s.value_hash IN (SELECT value FROM json_each(:keys))
+
+-- share held
+SELECT value_hash, since FROM held WHERE value_hash IN (SELECT value FROM json_each(:keys))
+
+-- there held
+SELECT value_hash FROM held WHERE value_hash IN (SELECT value FROM json_each(:keys))
+
+-- share subvalue
+SELECT parent_hash, child_hash FROM subvalue WHERE parent_hash IN (SELECT value FROM json_each(:keys))
+
+-- there subvalue
+SELECT parent_hash, child_hash FROM subvalue WHERE parent_hash IN (SELECT value FROM json_each(:keys))
+
+-- share file
+SELECT value_hash, path, kind FROM file WHERE value_hash IN (SELECT value FROM json_each(:keys))
+
+-- there file
+SELECT value_hash FROM file WHERE value_hash IN (SELECT value FROM json_each(:keys))
+
+-- share handle
+SELECT value_hash, name, class_name, key, is_valid, created FROM handle WHERE value_hash IN (SELECT value FROM json_each(:keys))
+
+-- there handle
+SELECT value_hash, is_valid FROM handle WHERE value_hash IN (SELECT value FROM json_each(:keys))
+
+-- share handle_edge
+SELECT parent_hash, child_hash FROM handle_edge WHERE child_hash IN (SELECT value FROM json_each(:keys))
+
+-- there handle_edge
+SELECT parent_hash, child_hash FROM handle_edge WHERE child_hash IN (SELECT value FROM json_each(:keys))
+
+-- share set
+SELECT set_hash, member_hash, is_set FROM set_member WHERE set_hash IN (SELECT value FROM json_each(:keys))
+
+-- there set
+SELECT set_hash, member_hash FROM set_member WHERE set_hash IN (SELECT value FROM json_each(:keys))
+
+-- page set
+SELECT DISTINCT set_hash FROM set_member WHERE set_hash > :after ORDER BY 1 LIMIT 500
+
+-- share args
+SELECT args_hash, position, name, value_hash FROM argument WHERE args_hash IN (SELECT value FROM json_each(:keys))
+
+-- there args
+SELECT args_hash, position FROM argument WHERE args_hash IN (SELECT value FROM json_each(:keys))
+
+-- page args
+SELECT DISTINCT args_hash FROM argument WHERE args_hash > :after ORDER BY 1 LIMIT 500
+
+-- share call
+SELECT c.call_hash, t.task_hash, c.args_hash, c.value_hash, c.task_set_hash, c.external_set_hash, c.replayable, c.calls, c.finished, c.checksum FROM call_node c JOIN task t ON t.task_no = c.task_no WHERE c.call_hash IN (SELECT value FROM json_each(:keys))
+
+-- there call
+SELECT c.call_hash FROM call_node c JOIN task t ON t.task_no = c.task_no WHERE c.call_hash IN (SELECT value FROM json_each(:keys))
+
+-- page call
+SELECT DISTINCT c.call_hash FROM call_node c JOIN task t ON t.task_no = c.task_no WHERE c.call_hash > :after ORDER BY 1 LIMIT 500
+
+-- share edge
+SELECT p.call_hash, e.position, c.call_hash FROM call_edge e JOIN call_node p ON p.call_no = e.parent_no JOIN call_node c ON c.call_no = e.child_no WHERE p.call_hash IN (SELECT value FROM json_each(:keys))
+
+-- there edge
+SELECT p.call_hash, e.position FROM call_edge e JOIN call_node p ON p.call_no = e.parent_no JOIN call_node c ON c.call_no = e.child_no WHERE p.call_hash IN (SELECT value FROM json_each(:keys))
+
+-- share source
+SELECT p.call_hash, e.position, c.call_hash FROM argument_source e JOIN call_node p ON p.call_no = e.call_no JOIN call_node c ON c.call_no = e.source_no WHERE p.call_hash IN (SELECT value FROM json_each(:keys))
+
+-- there source
+SELECT p.call_hash, e.position, c.call_hash FROM argument_source e JOIN call_node p ON p.call_no = e.call_no JOIN call_node c ON c.call_no = e.source_no WHERE p.call_hash IN (SELECT value FROM json_each(:keys))
+
+-- share evaluation
+SELECT eval_hash, trace_hash, value_hash, checksum FROM evaluation WHERE eval_hash IN (SELECT value FROM json_each(:keys))
+
+-- there evaluation
+SELECT eval_hash, trace_hash FROM evaluation WHERE eval_hash IN (SELECT value FROM json_each(:keys))
+
+-- page evaluation
+SELECT DISTINCT eval_hash FROM evaluation WHERE eval_hash > :after ORDER BY 1 LIMIT 500
+
+-- share execution
+SELECT execution_id, label, status, started, ended, updated, command, replayed FROM execution WHERE execution_id IN (SELECT value FROM json_each(:keys))
+
+-- there execution
+SELECT execution_id, status FROM execution WHERE execution_id IN (SELECT value FROM json_each(:keys))
+
+-- page execution
+SELECT DISTINCT execution_id FROM execution WHERE execution_id > :after ORDER BY 1 LIMIT 500
+
+-- share job
+SELECT j.job_id, e.execution_id, j.parent_id, t.task_hash, j.call_hash, j.args_hash, j.status, j.started, j.ended, j.error, j.traceback, j.classes_hash, j.trace_hash, j.calls FROM job j JOIN execution e ON e.execution_no = j.execution_no JOIN task t ON t.task_no = j.task_no WHERE j.job_id IN (SELECT value FROM json_each(:keys))
+
+-- there job
+SELECT j.job_id FROM job j JOIN execution e ON e.execution_no = j.execution_no JOIN task t ON t.task_no = j.task_no WHERE j.job_id IN (SELECT value FROM json_each(:keys))
+
+-- page job
+SELECT DISTINCT j.job_id FROM job j JOIN execution e ON e.execution_no = j.execution_no JOIN task t ON t.task_no = j.task_no WHERE j.job_id > :after ORDER BY 1 LIMIT 500
+
+-- share entry
+SELECT e.entry_id, v.version, e.name, e.created, e.version, e.deleted, v.payload_digest, v.size, v.value_hash, v.attrs, v.author, v.modified, v.execution_id FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id WHERE e.entry_id IN (SELECT value FROM json_each(:keys))
+
+-- there entry
+SELECT e.entry_id, v.version FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id WHERE e.entry_id IN (SELECT value FROM json_each(:keys))
+
+-- page entry
+SELECT DISTINCT e.entry_id FROM entry e JOIN entry_version v ON v.entry_id = e.entry_id WHERE e.entry_id > :after ORDER BY 1 LIMIT 500
+
+-- share tag
+SELECT tag_id, entity, entity_id, key, value, value_digest, author, created, ended, ended_by FROM tag WHERE entity_id IN (SELECT value FROM json_each(:keys))
+
+-- there tag
+SELECT tag_id, ended FROM tag WHERE entity_id IN (SELECT value FROM json_each(:keys))
+
+-- page tag
+SELECT DISTINCT entity_id FROM tag WHERE entity_id > :after ORDER BY 1 LIMIT 500
+
+-- counts
+SELECT 'argument', count(*) AS count_1
+FROM argument UNION ALL SELECT 'argument_source', count(*) AS count_2
+FROM argument_source UNION ALL SELECT 'call_edge', count(*) AS count_3
+FROM call_edge UNION ALL SELECT 'call_lease', count(*) AS count_4
+FROM call_lease UNION ALL SELECT 'call_node', count(*) AS count_5
+FROM call_node UNION ALL SELECT 'dependency', count(*) AS count_6
+FROM dependency UNION ALL SELECT 'entry', count(*) AS count_7
+FROM entry UNION ALL SELECT 'entry_attribute', count(*) AS count_8
+FROM entry_attribute UNION ALL SELECT 'entry_version', count(*) AS count_9
+FROM entry_version UNION ALL SELECT 'evaluation', count(*) AS count_10
+FROM evaluation UNION ALL SELECT 'execution', count(*) AS count_11
+FROM execution UNION ALL SELECT 'file', count(*) AS count_12
+FROM file UNION ALL SELECT 'handle', count(*) AS count_13
+FROM handle UNION ALL SELECT 'handle_edge', count(*) AS count_14
+FROM handle_edge UNION ALL SELECT 'held', count(*) AS count_15
+FROM held UNION ALL SELECT 'job', count(*) AS count_16
+FROM job UNION ALL SELECT 'lease', count(*) AS count_17
+FROM lease UNION ALL SELECT 'payload', count(*) AS count_18
+FROM payload UNION ALL SELECT 'repository', count(*) AS count_19
+FROM repository UNION ALL SELECT 'set_member', count(*) AS count_20
+FROM set_member UNION ALL SELECT 'signature', count(*) AS count_21
+FROM signature UNION ALL SELECT 'subvalue', count(*) AS count_22
+FROM subvalue UNION ALL SELECT 'tag', count(*) AS count_23
+FROM tag UNION ALL SELECT 'task', count(*) AS count_24
+FROM task UNION ALL SELECT 'task_count', count(*) AS count_25
+FROM task_count UNION ALL SELECT 'value', count(*) AS count_26
+FROM value
+
+-- newest executions
+WITH page AS
+(SELECT execution.execution_no AS execution_no, execution.execution_id AS execution_id, execution.label AS label, execution.started AS started, execution.ended AS ended, execution.command AS command, CASE WHEN execution.status = 'running' AND COALESCE(execution.updated, execution.started) < CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) - 30000000 THEN 'crashed' ELSE execution.status END AS status, execution.ended - execution.started AS seconds, coalesce(execution.replayed, 0) AS replayed, execution.execution_no AS place_0, execution.execution_id AS place_1
+FROM execution ORDER BY execution.execution_no DESC, execution.execution_id DESC
+ LIMIT :most OFFSET 0)
+ SELECT page.execution_no, page.execution_id, page.label, page.started, page.ended, page.command, page.status, page.seconds, page.replayed, page.place_0, page.place_1, counts.jobs, counts.executed, coalesce(counts.cached, 0) + page.replayed AS cached, counts.failed
+FROM page LEFT OUTER JOIN (SELECT job.execution_no AS execution_no, count(*) AS jobs, count(CASE WHEN (job.status = 'done') THEN 1 END) AS executed, count(CASE WHEN (job.status = 'cached') THEN 1 END) AS cached, count(CASE WHEN (job.status = 'failed') THEN 1 END) AS failed
+FROM job
+WHERE job.execution_no IN (SELECT page.execution_no
+FROM page) GROUP BY job.execution_no) AS counts ON counts.execution_no = page.execution_no ORDER BY page.place_0 DESC, page.place_1 DESC
+
+-- newest jobs
+SELECT job.job_id AS job_id, job.parent_id AS parent_id, job.status AS status, job.started AS started, job.error AS error, job.call_hash AS call_hash, execution.execution_id AS execution_id, task.task_name AS task, task.task_hash AS task_hash, job.ended - job.started AS seconds, result.type_name AS result_type, result.preview AS result, coalesce(call_node.args_hash, job.args_hash) AS args_hash, call_node.value_hash AS value_hash, coalesce(job.calls, 1) AS calls, job.job_id AS place_0
+FROM job LEFT OUTER JOIN execution ON execution.execution_no = job.execution_no LEFT OUTER JOIN task ON task.task_no = job.task_no LEFT OUTER JOIN call_node ON call_node.call_hash = job.call_hash LEFT OUTER JOIN value AS result ON result.value_hash = call_node.value_hash ORDER BY job.job_id DESC
+ LIMIT :most OFFSET 0
+
+-- jobs of
+SELECT job.job_id AS job_id, job.parent_id AS parent_id, job.status AS status, job.started AS started, job.error AS error, job.call_hash AS call_hash, execution.execution_id AS execution_id, task.task_name AS task, task.task_hash AS task_hash, job.ended - job.started AS seconds, result.type_name AS result_type, result.preview AS result, coalesce(call_node.args_hash, job.args_hash) AS args_hash, call_node.value_hash AS value_hash, coalesce(job.calls, 1) AS calls, job.job_id AS place_0
+FROM job LEFT OUTER JOIN execution ON execution.execution_no = job.execution_no LEFT OUTER JOIN task ON task.task_no = job.task_no LEFT OUTER JOIN call_node ON call_node.call_hash = job.call_hash LEFT OUTER JOIN value AS result ON result.value_hash = call_node.value_hash
+WHERE job.execution_no IN (SELECT execution.execution_no
+FROM execution
+WHERE execution.execution_id = :id) ORDER BY job.job_id
+ LIMIT :most OFFSET 0

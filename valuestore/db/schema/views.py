@@ -6,6 +6,8 @@ docs/sql.md describes them column by column.
 
 from __future__ import annotations
 
+import re
+
 CRASHED_AFTER_SECONDS = 30
 """An execution that is running and gave no sign of life for so long reads as ``crashed``."""
 
@@ -163,6 +165,7 @@ VIEWS = {
 }
 """View name -> SELECT; ``{e.started}`` and the like are filled in with the dialect's form of the time."""
 
+_PLACE = r"\{([a-z.]+)\}"
 _TIME = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%S', {column} / 1000000, 'unixepoch')",
     "postgresql": "to_timestamp({column} / 1000000.0)",
@@ -171,16 +174,12 @@ _TIME = {
 
 def create_statements(dialect: str) -> list[str]:
     """The statements that make every view, on ``sqlite`` or ``postgresql``."""
-    filled = {"{status}": status_sql(dialect, "e"), "{seconds}": seconds_sql("j"), "{now}": NOW[dialect]}
-    for column in ("e.started", "j.started", "l.started", "g.created", "e.created", "v.modified"):
-        filled[f"{{{column}}}"] = _TIME[dialect].format(column=column)
-    statements = []
-    for name, select in VIEWS.items():
-        body = select.strip()
-        for place, form in filled.items():
-            body = body.replace(place, form)
-        statements.append(f"CREATE VIEW {name} AS {body}")
-    return statements
+    known = {"status": status_sql(dialect, "e"), "seconds": seconds_sql("j"), "now": NOW[dialect]}
+
+    def filled(place: re.Match[str]) -> str:
+        return known.get(place[1]) or _TIME[dialect].format(column=place[1])
+
+    return [f"CREATE VIEW {name} AS {re.sub(_PLACE, filled, sql.strip())}" for name, sql in VIEWS.items()]
 
 
 def drop_statements() -> list[str]:

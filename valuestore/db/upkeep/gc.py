@@ -13,13 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from valuestore.config import Settings
-from valuestore.db.engine.database import Database
-from valuestore.db.history.history import History
-from valuestore.db.record.recorder import Recorder
+from valuestore.db.upkeep import Whole
 from valuestore.db.upkeep.roots import (
     PIN,
     UNCLAIMED,
@@ -91,21 +87,6 @@ class Plan:
         check_table("", {"grace_seconds": self.grace_seconds}, {"grace_seconds": WAIT})
 
 
-class Whole(Protocol):
-    """What is asked of a repository."""
-
-    folder: Path
-    repository_id: str
-    database: Database
-    payloads: ContentStore
-    recorder: Recorder
-    settings: Settings
-
-    @property
-    def history(self) -> History:
-        """By which records are found."""
-
-
 def collect(repository: Whole, plan: Plan, others: Sequence[Whole] = ()) -> GcReport:
     """Collect. ``others`` are all other repositories that have payloads in the same store.
 
@@ -116,7 +97,7 @@ def collect(repository: Whole, plan: Plan, others: Sequence[Whole] = ()) -> GcRe
     if not plan.dry_run:
         for one in (repository, *others):
             one.database.check_writable()
-            one.recorder.flush()
+            one.flush()
     with ExitStack() as stack:
         sessions = [stack.enter_context(opened(one.database)) for one in (repository, *others)]
         turns = [Turn(session, repository.payloads.algorithm) for session in sessions]
@@ -152,15 +133,14 @@ def _check_owners(repository: Whole, others: Sequence[Whole]) -> None:
 
 def delete(repository: Whole, name: Any, others: Sequence[Whole] = (), *, dry_run: bool) -> GcReport:
     """Collect an execution, or a value put by hand, with what it alone leads to. Raises: as ``collect``."""
-    repository.recorder.flush()
+    repository.flush()
     found = repository.history.find_one(name)
     key = found.record_id
     with opened(repository.database) as session:
         if found.kind == "execution":
             named = Named(executions=(key,))
-            is_on = session.one(
-                f"SELECT 1 FROM execution e WHERE e.execution_id = :id AND {is_alive(session.now)}", id=key
-            )
+            runs = f"SELECT 1 FROM execution e WHERE e.execution_id = :id AND {is_alive(session.now)}"
+            is_on = session.one(runs, id=key)
             problem = "it is running" if is_on else ""
         else:
             named = Named(values=(Digest(key),))
@@ -168,9 +148,8 @@ def delete(repository: Whole, name: Any, others: Sequence[Whole] = (), *, dry_ru
             problem = "" if is_held else "only executions, and values put by hand, can be deleted"
         jobs = "SELECT j.job_id FROM job j JOIN execution e ON e.execution_no = j.execution_no"
         owned = f"entity_id = :id OR entity_id IN ({jobs} WHERE e.execution_id = :id)"
-        if session.one(
-            f"SELECT 1 FROM tag WHERE key = :pin AND ended IS NULL AND ({owned})", id=key, pin=PIN
-        ):
+        pins = f"SELECT 1 FROM tag WHERE key = :pin AND ended IS NULL AND ({owned})"
+        if session.one(pins, id=key, pin=PIN):
             problem = "it, or a job of it, is pinned (`valuestore unpin`)"
     if problem:
         raise CollectionRefused(str(repository.folder), f"{found.kind} {key} stays: {problem}")
@@ -241,11 +220,8 @@ class _Collection:
             keep_unclaimed(session, marks, named)
         marks.spread()
         self._renew()
-        marks.put(
-            "gone_run",
-            "SELECT execution_no FROM execution e WHERE NOT EXISTS "
-            "(SELECT 1 FROM keep_run o WHERE o.k = e.execution_no)",
-        )
+        is_kept = "EXISTS (SELECT 1 FROM keep_run o WHERE o.k = e.execution_no)"
+        marks.put("gone_run", f"SELECT execution_no FROM execution e WHERE NOT {is_kept}")
         marks.put_evaluations_of_gone_jobs()
         session.change("DELETE FROM gone_eval WHERE k IN (SELECT k FROM keep_eval)")
         if self._plan.rules.keeps_all or session.one(_UNFINISHED):  # of jobs that are not recorded yet
@@ -284,10 +260,8 @@ class _Collection:
         if lost:
             problem = f"{lost} payloads that are kept are not in {self._payloads.url}"
             if not self._plan.dry_run and not self._plan.force:
-                raise CollectionRefused(
-                    session.database.name,
-                    f"{problem}: if that is its store, a rerun computes them anew; collect with --force",
-                )
+                advice = "if that is its store, a rerun computes them anew; collect with --force"
+                raise CollectionRefused(session.database.name, f"{problem}: {advice}")
             self._problems.append(problem)
         of_none = (
             f"NOT EXISTS (SELECT 1 FROM {table} x WHERE x.{key} = s.k)"
@@ -332,24 +306,21 @@ class _Collection:
 
     def _count(self) -> None:
         """What goes, by its reason."""
-        one = self._session.one
-        jobs = "SELECT count(*) FROM job j JOIN gone_run g ON g.k = j.execution_no"
-        counts = {"executions": "SELECT count(*) FROM gone_run", "jobs": jobs}
-        counts |= {
-            name: f"SELECT count(*) FROM gone_{kind}"
-            for name, kind in (("calls", "call"), ("entries", "entry"))
-        }
-        # marked are keys that jobs may have had, which need not be there
-        counts["evaluations"] = "SELECT count(*) FROM gone_eval g JOIN evaluation e ON e.eval_hash = g.k"
-        found = {name: Freed(int(one(sql))) for name, sql in counts.items()}
-        inline = "SUM(CASE WHEN x.inline IS NULL THEN 0 ELSE x.size END)"
-        for name, select in {
-            "values": f"{inline} FROM gone_value g JOIN value x ON x.value_hash = g.k",
+        counted = {
+            "executions": "0 FROM gone_run",
+            "jobs": "0 FROM job j JOIN gone_run g ON g.k = j.execution_no",
+            "calls": "0 FROM gone_call",
+            "entries": "0 FROM gone_entry",
+            # marked are keys that jobs may have had, which need not be there
+            "evaluations": "0 FROM gone_eval g JOIN evaluation e ON e.eval_hash = g.k",
+            "values": "SUM(CASE WHEN x.inline IS NULL THEN 0 ELSE x.size END) "
+            "FROM gone_value g JOIN value x ON x.value_hash = g.k",
             "payloads": "SUM(x.size) FROM gone_payload g JOIN payload x ON x.payload_digest = g.k",
-        }.items():
-            count, size = self._session.rows(f"SELECT count(*), {select}")[0]
-            found[name] = Freed(int(count), int(size or 0))
-        self._freed = found | self._freed
+        }
+        rows = self._session.rows
+        found = {name: rows(f"SELECT count(*), {what}")[0] for name, what in counted.items()}
+        sized = {name: Freed(int(count), int(size or 0)) for name, (count, size) in found.items()}
+        self._freed = sized | self._freed
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -74,8 +74,9 @@ class Leases:
         def work(writer: Writer) -> tuple[dict[str, Holder], set[str]]:
             if time.monotonic() - began > PATIENCE_SECONDS / 2:  # nobody could say that he is alive
                 self._doubt()
-            if not self._is_announced:
-                self._announce(writer)
+            if not self._is_announced:  # before it holds anything; alive by the clock of the database
+                writer.insert("execution", [self._row])
+                writer.change_all("beat", [self._row.execution_id])
             others: dict[str, Holder] = {}
             if writer.insert("call_lease", rows) < len(rows):
                 keys = [row.call_key for row in rows]
@@ -95,11 +96,6 @@ class Leases:
     def held(self, keys: Collection[str]) -> dict[str, Holder]:
         """Those of the leases that others hold who are alive. Raises: DatabaseError."""
         return self._told_apart(self._ask, keys)[0]
-
-    def _announce(self, writer: Writer) -> None:
-        """The execution, before it holds anything: alive by the clock of the database, whatever ours says."""
-        writer.insert("execution", [self._row])
-        writer.change_all("beat", [self._row.execution_id])
 
     def _told_apart(
         self, ask: Callable[[str, Collection[str]], list[Any]], keys: Collection[str]

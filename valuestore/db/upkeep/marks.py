@@ -9,7 +9,6 @@ names of the catalog to all of their versions.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 from valuestore.db.record.rows import eval_hash
 from valuestore.db.upkeep.session import Session
@@ -117,24 +116,21 @@ class Marks:
         is_named = False
         for kind, select in _SPREAD:
             if kind == "value" and not is_named:  # cache entries follow from calls, and lead to values
-                self._add_evaluations()
+                self._put_evaluations("new_eval", _OF_CALLS, after=-1)
+                self._put_evaluations("new_eval", _OF_JOBS.format(runs="new_run", which=_WITHOUT_CALLS))
                 is_named = True
             self.add(kind, select)
         for kind in KINDS:
             self.put(f"keep_{kind}", f"SELECT k FROM new_{kind}")
             self._session.change(f"DELETE FROM new_{kind}")
 
-    def _add_evaluations(self) -> None:
-        self.put_evaluations("new_eval", _OF_CALLS, after=-1)
-        self.put_evaluations("new_eval", _OF_JOBS.format(runs="new_run", which=_WITHOUT_CALLS), after="")
-
     def put_evaluations_of_gone_jobs(self) -> None:
         """Into ``gone_eval``, the cache entries that jobs of executions that go have left."""
-        self.put_evaluations("gone_eval", _OF_JOBS.format(runs="gone_run", which="1 = 1"), after="")
+        self._put_evaluations("gone_eval", _OF_JOBS.format(runs="gone_run", which="1 = 1"))
 
-    def put_evaluations(self, table: str, sql: str, after: object) -> None:
+    def _put_evaluations(self, table: str, sql: str, after: object = "") -> None:
         """The keys of the cache are digests, which no database makes: they are made here, page by page."""
-        for page in self._pages(sql, after):
+        while page := self._session.rows(f"{sql} LIMIT {_PAGE}", after=after):
             hashes = set()
             for _, task, args, classes in page:
                 if args is not None:
@@ -142,18 +138,7 @@ class Marks:
                     if classes is not None:
                         hashes.add(eval_hash(Digest(task), Digest(args), self._algorithm, classes))
             self.put(table, self._session.listed("keys"), keys=json.dumps(sorted(hashes)))
-
-    def _pages(self, sql: str, after: object) -> Iterator[list[tuple[object, str, str, str | None]]]:
-        """Its rows, so many at once; of a call with several all in one page, but for what comes again."""
-        while page := self._session.rows(f"{sql} LIMIT {_PAGE}", after=after):
-            yield page
-            last = page[-1][0]
             if len(page) < _PAGE:
                 return
-            after = last if page[0][0] == last else after_of(page)
-
-
-def after_of(page: list[tuple[object, str, str, str | None]]) -> object:
-    """Where the next page begins: before the last key, whose rows may be cut in two."""
-    last = page[-1][0]
-    return next(row[0] for row in reversed(page) if row[0] != last)
+            last = page[-1][0]  # of which a row may be left: all of its rows come again
+            after = next((row[0] for row in reversed(page) if row[0] != last), last)

@@ -1,6 +1,6 @@
 """Upkeep: what is done with a repository as a whole, as its methods. The work is elsewhere, imported late.
 
-The base of ``Repository``, which is above this: ``Partner`` and ``Whole`` are what is asked of one.
+The base of ``Repository``, which is above this.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from valuestore.errors import NotARepository
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from valuestore.db.upkeep.gc import GcReport, Whole
-    from valuestore.db.upkeep.sync import Partner, Sent
+    from valuestore.db.upkeep import Whole
+    from valuestore.db.upkeep.gc import GcReport
+    from valuestore.db.upkeep.sync import Sent
     from valuestore.db.upkeep.verify import Verified
 
-    Place = Partner | str | os.PathLike[str]
+    Place = Whole | str | os.PathLike[str]
 
 
 class Upkeep:
@@ -65,7 +66,7 @@ class Upkeep:
 
         return delete(self, name, tuple(shared_with), dry_run=dry_run)
 
-    def verify(self: Partner, *, sample: int | None = None, max_seconds: float | None = None) -> Verified:
+    def verify(self: Whole, *, sample: int | None = None, max_seconds: float | None = None) -> Verified:
         """Read everything that is recorded, and tell what is not what it says: ``findings``, ``exit_code``.
 
         So many values alone with ``sample``, at random places; with ``max_seconds`` what there is time for,
@@ -80,7 +81,7 @@ class Upkeep:
             pass
         return verifier.report
 
-    def push(self: Partner, other: Place, *names: Any, tags: tuple[str, ...] = ()) -> Sent:
+    def push(self: Whole, other: Place, *names: Any, tags: tuple[str, ...] = ()) -> Sent:
         """Send to another repository, open or where it is. Raises: ConfigError if that has another digest;
         RecordNotFound, AmbiguousId; StoreReadOnly, StoreError, DatabaseError.
         """
@@ -90,7 +91,7 @@ class Upkeep:
         with _opened(self, other) as target:
             return sync.push(self, target, seeds)
 
-    def pull(self: Partner, other: Place, *names: Any, tags: tuple[str, ...] = ()) -> Sent:
+    def pull(self: Whole, other: Place, *names: Any, tags: tuple[str, ...] = ()) -> Sent:
         """Take from another repository, which the names are of. Raises: as ``push``; NotARepository."""
         from valuestore.db.upkeep import sync
 
@@ -100,7 +101,7 @@ class Upkeep:
             return sync.push(source, self, sync.seeds_of(source, names, tags))
 
     def export(
-        self: Partner,
+        self: Whole,
         file: str | os.PathLike[str],
         *names: Any,
         tags: tuple[str, ...] = (),
@@ -115,7 +116,7 @@ class Upkeep:
 
         return sync.export(self, file, names, tags, overwrite=overwrite)
 
-    def import_(self: Partner, file: str | os.PathLike[str], *, max_bytes: int | None = None) -> Sent:
+    def import_(self: Whole, file: str | os.PathLike[str], *, max_bytes: int | None = None) -> Sent:
         """Take what such a file has. Pickles in it are loaded only if a key of this user signed them.
 
         ``max_bytes`` is what it may be unpacked (default: 1 GiB, or a thousand times its size). Raises:
@@ -126,5 +127,5 @@ class Upkeep:
         return sync.import_(self, file, max_bytes)
 
 
-def _opened(own: Partner, place: Place) -> AbstractContextManager[Partner]:
+def _opened(own: Whole, place: Place) -> AbstractContextManager[Whole]:
     return nullcontext(place) if isinstance(place, Upkeep) else own.open(place, digest=own.algorithm)  # type: ignore[arg-type]

@@ -63,22 +63,18 @@ def _receive(writer: Writer, records: Records, algorithm: str, lost: list[str]) 
 def _vouched(writer: Writer, rows: Sequence[Row], algorithm: str, lost: list[str]) -> Sequence[Row]:
     """The code of tasks, and that of sets which are whole: one part more would make these useless here."""
     tasks = writer.numbers("task", {row[0] for row in rows})
-    whole = [row for row in rows if row[0] in tasks or _code_hash(row, algorithm) == row[0]]
+    parts = {row[0]: [(name, digest) for name, digest, _ in row[1]] for row in rows}
+    whole = [row for row in rows if row[0] in tasks or code_set_hash(parts[row[0]], algorithm) == row[0]]
     lost += [f"code {row[0]} is not what its hash says" for row in rows if row not in whole]
     return whole
-
-
-def _code_hash(row: Row, algorithm: str) -> str:
-    return code_set_hash([(name, digest) for name, digest, _ in row[1]], algorithm)
 
 
 def _pointing(writer: Writer, kind: str, rows: Sequence[Row], lost: list[str]) -> Sequence[Row]:
     """Those of which all that they point to by a number is there."""
     for table, pointed in _POINTS[kind].items():
         there = writer.numbers(table, {each for row in rows for each in pointed(row)}).keys()
-        lost += [
-            f"{kind} {row[0]} points to what is not there" for row in rows if not there >= set(pointed(row))
-        ]
+        gone = [row[0] for row in rows if not there >= set(pointed(row))]
+        lost += [f"{kind} {key} points to what is not there" for key in gone]
         rows = [row for row in rows if there >= set(pointed(row))]
     return rows
 

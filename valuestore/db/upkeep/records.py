@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from valuestore.db.history.tags import ENTITIES
 from valuestore.db.record.entries import entry_id
 from valuestore.db.record.rows import (
     FILE_KINDS,
@@ -35,7 +36,6 @@ Row = tuple[Any, ...]
 _LONGEST_TEXT = 2_000_000
 _YEAR_10000 = 253_402_300_800_000_000
 """In microseconds; no calendar here goes further."""
-ENTITIES = ("execution", "job", "call", "task", "value", "entry")
 
 
 class Damaged(Exception):
@@ -190,12 +190,12 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def statements(keys: str) -> Iterator[tuple[str, str]]:
-    """What is asked of either side, by name; ``keys`` are a list of them in the words of the database."""
+def statements() -> Iterator[tuple[str, str]]:
+    """What is asked of either side, by name; KEYS are a list of keys, as in ``schema/asked.sql``."""
     for name, (tables, columns, _, key, owner) in KINDS.items():
         telling = ", ".join([columns[at] for at in key])
         for title, what in (("share", ", ".join(columns)), ("there", telling)):
-            which = f"{columns[owner]} IN ({keys}){_HEALED if title == 'there' and name == 'value' else ''}"
+            which = f"{columns[owner]} IN (KEYS){_HEALED if title == 'there' and name == 'value' else ''}"
             yield f"{title} {name}", f"SELECT {what} FROM {tables} WHERE {which}"
         if name in PAGED:
             after = f"WHERE {columns[owner]} > :after ORDER BY 1 LIMIT 500"
@@ -225,8 +225,7 @@ class Checks:
         if types is None:
             raise Damaged(f"there is no kind {kind!r} of records")
         _check_types(kind, row, types)
-        look = getattr(self, f"_{kind}", None)
-        if look is not None:
+        if look := getattr(self, f"_{kind}", None):
             look(*row)
         return tuple(row)
 
@@ -255,9 +254,8 @@ class Checks:
         _require(set_hash(listed, self._algorithm) == whole, f"the members of set {whole} are not all of it")
 
     def _args(self, whole: str, arguments: list[Any]) -> None:
-        found = hash_struct(
-            [(name, value) for name, value in arguments], "arguments", algorithm=self._algorithm
-        )
+        pairs = [(name, value) for name, value in arguments]
+        found = hash_struct(pairs, "arguments", algorithm=self._algorithm)
         _require(found == whole, f"the arguments {whole} have another hash")
 
     def _call(self, *row: Any) -> None:
@@ -267,19 +265,11 @@ class Checks:
             told = task_hash, args_hash, called, tasks, externals, calls, value_hash
             _require(bool(replayable) and replay_checksum(*told) == vouched, f"call {called} is damaged")
 
-    def _link(
-        self,
-        called: str,
-        task_hash: Any,
-        args_hash: Any,
-        value_hash: Any,
-        made: list[Any],
-        sources: list[Any],
-    ) -> None:
+    def _link(self, called: str, task: Any, args: Any, value: Any, made: list[Any], given: list[Any]) -> None:
         _require(all(map(is_digest, made)), "a call that was made has no hash")
-        for source in sources:
+        for source in given:
             _check_types("link", source, ("place", "hash"))
-        found = call_hash(task_hash, args_hash, value_hash, tuple(made), self._algorithm)
+        found = call_hash(task, args, value, tuple(made), self._algorithm)
         _require(found == called, f"call {called} has another hash than its parts")
 
     def _evaluation(self, eval_hash: str, trace: str, value_hash: str, vouched: str | None) -> None:

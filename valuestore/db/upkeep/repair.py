@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from enum import Enum
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, delete, literal, select, text, update
+from sqlalchemy import Column, Connection, delete, literal, select, text, update
 
 from valuestore.db.engine.database import Database
 from valuestore.db.record.lookup import Lookup
@@ -85,9 +85,7 @@ class Repairer:
                 return self._payloads.put(stream).digest == digest
         return False
 
-    def _mend(
-        self, mend: Callable[[Connection, str], None], finding: Finding, connection: Connection
-    ) -> bool:
+    def _mend(self, mend: Mend, finding: Finding, connection: Connection) -> bool:
         """Mend a row, and have writers look again at what they knew to be there: see record/guard.py.
 
         Unless it is a value that somebody has put again meanwhile: whether it is mended.
@@ -101,8 +99,8 @@ class Repairer:
         if found is None:
             connection.execute(table.insert().values(name="collection", value="2"))
         else:
-            counted = update(table).where(table.c.name == "collection").values(value=str(int(found) + 2))
-            connection.execute(counted)
+            counted = update(table).where(table.c.name == "collection")
+            connection.execute(counted.values(value=str(int(found) + 2)))
         mend(connection, finding.name)
         return True
 
@@ -115,61 +113,42 @@ def _drop_value(connection: Connection, value_hash: str) -> None:
     connection.execute(update(schema.value).where(schema.value.c.value_hash == value_hash).values(gone))
 
 
-def _drop_evaluation(connection: Connection, eval_hash: str) -> None:
-    connection.execute(delete(schema.evaluation).where(schema.evaluation.c.eval_hash == eval_hash))
-
-
 def _drop_call(connection: Connection, call_hash: str) -> None:
     """It, and those that made it, since their hashes rest on it. The jobs stay."""
     call, edge, source = schema.call_node, schema.call_edge, schema.argument_source
     above = select(call.c.call_no).where(call.c.call_hash == call_hash).cte(recursive=True)
     above = above.union(select(edge.c.parent_no).join(above, edge.c.child_no == above.c.call_no))
     numbers = list(connection.scalars(select(above.c.call_no)))
+    edges, sources = (edge.c.parent_no, edge.c.child_no), (source.c.call_no, source.c.source_no)
     for some in (numbers[at : at + 500] for at in range(0, len(numbers), 500)):
-        for column in (
-            edge.c.parent_no,
-            edge.c.child_no,
-            source.c.call_no,
-            source.c.source_no,
-            call.c.call_no,
-        ):
+        for column in (*edges, *sources, call.c.call_no):
             connection.execute(delete(column.table).where(column.in_(some)))
 
 
-def _add_result(connection: Connection, call_hash: str) -> None:
-    call = schema.call_node
-    _add_values(connection, select(call.c.value_hash).where(call.c.call_hash == call_hash))
-
-
-def _add_given(connection: Connection, args_hash: str) -> None:
-    given = schema.argument
-    _add_values(connection, select(given.c.value_hash).where(given.c.args_hash == args_hash).distinct())
-
-
-def _add_values(connection: Connection, named: Select[tuple[str]]) -> None:
+def _add_values(key: Column[Any], connection: Connection, digest: str) -> None:
     """Rows for values that calls name and nobody recorded: known is only that they are gone."""
-    value, names = schema.value, named.subquery()
+    value = schema.value
+    names = select(key.table.c.value_hash).where(key == digest).distinct().subquery()
     unknown = ~select(value.c.value_hash).where(value.c.value_hash == names.c.value_hash).exists()
     told = literal("unknown"), literal(DROPPED), literal(0), literal("null")
     rows = select(names.c.value_hash, *told).where(unknown)
-    connection.execute(
-        value.insert().from_select(["value_hash", "type_name", "codec", "size", "preview"], rows)
-    )
+    columns = ["value_hash", "type_name", "codec", "size", "preview"]
+    connection.execute(value.insert().from_select(columns, rows))
 
 
-def _drop_arguments(connection: Connection, args_hash: str) -> None:
-    connection.execute(delete(schema.argument).where(schema.argument.c.args_hash == args_hash))
+def _drop_rows(key: Column[Any], connection: Connection, digest: str) -> None:
+    connection.execute(delete(key.table).where(key == digest))
 
 
-def _drop_set(connection: Connection, set_hash: str) -> None:
-    connection.execute(delete(schema.set_member).where(schema.set_member.c.set_hash == set_hash))
-
-
-_DROPS = {
+Mend = Callable[[Connection, str], None]
+_DROPS: Mapping[str, Mend] = {
     "value": _drop_value,
-    "evaluation": _drop_evaluation,
+    "evaluation": partial(_drop_rows, schema.evaluation.c.eval_hash),
     "call": _drop_call,
-    "arguments": _drop_arguments,
-    "set": _drop_set,
+    "arguments": partial(_drop_rows, schema.argument.c.args_hash),
+    "set": partial(_drop_rows, schema.set_member.c.set_hash),
 }
-_ADDS = {"call": _add_result, "arguments": _add_given}
+_ADDS: Mapping[str, Mend] = {
+    "call": partial(_add_values, schema.call_node.c.call_hash),
+    "arguments": partial(_add_values, schema.argument.c.args_hash),
+}

@@ -81,25 +81,19 @@ def find_roots(session: Session, marks: Marks, rules: Rules, named: Named) -> di
         _keep_received(session, marks)
     if rules.last is not None:
         newest = "(SELECT execution_no FROM execution ORDER BY execution_no DESC LIMIT :most)"
-        keep(
-            f"last {rules.last}",
-            f"{not_named} AND e.execution_no IN {newest}",
-            named=ids,
-            most=min(rules.last, _MOST),
-        )
+        which, most = f"{not_named} AND e.execution_no IN {newest}", min(rules.last, _MOST)
+        keep(f"last {rules.last}", which, named=ids, most=most)
     if rules.newer_than_seconds is not None:
         newer = f"COALESCE(e.updated, e.ended, e.started) >= {session.now} - :micros"
         keep("newer", f"{not_named} AND {newer}", named=ids, micros=_micros(rules))
     for reason, tags in (("pinned", (PIN,)), ("tagged", rules.tags)):
         for tag in tags:
             tagged, given = _tagged(tag)
-            runs = (
-                f"e.execution_id IN (SELECT g.entity_id FROM tag g WHERE {tagged} AND g.entity = 'execution')"
-            )
-            jobs = f"SELECT g.entity_id FROM tag g WHERE {tagged} AND g.entity = 'job'"
-            runs += f" OR e.execution_no IN (SELECT execution_no FROM job WHERE job_id IN ({jobs}))"
+            entities = f"SELECT g.entity_id FROM tag g WHERE {tagged} AND g.entity = "
+            of_jobs = f"SELECT execution_no FROM job WHERE job_id IN ({entities}'job')"
+            runs = f"e.execution_id IN ({entities}'execution') OR e.execution_no IN ({of_jobs})"
             keep(reason, f"{not_named} AND ({runs})", named=ids, **given)
-            _keep_tagged(marks, tagged, given)
+            _keep_tagged(marks, entities, given)
     marks.add("entry", f"SELECT entry_id FROM entry{'' if named != Named() else ' WHERE deleted IS NULL'}")
     _keep_tasks(session, marks, rules.tasks)
     _keep_held(session, marks, rules, named)
@@ -126,11 +120,8 @@ def keep_unclaimed(session: Session, marks: Marks, named: Named) -> None:
     idle = "SELECT 1 FROM {} x WHERE x.task_no = t.task_no"
     of_none = " AND ".join(f"NOT EXISTS ({idle.format(table)})" for table in ("job", "call_node"))
     marks.add("code", f"SELECT t.task_hash FROM task t WHERE {of_none}")
-    marks.add(
-        "code",
-        "SELECT DISTINCT d.task_hash FROM dependency d WHERE NOT EXISTS "
-        "(SELECT 1 FROM task t WHERE t.task_hash = d.task_hash)",
-    )
+    of_task = "EXISTS (SELECT 1 FROM task t WHERE t.task_hash = d.task_hash)"
+    marks.add("code", f"SELECT DISTINCT d.task_hash FROM dependency d WHERE NOT {of_task}")
     session.make("given", "k VARCHAR(64) PRIMARY KEY")
     marks.put("given", "SELECT value_hash FROM evaluation")
     marks.put("given", "SELECT value_hash FROM held")
@@ -150,8 +141,7 @@ def _keep_received(session: Session, marks: Marks) -> None:
     marks.add("call", "SELECT c.call_no FROM loose l JOIN call_node c ON c.call_hash = l.k")
 
 
-def _keep_tagged(marks: Marks, tagged: str, given: Mapping[str, Any]) -> None:
-    entities = f"SELECT g.entity_id FROM tag g WHERE {tagged} AND g.entity = "
+def _keep_tagged(marks: Marks, entities: str, given: Mapping[str, Any]) -> None:
     marks.add("call", f"SELECT call_no FROM call_node WHERE call_hash IN ({entities}'call')", **given)
     marks.add("value", f"{entities}'value'", **given)
     marks.add("code", f"{entities}'task'", **given)
@@ -189,13 +179,10 @@ def _micros(rules: Rules) -> int:
 def _tagged(text: str) -> tuple[str, dict[str, str]]:
     """SQL for rows ``g`` of current tags that this names, and its parameters. Raises: TagError."""
     key, value = parse_tag_filter(text)
+    of_key, given = "g.ended IS NULL AND g.key = :of_key", {"of_key": key}
     if value is ANY_VALUE:
-        return "g.ended IS NULL AND g.key = :of_key", {"of_key": key}
-    digest = tag_value(key, value)[1]
-    return "g.ended IS NULL AND g.key = :of_key AND g.value_digest = :digest", {
-        "of_key": key,
-        "digest": digest,
-    }
+        return of_key, given
+    return f"{of_key} AND g.value_digest = :digest", {**given, "digest": tag_value(key, value)[1]}
 
 
 def let_go(session: Session, rules: Rules, named: Named) -> None:

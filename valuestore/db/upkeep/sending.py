@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from valuestore.db.engine.driver import Driver
+from valuestore.db.history.tags import ENTITIES
 from valuestore.db.record.rows import eval_hash
-from valuestore.db.upkeep.records import ENTITIES, KINDS, MADE_OF, Row
+from valuestore.db.upkeep.records import KINDS, MADE_OF, Row
 
 Ask = Callable[[str, Collection[str]], list[Any]]
 """The rows that a kept statement gives for keys."""
@@ -160,7 +161,7 @@ def lacking(kind: str, keys: Collection[str], ask: Ask, there: Ask) -> list[Row]
         return []
     if kind == "call":
         made = _made(ask("share edge", keys))
-        return [(*row, made.get(row[0], [])) for row in ask("share call", keys)]
+        return [(*row, made[row[0]]) for row in ask("share call", keys)]
     rows = ask(f"share {kind}", keys)
     new = [row for row in rows if spec.key_of(row) not in known]
     return new if kind not in MADE_OF else _together(kind, rows, {row[0] for row in new})
@@ -183,11 +184,11 @@ def _links(keys: Collection[str], ask: Ask, there: Ask) -> list[Row]:
     for call, position, source in sources:
         given[call].append([position, source])
     rows = ask("share call", wanted)
-    return [(*row[:4], made.get(row[0], []), given[row[0]]) for row in rows]
+    return [(*row[:4], made[row[0]], given[row[0]]) for row in rows]
 
 
 def _made(edges: Iterable[Row]) -> dict[str, list[str]]:
-    made: dict[str, list[str]] = {}
+    made: dict[str, list[str]] = defaultdict(list)
     for call, _, child in sorted(edges, key=lambda row: row[:2]):
-        made.setdefault(call, []).append(child)
+        made[call].append(child)
     return made

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from valuestore.db.engine.database import Database
+from valuestore.db.schema.kept import listed
 from valuestore.db.schema.views import NOW
 from valuestore.errors import CollectionRefused
 
@@ -33,7 +34,7 @@ class Session:
         self.is_sqlite = database.is_sqlite
         self.now = NOW[database.dialect_name]
         self._connection = connection
-        self._made: list[str] = []
+        self.made: list[str] = []
 
     def rows(self, sql: str, **parameters: Any) -> list[Any]:
         """The rows of a SELECT."""
@@ -51,15 +52,13 @@ class Session:
 
     def make(self, name: str, columns: str) -> None:
         """A temporary table, gone with the session."""
-        self._made.append(name)
+        self.made.append(name)
         kind = "WITHOUT ROWID" if self.is_sqlite else ""  # one tree, not two
         self.change(f"CREATE TEMPORARY TABLE {name} ({columns}) {kind}")
 
     def listed(self, name: str) -> str:
         """SQL for the texts in a parameter that is a JSON list."""
-        if self.is_sqlite:
-            return f"SELECT value FROM json_each(:{name})"
-        return f"SELECT json_array_elements_text(CAST(:{name} AS json))"
+        return listed(self.database.dialect_name, name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -87,22 +86,13 @@ class Session:
             return self._connection.execute(sql, parameters or None)
         return self._connection.execute(sql, parameters)
 
-    def _settle(self) -> None:
-        self._before = {name: self.one(f"{self._ask} {name}") for name in _SETTINGS[self.is_sqlite]}
-        self._set(_SETTINGS[self.is_sqlite])
-
-    def _leave(self) -> None:
-        for name in self._made:
-            self.change(f"DROP TABLE IF EXISTS {name}")
-        self._set(self._before)
-
-    @property
-    def _ask(self) -> str:
-        return "PRAGMA" if self.is_sqlite else "SHOW"
-
-    def _set(self, settings: Mapping[str, Any]) -> None:
+    def set(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Change these settings of the connection; what they were."""
+        ask = "PRAGMA" if self.is_sqlite else "SHOW"
+        before = {name: self.one(f"{ask} {name}") for name in settings}
         for name, value in settings.items():
             self.change(f"PRAGMA {name} = {value}" if self.is_sqlite else f"SET {name} = '{value}'")
+        return before
 
 
 @contextmanager
@@ -112,9 +102,11 @@ def opened(database: Database) -> Iterator[Session]:
         if connection.info.get("limits"):
             raise CollectionRefused(database.name, "a pooler is in between; name the server itself")
         session = Session(database, connection.connection.driver_connection)
-        session._settle()
+        before = session.set(_SETTINGS[session.is_sqlite])
         try:
             yield session
         finally:
             with suppress(Exception):  # a lost connection has nothing to be cleared
-                session._leave()
+                for name in session.made:
+                    session.change(f"DROP TABLE IF EXISTS {name}")
+                session.set(before)

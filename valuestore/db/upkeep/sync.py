@@ -13,27 +13,25 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import current_thread, main_thread
-from typing import Any, Protocol
+from typing import Any
 
-from valuestore.config import Settings
-from valuestore.db.engine.database import Database
 from valuestore.db.engine.driver import Driver
+from valuestore.db.history.tags import ENTITIES
 from valuestore.db.ids import now
 from valuestore.db.record.lookup import Lookup
 from valuestore.db.record.tag import ANY_VALUE, parse_tag_filter, tag_value
 from valuestore.db.record.writer import Writer
 from valuestore.db.schema.kept import kept
+from valuestore.db.upkeep import Whole
 from valuestore.db.upkeep.bundle import Bundle, Written, written
 from valuestore.db.upkeep.receiving import Collected, receive
-from valuestore.db.upkeep.records import ENTITIES, Checks, Damaged, Row
+from valuestore.db.upkeep.records import Checks, Damaged, Row
 from valuestore.db.upkeep.sending import Ask, Closure, Pages, everything, lacking, steady
 from valuestore.errors import ConfigError, DatabaseBusy, PayloadError, RecordNotFound, SizeMismatch
 from valuestore.progress import is_watched, shown
 from valuestore.stores.base import iter_chunks
 from valuestore.stores.content.store import ContentStore, PayloadRef
-from valuestore.values.archive import Archive
 from valuestore.version import __version__
 
 _GROUP = 1000
@@ -49,26 +47,6 @@ _PLAN = (
     *("job job", "execution execution", "entry entry", "tag tag"),
 )
 """What is gone through, and the records that each page of its keys is asked for."""
-
-
-class Partner(Protocol):
-    """A repository, from below."""
-
-    folder: Path
-    database: Database
-    archive: Archive
-    lookup: Lookup
-    payloads: ContentStore
-    algorithm: str
-    repository_id: str
-    settings: Settings
-
-    @property
-    def history(self) -> Any: ...
-    @classmethod
-    def open(cls, location: Any, **settings: Any) -> Any: ...
-    def flush(self) -> None: ...
-    def check_open(self) -> None: ...
 
 
 Seeds = list[tuple[str, str]]
@@ -105,15 +83,17 @@ class Sent:
 # --- From here to there
 
 
-def push(source: Partner, target: Partner, seeds: Seeds) -> Sent:
+def push(source: Whole, target: Whole, seeds: Seeds) -> Sent:
     """Send what ``target`` lacks of what these lead to. Raises: ConfigError, StoreReadOnly."""
-    _check_pair(source, target)
+    if source.database.name == target.database.name:
+        raise ConfigError("repository", f"{source.database.name} is both source and target")
+    _check_digests(str(source.folder), source.algorithm, target)
     target.database.check_writable()
     return _told(lambda sent: _steadily(source, seeds, sent, _Push(source, target, sent)), source)
 
 
 def export(
-    source: Partner,
+    source: Whole,
     path: str | os.PathLike[str],
     names: Sequence[Any] = (),
     tags: Sequence[str] = (),
@@ -132,7 +112,7 @@ def export(
     return _told(go, source)
 
 
-def import_(target: Partner, path: str | os.PathLike[str], max_bytes: int | None = None) -> Sent:
+def import_(target: Whole, path: str | os.PathLike[str], max_bytes: int | None = None) -> Sent:
     """Take over what a bundle has, after all of it was looked at once.
 
     Raises: BundleRefused, before anything is written; ConfigError if it has another digest; StoreReadOnly.
@@ -143,7 +123,7 @@ def import_(target: Partner, path: str | os.PathLike[str], max_bytes: int | None
         return _told(lambda sent: _import(target, bundle, sent), target)
 
 
-def _told(go: Callable[[Sent], object], own: Partner) -> Sent:
+def _told(go: Callable[[Sent], object], own: Whole) -> Sent:
     """Do it, and show how it goes where somebody watches; main thread alone.
 
     Once more, for the rest, if somebody collected at the target meanwhile. Raises: DatabaseBusy if that goes
@@ -163,25 +143,13 @@ def _told(go: Callable[[Sent], object], own: Partner) -> Sent:
                     raise DatabaseBusy(str(error), "collected meanwhile, again and again") from None
 
 
-def _collections(target: Partner) -> str | None:
-    """Counts collections."""
-    rows = target.database.rows(kept(target.database.dialect_name)["settings"])
-    return {str(name): str(value) for name, value in rows}.get("collection")
-
-
-def _check_pair(source: Partner, target: Partner) -> None:
-    if source.database.name == target.database.name:
-        raise ConfigError("repository", f"{source.database.name} is both source and target")
-    _check_digests(str(source.folder), source.algorithm, target)
-
-
-def _check_digests(where: str, algorithm: str, target: Partner) -> None:
+def _check_digests(where: str, algorithm: str, target: Whole) -> None:
     if algorithm != target.algorithm:
         problem = f"{where} has {algorithm!r}, and {target.folder} has {target.algorithm!r}"
         raise ConfigError("digest", f"{problem}: equal values have other hashes there, so none can be sent")
 
 
-def seeds_of(source: Partner, names: Sequence[Any], tags: Sequence[str]) -> Seeds:
+def seeds_of(source: Whole, names: Sequence[Any], tags: Sequence[str]) -> Seeds:
     """The records that are named; none: everything. Raises: RecordNotFound, AmbiguousId, TagError."""
     if isinstance(tags, str):
         raise TypeError(f"tags is a list of texts, such as [{tags!r}], not a text")
@@ -210,7 +178,7 @@ def seeds_of(source: Partner, names: Sequence[Any], tags: Sequence[str]) -> Seed
 class _Push:
     """To another repository."""
 
-    def __init__(self, source: Partner, target: Partner, sent: Sent) -> None:
+    def __init__(self, source: Whole, target: Whole, sent: Sent) -> None:
         self._source, self._target, self._sent = source.payloads, target, sent
         self.there: Ask = Lookup(target.database).rows
         self._group = _Group(target, sent)
@@ -241,7 +209,7 @@ class _Push:
 class _Export:
     """To a bundle."""
 
-    def __init__(self, source: Partner, bundle: Written, sent: Sent) -> None:
+    def __init__(self, source: Whole, bundle: Written, sent: Sent) -> None:
         self._payloads, self._bundle, self._sent = source.payloads, bundle, sent
 
     def there(self, _name: str, _keys: Collection[str]) -> list[Any]:
@@ -271,7 +239,7 @@ class _Export:
         """Nothing is left."""
 
 
-def _steadily(source: Partner, seeds: Seeds, sent: Sent, to: _Push | _Export) -> None:
+def _steadily(source: Whole, seeds: Seeds, sent: Sent, to: _Push | _Export) -> None:
     """Send, from one state of the source."""
     database = source.database
     statements = kept(database.dialect_name)
@@ -337,9 +305,10 @@ def _copy(source: ContentStore, target: ContentStore, digest: str, size: int) ->
 class _Group:
     """Records that are written in one transaction, once they are many; made before anything is looked up."""
 
-    def __init__(self, target: Partner, sent: Sent) -> None:
+    def __init__(self, target: Whole, sent: Sent) -> None:
         self._target, self._sent = target, sent
-        self._known = _collections(target)
+        settings = target.database.rows(kept(target.database.dialect_name)["settings"])
+        self._known: str | None = dict(settings).get("collection")
         self._empty()
 
     def _empty(self) -> None:
@@ -366,7 +335,7 @@ class _Group:
         self._empty()
 
 
-def _import(target: Partner, bundle: Bundle, sent: Sent) -> None:
+def _import(target: Whole, bundle: Bundle, sent: Sent) -> None:
     checks, group = Checks(target.archive), _Group(target, sent)
     with bundle.refusing():
         sent.doing = "looking"

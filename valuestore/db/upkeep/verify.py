@@ -255,9 +255,8 @@ class Verifier:
             known = self._known("recorded", {value for row in rows for value in named(row)})
             found: dict[str, Finding | None] = dict.fromkeys(page)
             for row in rows:
-                found[row[0]] = found[row[0]] or self._judged_row(
-                    kind, name, row, known.issuperset(named(row))
-                )
+                is_known = known.issuperset(named(row))
+                found[row[0]] = found[row[0]] or self._judged_row(kind, name, row, is_known)
             for item in found.items():
                 self.report.records += 1
                 yield item
@@ -279,17 +278,14 @@ class Verifier:
             sizes = dict(self._lookup.rows("payloads of entries", page))
             for row in rows:
                 self.report.records += 1
-                is_known = row[8] is None or row[8] in known
+                is_known, told = row[8] is None or row[8] in known, f"catalog:{row[2]}, version {row[1]}"
                 problem = next(self._archive.payloads.verify([row[6]]), None) if row[8] is None else None
                 found = self._judged_row("entry", "entry", row, is_known)
                 if found is None and row[8] is None and sizes.get(row[6], row[7]) != row[7]:
-                    reason = f"catalog:{row[2]}, version {row[1]}: its payload has another size"
-                    found = Finding(Verdict.DAMAGED, "entry", row[0], reason)
+                    found = Finding(Verdict.DAMAGED, "entry", row[0], f"{told}: its payload has another size")
                 if found is None and problem is not None:
                     verdict = Verdict.MISSING if isinstance(problem, PayloadMissing) else Verdict.DAMAGED
-                    found = Finding(
-                        verdict, "entry", row[6], f"catalog:{row[2]}, version {row[1]}: {problem}"
-                    )
+                    found = Finding(verdict, "entry", row[6], f"{told}: {problem}")
                 yield row[0], found
 
     def _orphans(self, after: str) -> Looked:
@@ -303,16 +299,13 @@ class Verifier:
 
     def _named_by_now(self, digests: list[Digest]) -> set[str]:
         """Those that rows name; waits a little, in all, for the rows of executions that run."""
+        running = f"SELECT 1 FROM execution e WHERE {is_alive(NOW[self._database.dialect_name])} LIMIT 1"
         named = self._known("there payload", digests)
-        while len(named) < len(digests) and self._patience > 0 and self._is_run():
+        while len(named) < len(digests) and self._patience > 0 and self._database.rows(running):
             self._patience -= _PAUSE_SECONDS
             time.sleep(_PAUSE_SECONDS)
             named = self._known("there payload", digests)
         return named
-
-    def _is_run(self) -> bool:
-        alive = is_alive(NOW[self._database.dialect_name])
-        return bool(self._database.rows(f"SELECT 1 FROM execution e WHERE {alive} LIMIT 1"))
 
     # --- asking -------------------------------------------------------------------------------------
 
