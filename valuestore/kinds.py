@@ -85,5 +85,5 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     return next(iter(get_close_matches(name, list(known), 1, likeness)), None)
 
 
-def shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def shortened(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

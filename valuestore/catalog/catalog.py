@@ -155,11 +155,8 @@ class Mounted(Catalog):
             return None
         if after > self._prefix and not after.startswith(self._prefix):
             return None
-        return replace(
-            which,
-            prefix=prefix[len(self._prefix) :],
-            after=after[len(self._prefix) :] if after > self._prefix else "",
-        )
+        later = self._below(after) if after > self._prefix else ""
+        return replace(which, prefix=self._below(prefix), after=later)
 
 
 def _nearer(state: State) -> State:

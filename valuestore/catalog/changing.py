@@ -26,6 +26,7 @@ from valuestore.values.archive import ValueRef
 from valuestore.values.files.file import File
 
 Attrs = Mapping[str, Json]
+Again = Callable[[], object]
 
 
 class Changing(Reading):
@@ -55,11 +56,10 @@ class Changing(Reading):
         buffer = as_buffer(data)
         total = size if buffer is None else len(buffer)
         with self._doing("put", check_key(name), total, changes=True) as watched:
-            step = self._putting(name, wanted, overwrite=overwrite, if_version=if_version)
+            on: dict[str, Any] = {"overwrite": overwrite, "version": if_version}
             if if_version is not None or not overwrite:
-                self._try(step)
-            content, again = self._stored(name, data, size, watched)
-            return self._one(step(content, again))
+                self._try(self._putting(name, wanted, Content(Digest(""), 0), **on))
+            return self._one(self._putting(name, wanted, *self._stored(name, data, size, watched), **on))
 
     def bind(self, name: str, value: ValueRef | str, *, attrs: Attrs | None = None) -> Entry:
         """Have the name stand for a value: a ref, a hash, or what a call, job or execution gave, by its id.
@@ -68,7 +68,7 @@ class Changing(Reading):
         """
         wanted = None if attrs is None else as_json(attrs)
         with self._doing("bind", check_key(name), changes=True):
-            return self._one(self._putting(name, wanted)(self._bound(self._find_value(value)), None))
+            return self._one(self._putting(name, wanted, self._bound(self._find_value(value))))
 
     def from_file(self, name: str, path: Any, *, attrs: Attrs | None = None) -> Entry:
         """Put the content of a file. Raises: as ``put``; OSError if it cannot be read."""
@@ -94,7 +94,7 @@ class Changing(Reading):
     def _carry(self, verb: str, source: str, target: str, *, overwrite: bool = True) -> Entry:
         def work(draft: Draft) -> State:
             old = draft.get(source)
-            draft.expect(target, None, overwrite=overwrite)
+            draft.expect(target, overwrite=overwrite)
             if source == target:
                 return old
             new = draft.put(target, old.stored, old.attrs)
@@ -109,7 +109,7 @@ class Changing(Reading):
         """A new version with the bytes and attributes of that one. Raises: NotFound."""
         with self._doing("revert", check_key(name), changes=True):
             old = self._asked(name, version)
-            return self._one(self._putting(name, old.attrs)(self._content(old), None))
+            return self._one(self._putting(name, old.attrs, self._content(old)))
 
     # --- attributes: no bytes move -------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Changing(Reading):
             _check_lengths(wanted, texts)
             source = iter(values)
             steps = [
-                self._putting(name, text)(*self._stored(name, data, None, watched))
+                self._putting(name, text, *self._stored(name, data, None, watched))
                 for name, text, data in zip(wanted, texts, source, strict=False)
             ]
             if len(steps) != len(wanted) or any(True for _ in source):
@@ -214,25 +214,22 @@ class Changing(Reading):
         names: tuple[str, ...],
         work: Callable[[Draft], State],
         content: Content | None = None,
-        again: Callable[[], object] | None = None,
+        again: Again | None = None,
         *,
         keeps: bool = False,
     ) -> Step:
         return Step(names, work, content, again, self._listeners, keeps)
 
     def _putting(
-        self, name: str, attrs: str | None, *, overwrite: bool = True, if_version: int | None = None
-    ) -> Callable[[Content, Callable[[], object] | None], Step]:
-        """What makes the step, once there is content."""
+        self, name: str, attrs: str | None, content: Content, again: Again | None = None, **on: Any
+    ) -> Step:
+        """The step, ``on`` the conditions of ``Draft.expect``."""
 
-        def make(content: Content, again: Callable[[], object] | None) -> Step:
-            def work(draft: Draft) -> State:
-                old = draft.expect(name, if_version, overwrite=overwrite)
-                return draft.put(name, content, old.attrs if attrs is None else attrs)
+        def work(draft: Draft) -> State:
+            old = draft.expect(name, **on)
+            return draft.put(name, content, old.attrs if attrs is None else attrs)
 
-            return self._step((name,), work, content, again)
-
-        return make
+        return self._step((name,), work, content, again)
 
     def _changing(self, name: str, attrs: str, if_version: int | None = None) -> Step:
         return self._with_attrs(name, if_version, lambda _: attrs)
@@ -256,16 +253,15 @@ class Changing(Reading):
 
         return self._step((name,), work, keeps=True)
 
-    def _try(self, make: Callable[[Content, None], Step]) -> None:
+    def _try(self, step: Step) -> None:
         """Whether the step may be done, before bytes move. Raises: as it."""
-        step = make(Content(Digest(""), 0), None)
         states = self._known(step.names)
         draft = Draft(lambda _: states, "")
         step.work(draft)
 
     def _stored(
         self, name: str, data: Data, size: int | None, watched: Watch
-    ) -> tuple[Content, Callable[[], object] | None]:
+    ) -> tuple[Content, Again | None]:
         """The content of this data, stored, and how to store it once more."""
         payloads, buffer = self._archive.payloads, as_buffer(data)
         if buffer is not None:

@@ -90,7 +90,7 @@ class Draft:
             raise NotFound(name, WHERE)
         return state
 
-    def expect(self, name: str, version: int | None, *, overwrite: bool = True) -> State:
+    def expect(self, name: str, version: int | None = None, *, overwrite: bool = True) -> State:
         """The same as ``find``. Raises: VersionConflict; AlreadyExists; ValueError for what is no version."""
         if version is not None and (type(version) is not int or version < 0):
             raise ValueError(f"if_version={version!r}: a version is 1 or more; 0 means that it is not there")

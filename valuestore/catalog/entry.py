@@ -63,9 +63,7 @@ def entry_of(state: State) -> Entry:
 def attrs_of(state: State, select: Iterable[str] | None) -> dict[str, Json]:
     """Its attributes, or those of these names that it has."""
     attrs: dict[str, Json] = json.loads(state.attrs)
-    if select is None:
-        return attrs
-    return {name: attrs[name] for name in select if name in attrs}
+    return attrs if select is None else {name: attrs[name] for name in select if name in attrs}
 
 
 def as_json(attrs: Mapping[str, Json]) -> str:

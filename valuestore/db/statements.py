@@ -84,7 +84,6 @@ def _text(construct: Any, dialect: Any) -> str:
 
 
 def main() -> None:
-    """Write both files."""
     for dialect_name in _DIALECTS:
         made = as_text(compiled(dialect_name))
         with open(file_of(dialect_name), "w", encoding="utf-8") as file:
@@ -116,9 +115,8 @@ def _insert(into: Any, statement: Any, now: str) -> Any:
     """
     new = statement.excluded
     if into is schema.execution:
-        changed = {name: new[name] for name in ("status", "ended", "replayed")} | {
-            "updated": literal_column(now)
-        }
+        changed = {name: new[name] for name in ("status", "ended", "replayed")}
+        changed["updated"] = literal_column(now)
         return statement.on_conflict_do_update(index_elements=["execution_id"], set_=changed)
     if into is schema.value:
         telling = ("type_name", "codec", "payload_digest", "inline")

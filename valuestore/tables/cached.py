@@ -164,10 +164,9 @@ class CachedTable(Generic[Row]):
                 return None
             asks = []
             for drive in dict.fromkeys(each.drive for each in before.suspects):
-                mine = before._replace(
-                    suspects=tuple(each for each in before.suspects if each.drive == drive)
-                )
-                asks.append((drive, common(mine.suspected(drive), before.held(drive))))
+                mine = [each for each in before.suspects if each.drive == drive]
+                wrong = before._replace(suspects=tuple(mine)).suspected(drive)
+                asks.append((drive, common(wrong, before.held(drive))))
             return _Plan([Drop(*ask) for ask in asks], asks, before.by, before.intervals)
 
         return self._move(plan, "table_refresh")

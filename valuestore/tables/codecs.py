@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from valuestore.errors import CodecError
+from valuestore.kinds import shortened
 
 
 class Codec(ABC):
@@ -65,7 +66,7 @@ def _shown(value: object) -> str:
         text = repr(value)
     except Exception:  # noqa: BLE001 - somebody else's
         text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
+    return shortened(text, 80)
 
 
 def _codec(

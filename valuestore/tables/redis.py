@@ -179,9 +179,8 @@ class RedisTable(Table[Row]):
             return answer
         if outcome == b"indexes":
             theirs = ", ".join(json.loads(answer[0]))
-            raise TableError(
-                self.place, f"it has the indexes {theirs}; open it with these, or call reindex()"
-            )
+            advice = "open it with these, or call reindex()"
+            raise TableError(self.place, f"it has the indexes {theirs}; {advice}")
         if outcome == b"schema":
             raise CodecError(self.place, "rows of another schema; nothing was deleted")
         if outcome == b"evicted":

@@ -87,9 +87,8 @@ class Schema(Generic[Row]):
         if not isinstance(values, tuple) or len(values) != len(self._key):
             raise TableError(f"key {key!r}", f"it has {' and '.join(self._key)}")
         encoders = (self._encoders[place] for place in self._of_key)
-        return self._joined_key(
-            [_encoded(*each, value) for each, value in zip(encoders, values, strict=True)]
-        )
+        parts = [_encoded(*each, value) for each, value in zip(encoders, values, strict=True)]
+        return self._joined_key(parts)
 
     def decode(self, data: bytes) -> Row:
         """Raises: CodecError for bytes that are no row of this schema."""
@@ -156,9 +155,6 @@ def _scored(name: str, function: Callable[[Any], Any], row: Any) -> Score:
 
 
 def _of_attribute(name: str, error: Exception) -> CodecError:
-    told = (
-        ": ".join(map(str, error.args))
-        if isinstance(error, CodecError)
-        else f"{type(error).__name__}: {error}"
-    )
-    return CodecError(f"attribute {name!r}", told)
+    if isinstance(error, CodecError):
+        return CodecError(f"attribute {name!r}", ": ".join(map(str, error.args)))
+    return CodecError(f"attribute {name!r}", f"{type(error).__name__}: {error}")

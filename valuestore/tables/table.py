@@ -260,10 +260,9 @@ class Table(ABC, Generic[Row]):
                 if any(score in each for each in intervals):
                     there[step.key] = step.data
             elif isinstance(step, Drop):
-                rows = (
-                    (key, self.schema.score(step.by, self.schema.decode(data))) for key, data in there.items()
-                )
-                gone = [key for key, score in rows if any(score in each for each in step.intervals)]
+                rows = {key: self.schema.decode(data) for key, data in there.items()}
+                scores = {key: self.schema.score(step.by, row) for key, row in rows.items()}
+                gone = {key for key in there if any(scores[key] in each for each in step.intervals)}
                 there = {key: data for key, data in there.items() if key not in gone}
             elif isinstance(step, DropRows):
                 for key in step.rows:

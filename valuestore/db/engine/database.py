@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -229,17 +229,11 @@ class Database:
 
     # --- one at a time --------------------------------------------------------------------------
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """One process at a time: creation, migration, checkpoints. A thread may take it again."""
         if self.is_read_only:
-            yield
-        elif self.path is not None:
-            with self._file_lock(self.path):
-                yield
-        else:
-            with self._advisory_lock():
-                yield
+            return nullcontext()
+        return self._advisory_lock() if self.path is None else self._file_lock(self.path)
 
     @contextmanager
     def _file_lock(self, path: str) -> Iterator[None]:

@@ -52,6 +52,7 @@ class TaskCode:
     called_by: tuple[tuple[str, int], ...] = ()
 
 
+_TASK = "SELECT task_name, version, source FROM task WHERE task_hash = :code"
 _PARTS = "SELECT name, digest, source FROM dependency WHERE task_hash = :code ORDER BY name"
 
 _BESIDE = """
@@ -82,17 +83,14 @@ def code_of(database: Database, task: Name) -> TaskCode:
     """
     found = Names(database).find_one(task, ("task",))
     with database.read() as connection:
-        row = connection.execute(
-            text("SELECT task_name, version, source FROM task WHERE task_hash = :code"),
-            {"code": found.record_id},
-        ).first()
+        of_code = {"code": found.record_id}
+        row = connection.execute(text(_TASK), of_code).first()
         if row is None:
             raise RecordNotFound(found.record_id, "version of a task")
-        follows = parts_of(connection, found.record_id)
-        name = {"name": row.task_name}
-        versions = connection.execute(text(_VERSIONS), name)
-        called_by = connection.execute(text(_CALLED_BY), name)
-        tags = connection.execute(text(_TAGS), {"code": found.record_id}).all()
+        follows, of_name = parts_of(connection, found.record_id), {"name": row.task_name}
+        versions = connection.execute(text(_VERSIONS), of_name)
+        called_by = connection.execute(text(_CALLED_BY), of_name)
+        tags = connection.execute(text(_TAGS), of_code).all()
         return TaskCode(
             row.task_name,
             found.record_id,

@@ -106,7 +106,8 @@ def compare(database: Database, before: Name, after: Name, task: str | None = No
     """
     ids = [Names(database).find_one(each, ("execution",)).record_id for each in (before, after)]
     with database.read() as connection:
-        old, new = (_jobs(connection, each) for each in ids)
+        given = [{"execution": each, "most": MOST_JOBS} for each in ids]
+        old, new = (list(connection.execute(text(_JOBS), each)) for each in given)
         is_whole = max(len(old), len(new)) < MOST_JOBS
         if task is not None:
             old, new = ([row for row in rows if _is_named(row.task, task)] for rows in (old, new))
@@ -114,10 +115,6 @@ def compare(database: Database, before: Name, after: Name, task: str | None = No
                 raise RecordNotFound(task, "task in these executions")
         found = _compared(ids, _by_call(old), _by_call(new), is_whole=is_whole)
         return replace(found, tasks=tuple(_by_task(connection, found, old, new)))
-
-
-def _jobs(connection: Connection, execution_id: str) -> list[Any]:
-    return list(connection.execute(text(_JOBS), {"execution": execution_id, "most": MOST_JOBS}))
 
 
 def _by_call(rows: list[Any]) -> dict[tuple[Any, ...], Any]:

@@ -5,7 +5,7 @@ They are resolved when a question is asked, so that each part of it is answered 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, String, and_, false, func, literal_column, or_, select, union_all
@@ -131,10 +131,6 @@ class JobsOfCalls:
         if "failed" in self.statuses and self.args is not None:
             found.append(and_(has_failed(), job.c.args_hash.in_(self.args)))
         return found
-
-    def among(self, statuses: frozenset[str]) -> JobsOfCalls:
-        """Of these statuses alone."""
-        return replace(self, statuses=self.statuses & statuses)
 
     def executions(self) -> Any:
         """The numbers of their executions."""

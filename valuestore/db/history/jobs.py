@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Self, TypedDict, Unpack
 
@@ -219,10 +220,11 @@ class JobQuery(_CallFilters, Timed, Query[JobRecord]):
         if filters.get("status") is not None:
             statuses = frozenset(conditions.one_of("status", filters["status"], JOB_STATUSES))
             found = found._with(statuses=self.statuses & statuses)
-        narrowed = [
-            each.among(found.statuses) if isinstance(each, JobsOfCalls) else each for each in found._deferred
+        deferred: list[Any] = [
+            replace(each, statuses=each.statuses & found.statuses) if isinstance(each, JobsOfCalls) else each
+            for each in found._deferred
         ]
-        return found._with(_deferred=tuple(narrowed))
+        return found._with(_deferred=tuple(deferred))
 
     def runs(self) -> list[dict[str, Any]]:
         """Each job as a row of a table: what it is, its parameters, its metrics, and its tags.
@@ -330,11 +332,6 @@ def _executions_named(name: Any) -> Any:
 # --- calls ------------------------------------------------------------------------------------------
 
 
-_call_source = _call.outerjoin(_task, _task.c.task_no == _call.c.task_no).outerjoin(
-    _job_value, _job_value.c.value_hash == _call.c.value_hash
-)
-
-
 class CallQuery(_CallFilters, Query[CallRecord]):
     """Finished calls, those recorded last first."""
 
@@ -348,7 +345,9 @@ class CallQuery(_CallFilters, Query[CallRecord]):
             "result_type": _job_value.c.type_name,
             "result": _job_value.c.preview,
         },
-        _call_source,
+        _call.outerjoin(_task, _task.c.task_no == _call.c.task_no).outerjoin(
+            _job_value, _job_value.c.value_hash == _call.c.value_hash
+        ),
         _call.c.call_hash,
         {
             "newest": Order((_call.c.call_no,), descending=True),

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any, Literal
 
 from sqlalchemy import String, TextClause, bindparam, text
@@ -196,79 +197,59 @@ _UNUSED = (
 )
 """By a sibling."""
 
-_GIVEN = "call_node n JOIN argument a ON a.args_hash = n.args_hash "
-_HAS_NO_SOURCE = (
-    "NOT EXISTS (SELECT 1 FROM argument_source x WHERE x.call_no = {call} AND x.position = a.position)"
+_NO_SOURCE = (
+    "NOT EXISTS (SELECT 1 FROM argument_source x "
+    "WHERE x.call_no = {call}.call_no AND x.position = a.position)"
 )
+
 _Branch = tuple[str, str, str, str, str]
+"""A step from call ``u``: to which call, in which role, at which position; from and where."""
 
 
-def _upstream_by_value(role: Role, tables: str) -> _Branch:
-    """From an argument without source to calls ``m`` that gave value ``v``, which ``tables`` leads to."""
-    where = (
-        f"n.call_no = u.call_no AND m.call_no <> u.call_no AND v.size > {TELLING_BYTES} AND "
-        f"{_HAS_NO_SOURCE.format(call='n.call_no')} AND {_INNERMOST}"
-    )
-    return "m.call_no", role, "a.position", f"{_GIVEN}{tables}", where
+def _by_value(begin: str, first: Sequence[str], then: Sequence[str], end: str, where: str) -> list[_Branch]:
+    """Steps from call ``n`` to ``m``, of which one gave value ``v`` and one had it as argument ``a`` from no
+    call of its run. The first joins lead to it as it is, the second to parts.
+    """
+    telling = f"n.call_no = u.call_no AND m.call_no <> u.call_no AND v.size > {TELLING_BYTES} AND {where}"
+    roles = ("value", "part", "part", "part")
+    tables = [f"{begin} {one} {other} {end}" for one, other in product(first, then)]
+    return [
+        ("m.call_no", role, "a.position", each, telling) for role, each in zip(roles, tables, strict=True)
+    ]
 
-
-def _downstream_by_value(role: Role, tables: str) -> _Branch:
-    """From a result to calls ``m`` that had value ``v``, which ``tables`` leads to, without source."""
-    where = (
-        f"n.call_no = u.call_no AND m.call_no <> u.call_no AND v.size > {TELLING_BYTES} AND "
-        f"{_HAS_NO_SOURCE.format(call='m.call_no')}"
-    )
-    return "m.call_no", role, "a.position", f"call_node n {tables}{_USING}", where
-
-
-_USING = "JOIN call_node m ON m.args_hash = a.args_hash"
 
 _UPSTREAM: tuple[_Branch, ...] = (
     ("s.source_no", "argument", "s.position", "argument_source s", "s.call_no = u.call_no"),
     ("e.child_no", "child", "e.position", "call_edge e", f"e.parent_no = u.call_no AND {_UNUSED}"),
-    _upstream_by_value(
-        "value",
-        "JOIN value v ON v.value_hash = a.value_hash JOIN call_node m ON m.value_hash = v.value_hash",
-    ),
-    _upstream_by_value(  # the argument is in what a call gave
-        "part",
-        "JOIN subvalue o ON o.child_hash = a.value_hash JOIN value v ON v.value_hash = o.child_hash "
-        "JOIN call_node m ON m.value_hash = o.parent_hash",
-    ),
-    _upstream_by_value(  # a part of the argument is what a call gave
-        "part",
-        "JOIN subvalue i ON i.parent_hash = a.value_hash JOIN value v ON v.value_hash = i.child_hash "
-        "JOIN call_node m ON m.value_hash = v.value_hash",
-    ),
-    _upstream_by_value(  # a part of the argument is in what a call gave
-        "part",
-        "JOIN subvalue i ON i.parent_hash = a.value_hash JOIN value v ON v.value_hash = i.child_hash "
-        "JOIN subvalue o ON o.child_hash = v.value_hash JOIN call_node m ON m.value_hash = o.parent_hash",
+    *_by_value(
+        "call_node n JOIN argument a ON a.args_hash = n.args_hash",
+        (
+            "JOIN value v ON v.value_hash = a.value_hash",
+            "JOIN subvalue i ON i.parent_hash = a.value_hash JOIN value v ON v.value_hash = i.child_hash",
+        ),
+        (
+            "JOIN call_node m ON m.value_hash = v.value_hash",
+            "JOIN subvalue o ON o.child_hash = v.value_hash JOIN call_node m ON m.value_hash = o.parent_hash",
+        ),
+        "",
+        f"{_NO_SOURCE.format(call='n')} AND {_INNERMOST}",
     ),
 )
-"""Steps from call ``u``: to which call, in which role, at which position; from and where."""
-
 _DOWNSTREAM: tuple[_Branch, ...] = (
     ("s.call_no", "argument", "s.position", "argument_source s", "s.source_no = u.call_no"),
     ("e.parent_no", "child", "e.position", "call_edge e", f"e.child_no = u.call_no AND {_UNUSED}"),
-    _downstream_by_value(
-        "value",
-        "JOIN value v ON v.value_hash = n.value_hash JOIN argument a ON a.value_hash = v.value_hash ",
-    ),
-    _downstream_by_value(
-        "part",
-        "JOIN value v ON v.value_hash = n.value_hash JOIN subvalue i ON i.child_hash = v.value_hash "
-        "JOIN argument a ON a.value_hash = i.parent_hash ",
-    ),
-    _downstream_by_value(
-        "part",
-        "JOIN subvalue o ON o.parent_hash = n.value_hash JOIN value v ON v.value_hash = o.child_hash "
-        "JOIN argument a ON a.value_hash = v.value_hash ",
-    ),
-    _downstream_by_value(
-        "part",
-        "JOIN subvalue o ON o.parent_hash = n.value_hash JOIN value v ON v.value_hash = o.child_hash "
-        "JOIN subvalue i ON i.child_hash = v.value_hash JOIN argument a ON a.value_hash = i.parent_hash ",
+    *_by_value(
+        "call_node n",
+        (
+            "JOIN value v ON v.value_hash = n.value_hash",
+            "JOIN subvalue o ON o.parent_hash = n.value_hash JOIN value v ON v.value_hash = o.child_hash",
+        ),
+        (
+            "JOIN argument a ON a.value_hash = v.value_hash",
+            "JOIN subvalue i ON i.child_hash = v.value_hash JOIN argument a ON a.value_hash = i.parent_hash",
+        ),
+        "JOIN call_node m ON m.args_hash = a.args_hash",
+        _NO_SOURCE.format(call="m"),
     ),
 )
 
@@ -311,11 +292,7 @@ walk(depth, from_no, call_no, role, position) AS (
 shown AS (
   SELECT w.*, row_number() OVER () AS place FROM (SELECT * FROM walk LIMIT :most OFFSET :offset) w)
 SELECT u.depth, b.call_hash AS from_call, c.call_hash, u.role, u.position, t.task_name, c.value_hash,
-       v.type_name, v.preview, f.path,
-       (SELECT j.job_id FROM job j WHERE j.call_hash = c.call_hash AND j.status = 'done' LIMIT 1) AS job_id,
-       (SELECT j.started FROM job j WHERE j.call_hash = c.call_hash AND j.status = 'done' LIMIT 1)
-         AS started,
-       (SELECT j.ended FROM job j WHERE j.call_hash = c.call_hash AND j.status = 'done' LIMIT 1) AS ended,
+       v.type_name, v.preview, f.path, j.job_id, j.started, j.ended,
        (SELECT {inputs} FROM argument a LEFT JOIN value w ON w.value_hash = a.value_hash
           LEFT JOIN file g ON g.value_hash = a.value_hash WHERE a.args_hash = c.args_hash) AS inputs
   FROM shown u
@@ -324,6 +301,8 @@ SELECT u.depth, b.call_hash AS from_call, c.call_hash, u.role, u.position, t.tas
   LEFT JOIN task t ON t.task_no = c.task_no
   LEFT JOIN value v ON v.value_hash = c.value_hash
   LEFT JOIN file f ON f.value_hash = c.value_hash
+  LEFT JOIN job j ON j.job_id =
+       (SELECT d.job_id FROM job d WHERE d.call_hash = c.call_hash AND d.status = 'done' LIMIT 1)
  ORDER BY u.place
 """  # noqa: S608  # put together from the constants above; what is asked for is bound
     return text(sql).bindparams(*[bindparam(name, type_=String) for name in ("value", "path", "call")])

@@ -13,6 +13,7 @@ from typing import Any
 
 from valuestore.db.history.lineage import Lineage, LineageCall, LineageEdge
 from valuestore.db.history.records import moment
+from valuestore.kinds import shortened
 
 PRODUCER = "https://pypi.org/project/valuestore"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
@@ -62,7 +63,7 @@ def tree(lineage: Lineage) -> Iterator[tuple[int, str]]:
             traced = {step.position for step in following if step.role != "child"}
             for given in call.inputs:
                 if given.position not in traced:
-                    shown = given.path or _cut(given.preview or given.value_hash)
+                    shown = given.path or shortened(given.preview or given.value_hash, _LONGEST_PREVIEW)
                     yield depth + 1, f"{given.name}: {shown}"
         stack += [(depth + 1, step) for step in reversed(following)]
 
@@ -154,8 +155,4 @@ def _argument_name(lineage: Lineage, edge: LineageEdge) -> str | None:
 
 
 def _result(call: LineageCall) -> str:
-    return call.path or _cut(call.preview or call.value_hash)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_PREVIEW else f"{text[: _LONGEST_PREVIEW - 3]}..."
+    return call.path or shortened(call.preview or call.value_hash, _LONGEST_PREVIEW)

@@ -80,9 +80,6 @@ class ValueFilters(Filters, total=False):
     preview_contains: str | None
 
 
-_value_source = _value.outerjoin(_file, _file.c.value_hash == _value.c.value_hash)
-
-
 class ValueQuery(Filtered, Query[ValueRecord]):
     """Values, in the order of their hashes."""
 
@@ -94,7 +91,7 @@ class ValueQuery(Filtered, Query[ValueRecord]):
             "is_inline": _value.c.inline.is_not(None),
             "path": _file.c.path,
         },
-        _value_source,
+        _value.outerjoin(_file, _file.c.value_hash == _value.c.value_hash),
         _value.c.value_hash,
         {
             "id": Order((), descending=False),
@@ -136,9 +133,6 @@ class FileFilters(Filters, total=False):
     file_kind: str | Sequence[str] | None
 
 
-_file_source = _file.outerjoin(_value, _value.c.value_hash == _file.c.value_hash)
-
-
 class FileQuery(Filtered, Query[FileRecord]):
     """Files, folders and sets of files, by path; one record for each content that was seen."""
 
@@ -146,7 +140,7 @@ class FileQuery(Filtered, Query[FileRecord]):
     shape = Shape(
         FileRecord,
         {"file_kind": _file.c.kind, "preview": _value.c.preview, **columns_named(_file, "path value_hash")},
-        _file_source,
+        _file.outerjoin(_value, _value.c.value_hash == _file.c.value_hash),
         _file.c.value_hash,
         {
             "path": Order((_file.c.path,), descending=False),

@@ -20,7 +20,7 @@ from valuestore.db.history.code import CodePart, parts_of
 from valuestore.db.history.names import Name, Names
 from valuestore.db.record.rows import eval_hash
 from valuestore.errors import RecordNotFound
-from valuestore.hashing import ALGORITHMS, Digest
+from valuestore.hashing import DEFAULT_ALGORITHM, Digest, algorithm_of
 from valuestore.values.difference import Change, difference
 
 ReasonKind = Literal[
@@ -31,8 +31,6 @@ _LONGEST_DIFF = 200
 _CANDIDATES = 200
 _MOST_FILES = 20
 _MOST_NOTES = 5
-
-_ALGORITHM_BY_LENGTH = {algorithm.hex_length: algorithm.name for algorithm in ALGORITHMS.values()}
 
 Forms = Callable[[str], Any]
 """The canonical form of a value by its hash; None if it is too large, gone, or not plain."""
@@ -131,7 +129,6 @@ WITH RECURSIVE inside(value_hash) AS (
 SELECT f.path, f.value_hash FROM inside i JOIN file f ON f.value_hash = i.value_hash
  ORDER BY f.path LIMIT 1000
 """
-
 
 _FILES_BELOW = """
 WITH RECURSIVE below(hash) AS (
@@ -264,7 +261,7 @@ class WhyFinder:
     def _lost(self, connection: Connection, earlier: JobFacts, this: JobFacts) -> list[Reason]:
         """The same call again: its result was no longer there, or no longer true."""
         assert this.args_hash is not None
-        algorithm = _ALGORITHM_BY_LENGTH.get(len(this.args_hash), "xxh3-128")
+        algorithm = algorithm_of(this.args_hash) or DEFAULT_ALGORITHM
         key = eval_hash(Digest(this.task_hash), Digest(this.args_hash), algorithm, this.classes_hash)
         if connection.execute(text(_IS_CACHED), {"key": key}).first() is None:
             return [Reason("not cached", "results of this task are not cached, or could not be stored")]

@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from valuestore.db.engine.database import Database
 from valuestore.db.record.batch import Batch, Seen
@@ -170,7 +169,6 @@ class Recorder:
             self._batch.add_execution(row)
 
     def record_tags(self, rows: Iterable[TagRow]) -> None:
-        """Record tags."""
         self._check()
         with self._lock:
             self._expect()
@@ -314,11 +312,7 @@ class Unrecorded:
     def __getattr__(self, name: str) -> Callable[..., None]:
         if not hasattr(Recorder, name):
             raise AttributeError(name)
-        return _nothing
-
-
-def _nothing(*_: Any, **__: Any) -> None:
-    """What it does."""
+        return lambda *_, **__: None
 
 
 def _write_in_background(reference: weakref.ref[Recorder]) -> None:

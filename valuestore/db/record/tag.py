@@ -28,7 +28,6 @@ class AnyValue:
 ANY_VALUE: Final = AnyValue()
 """The value of a bare ``key`` in queries and removals."""
 
-
 Given = Mapping[str, Any] | Iterable[tuple[str, Any]]
 """Tags by key, or as pairs where a key has several values."""
 

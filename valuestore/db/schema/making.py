@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-import time
 import uuid
 import warnings
 from contextlib import closing, suppress
@@ -18,7 +17,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import SetColumnComment, SetTableComment
 
 from valuestore.db.engine.database import Database
-from valuestore.db.ids import new_id
+from valuestore.db.ids import new_id, now
 from valuestore.db.schema.kept import kept
 from valuestore.db.schema.tables import metadata, repository
 from valuestore.db.schema.views import create_statements
@@ -43,14 +42,12 @@ def create(database: Database, settings: dict[str, str], revision: str) -> None:
         metadata.create_all(connection)
         for statement in create_statements(database.dialect_name):
             connection.execute(text(statement))
-        connection.execute(
-            text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        )
+        version = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+        connection.execute(text(version))
         connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": revision})
-        recorded = {"id": uuid.uuid4().hex, "created": str(time.time_ns() // 1000), **settings}
-        connection.execute(
-            repository.insert(), [{"name": name, "value": value} for name, value in recorded.items()]
-        )
+        recorded = {"id": uuid.uuid4().hex, "created": str(now()), **settings}
+        rows = [{"name": name, "value": value} for name, value in recorded.items()]
+        connection.execute(repository.insert(), rows)
 
 
 def _check_encoding(connection: Connection) -> None:

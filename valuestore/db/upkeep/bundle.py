@@ -61,11 +61,9 @@ class Written:
         self._records = 0
 
     def head(self, facts: dict[str, Any]) -> None:
-        """The first line."""
         self._line({"valuestore": "bundle", "format": FORMAT, **facts})
 
     def record(self, kind: str, row: Row) -> None:
-        """One record."""
         if places := BYTES[kind]:
             packed: list[Any] = list(row)
             for at in places:
@@ -299,7 +297,6 @@ class Bundle:
         self._hasher, self._left, self._number = get_algorithm().new(), self._most, 0
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
 

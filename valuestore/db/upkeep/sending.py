@@ -23,7 +23,6 @@ Ask = Callable[[str, Collection[str]], list[Any]]
 
 _PAGE = 500
 
-
 Pages = Callable[[str], Iterator[list[str]]]
 """The keys by which records of a kind are asked for, some hundred at once."""
 

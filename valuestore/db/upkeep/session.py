@@ -37,9 +37,7 @@ class Session:
         self.made: list[str] = []
 
     def rows(self, sql: str, **parameters: Any) -> list[Any]:
-        """The rows of a SELECT."""
-        found: list[Any] = self._execute(sql, parameters).fetchall()
-        return found
+        return list(self._execute(sql, parameters).fetchall())
 
     def one(self, sql: str, **parameters: Any) -> Any:
         """The first column of the first row; None if there is no row."""

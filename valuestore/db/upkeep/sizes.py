@@ -41,7 +41,6 @@ class Stats:
 
 def stats_of(database: Database, sizes: tuple[dict[str, int], int, int], payloads_url: str) -> Stats:
     """All of it; ``sizes`` are rows and bytes. Raises: DatabaseError."""
-
     asked = kept(database.dialect_name)
 
     def shares(by: str) -> dict[str, Share]:

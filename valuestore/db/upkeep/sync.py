@@ -155,11 +155,12 @@ def seeds_of(source: Whole, names: Sequence[Any], tags: Sequence[str]) -> Seeds:
         raise TypeError(f"tags is a list of texts, such as [{tags!r}], not a text")
     source.check_open()
     source.flush()
-    found = [source.history.find_one(name) for name in names]
-    for name, one in zip(names, found, strict=True):
+    seeds: Seeds = []
+    for name in names:
+        one = source.history.find_one(name)
         if one.kind not in ENTITIES:
             raise RecordNotFound(str(name), "execution, job, call, task, value or name of the catalog")
-    seeds = [(one.kind, one.record_id) for one in found]
+        seeds.append((one.kind, one.record_id))
     for text in tags:
         key, value = parse_tag_filter(text)
         name, given = "tagged key", {"of_key": key}
@@ -197,12 +198,10 @@ class _Push:
                 self._sent.leave_out(problem)
 
     def records(self, kind: str, rows: Iterable[Row]) -> None:
-        """Write them."""
         for row in rows:
             self._group.add(kind, row)
 
     def finish(self) -> None:
-        """Write the rest."""
         self._group.write()
 
 
@@ -213,7 +212,6 @@ class _Export:
         self._payloads, self._bundle, self._sent = source.payloads, bundle, sent
 
     def there(self, _name: str, _keys: Collection[str]) -> list[Any]:
-        """Nothing."""
         return []
 
     def payloads(self, rows: Collection[Row]) -> None:
@@ -230,7 +228,6 @@ class _Export:
                 self._sent.payload_bytes += size
 
     def records(self, kind: str, rows: Iterable[Row]) -> None:
-        """Write them."""
         for row in rows:
             self._bundle.record(kind, row)
             self._sent.records += 1
