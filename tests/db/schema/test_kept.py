@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from valuestore.db.record.lookup import Finished
 from valuestore.db.schema.kept import as_text, file_of, kept, key_lists
 from valuestore.db.schema.tables import metadata
 from valuestore.db.statements import compiled
+from valuestore.db.upkeep.leases import Holder
 
 NAMED = {"sqlite": r"(?<!:):([a-z_]+)", "postgresql": r"%\(([a-z_]+)\)s"}
 NUMBERS = {"most", "steps", "at", "number", "since"}
@@ -29,6 +31,21 @@ def test_every_table_has_an_insert_of_all_its_columns_but_its_number(repository)
         sql = kept(repository.database.dialect_name)[f"insert {table.name}"]
         listed = re.search(r"\((.*?)\) VALUES", sql)[1].replace('"', "").split(", ")
         assert listed == given
+
+
+def test_columns_come_in_the_order_in_which_they_are_read(repository):
+    def columns(name, **given):
+        return repository.database.table(kept(repository.database.dialect_name)[name], given)[0]
+
+    def declared(table):
+        return tuple(column.name for column in metadata.tables[table].columns)
+
+    assert columns("finished", keys="[]", tasks="[]") == (*Finished._fields, "checksum")
+    assert columns("values", keys="[]") == columns("value", value_hash="") == declared("value")
+    assert columns("evaluations", keys="[]") == ("eval_hash", "trace_hash", "checksum", *declared("value"))
+    assert columns("signatures", keys="[]") == declared("signature")
+    assert columns("tags of", id="", entity="") == declared("tag")
+    assert columns("lease holders", keys="[]")[:6] == Holder._fields[:6]
 
 
 def test_the_database_takes_every_statement(repository):

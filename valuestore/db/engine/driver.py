@@ -1,8 +1,8 @@
 """Driver: statements in the words of sqlite3 or psycopg themselves, on one of their connections.
 
 What runs record and look up goes this way. Through SQLAlchemy a small statement costs ten times as much, and
-its import more than a short program. The statements are SQLAlchemy's all the same, compiled beforehand
-(schema/kept.py), so they are written once for both databases; its pool lends the connections of Postgres.
+its import more than a short program. The statements are kept as text (schema/kept.py), and written once for
+both databases; its pool lends the connections of Postgres.
 """
 
 from __future__ import annotations
