@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from valuestore.hashing import active_algorithm, get_algorithm
+from valuestore.hashing import active_algorithm, hash_pieces
 from valuestore.values.identity.canonical import Refused
 from valuestore.values.value import Plain
 
@@ -204,8 +204,4 @@ def _text_bytes(array: Any) -> memoryview | None:
 
 
 def _digest(pieces: Iterator[memoryview | None]) -> str:
-    hasher = get_algorithm(active_algorithm.get()).new()
-    for piece in pieces:
-        if piece:
-            hasher.update(piece)
-    return hasher.hexdigest()
+    return hash_pieces(filter(None, pieces), algorithm=active_algorithm.get())[0]

@@ -64,13 +64,13 @@ def encode(table: Any) -> list[Bytes]:
         if table.num_rows:
             writer.write_table(table)
         else:
-            writer.write_batch(_empty_batch(table))
+            writer.write_batch(batch_of(table.unify_dictionaries()))  # which may have entries
     return sink.pieces
 
 
-def _empty_batch(table: Any) -> Any:
-    """A table without rows as a batch, since its dictionaries may have entries."""
-    columns = [column.unify_dictionaries() for column in table.columns]
+def batch_of(table: Any) -> Any:
+    """A table of one chunk at most as a batch."""
+    columns = table.columns
     arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in columns]
     return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
 

@@ -16,18 +16,8 @@ from typing import Any
 import numpy as np
 
 from valuestore.errors import DecodeError
-from valuestore.hashing import active_algorithm, get_algorithm
+from valuestore.hashing import active_algorithm, hash_pieces
 from valuestore.values.codecs import npy
-from valuestore.values.codecs.npy import (
-    LONG_FORMAT,
-    count,
-    describe,
-    dtype_of,
-    has_gaps,
-    is_long,
-    long_bytes,
-    packed,
-)
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
@@ -40,10 +30,7 @@ _MOST_GAPS = 1024
 
 def digest_of(array: Any) -> str:
     """Digest of what an array's elements say, in C order; nothing is copied that lies so already."""
-    hasher = get_algorithm(active_algorithm.get()).new()
-    for piece in npy.elements(array):
-        hasher.update(piece)
-    return hasher.hexdigest()
+    return hash_pieces(npy.elements(array), algorithm=active_algorithm.get())[0]
 
 
 # --- arrays -------------------------------------------------------------------------------------
@@ -52,7 +39,7 @@ def digest_of(array: Any) -> str:
 def array_identity(array: Any) -> Plain:
     """Dtype, shape, and the digest of the elements or, if they are objects, the elements."""
     array = np.asarray(array)
-    told = {"dtype": describe(array.dtype), "shape": list(array.shape)}
+    told = {"dtype": npy.describe(array.dtype), "shape": list(array.shape)}
     if array.dtype.names is not None and array.dtype.hasobject:
         return told | {"fields": {name: array[name] for name in array.dtype.names}}
     if array.dtype.hasobject or array.dtype.kind == "T":
@@ -68,15 +55,15 @@ def array_state(array: Any) -> Plain:
     if "digest" not in state:
         return state
     array = np.ascontiguousarray(array)
-    gaps = has_gaps(array.dtype) or is_long(array.dtype)
+    gaps = npy.has_gaps(array.dtype) or npy.is_long(array.dtype)
     told = b"".join(npy.elements(array)) if gaps else array.tobytes()
     return {"dtype": state["dtype"], "shape": state["shape"], "bytes": told}
 
 
 def array_from_state(state: Plain) -> Any:
     """The array. Raises: DecodeError."""
-    dtype, shape = dtype_of(state["dtype"]), tuple(state["shape"])
-    size = count(shape)
+    dtype, shape = npy.dtype_of(state["dtype"]), tuple(state["shape"])
+    size = npy.count(shape)
     if "fields" in state:
         return _from_fields(dtype, shape, state["fields"])
     if "items" in state:
@@ -103,8 +90,8 @@ def _from_fields(dtype: Any, shape: tuple[int, ...], fields: dict[str, Any]) -> 
 
 
 def _from_bytes(dtype: Any, shape: tuple[int, ...], told: bytes) -> Any:
-    if is_long(dtype):
-        said, width = long_bytes(dtype)
+    if npy.is_long(dtype):
+        said, width = npy.long_bytes(dtype)
         numbers = np.frombuffer(told, np.uint8).reshape(-1, said)
         whole = np.zeros((len(numbers), width), np.uint8)
         whole[:, :said] = numbers
@@ -113,9 +100,9 @@ def _from_bytes(dtype: Any, shape: tuple[int, ...], told: bytes) -> Any:
         raise DecodeError("numpy.ndarray", "elements without bytes")
     if dtype.itemsize * math.prod(shape) > _MOST_GAPS * len(told):
         raise DecodeError("numpy.ndarray", f"{len(told)} bytes are no array of {shape} {dtype}")
-    if has_gaps(dtype):
+    if npy.has_gaps(dtype):
         clean = np.zeros(shape, dtype)
-        clean[...] = np.frombuffer(told, packed(dtype)).reshape(shape).astype(dtype)
+        clean[...] = np.frombuffer(told, npy.packed(dtype)).reshape(shape).astype(dtype)
         return clean
     return np.frombuffer(bytearray(told), dtype).reshape(shape) if told else np.empty(shape, dtype)
 
@@ -138,14 +125,6 @@ def locate(array: Any, path: list[str]) -> None:
         return
     place = np.unravel_index(int(path[-2][1:-1]), np.shape(array))
     path[-2:] = [f"[{', '.join(str(int(index)) for index in place)}]"]
-
-
-def _as_matrix(array: Any) -> Any:
-    return array.view(np.matrix)
-
-
-def _as_recarray(array: Any) -> Any:
-    return array.view(np.recarray)
 
 
 def _plain_view(array: Any) -> Any:
@@ -263,7 +242,7 @@ def _moment(scalar: Any) -> Plain:
 
 
 def _moment_from_state(state: Plain) -> Any:
-    return np.array(state["ticks"], np.int64).view(dtype_of(state["dtype"]))[()]
+    return np.array(state["ticks"], np.int64).view(npy.dtype_of(state["dtype"]))[()]
 
 
 def _scalar_state(scalar: Any) -> Plain:
@@ -281,7 +260,7 @@ def _number_rules() -> list[TypeRule]:
         dtype = np.dtype(code)
         name = "numpy.bool" if code == "?" else f"numpy.{np.dtype(dtype.str).name}"
         rules.append(TypeRule(dtype.type, name, _number, np.dtype(dtype.str).type))
-    if LONG_FORMAT == "double":
+    if npy.LONG_FORMAT == "double":
         return [
             *rules,
             TypeRule(np.longdouble, "numpy.float64", _number, np.float64),
@@ -321,12 +300,8 @@ _SEED = ("entropy", "spawn_key", "pool_size", "n_children_spawned")
 def _bits_identity(bits: Any) -> Plain:
     """Its state, and the seed sequence that ``spawn`` goes on from."""
     seed = getattr(bits, "seed_seq", None)
-    if seed is not None and type(seed) is not np.random.SeedSequence:
-        seed = None
-    return {
-        "state": bits.state,
-        "seed": seed and {name: getattr(seed, name) for name in _SEED},
-    }
+    is_known = type(seed) is np.random.SeedSequence
+    return {"state": bits.state, "seed": {name: getattr(seed, name) for name in _SEED} if is_known else None}
 
 
 def _bits(state: Plain) -> Any:
@@ -336,10 +311,6 @@ def _bits(state: Plain) -> Any:
     bits: Any = cls(np.random.SeedSequence(**state["seed"]) if state["seed"] else 0)
     bits.state = state["state"]
     return bits
-
-
-def _legacy_identity(generator: Any) -> Plain:
-    return generator.get_state(legacy=False)
 
 
 def _legacy(state: Plain) -> Any:
@@ -352,11 +323,11 @@ def _legacy(state: Plain) -> Any:
 RULES = [
     _array_rule(np.memmap, "numpy.ndarray"),
     _array_rule(np.ndarray, "numpy.ndarray"),
-    _array_rule(np.matrix, "numpy.matrix", _as_matrix),
-    _array_rule(np.recarray, "numpy.recarray", _as_recarray),
+    _array_rule(np.matrix, "numpy.matrix", lambda array: array.view(np.matrix)),
+    _array_rule(np.recarray, "numpy.recarray", lambda array: array.view(np.recarray)),
     TypeRule(np.ma.MaskedArray, "numpy.ma.MaskedArray", _masked_identity, _masked),
     TypeRule(type(np.ma.masked), "numpy.ma.masked", lambda _: None, lambda _: np.ma.masked),
-    TypeRule(np.dtype, "numpy.dtype", describe, dtype_of, subclasses=True),
+    TypeRule(np.dtype, "numpy.dtype", npy.describe, npy.dtype_of, subclasses=True),
     *_SCALAR_RULES,
     TypeRule(np.generic, "numpy.generic", only(np.generic)(_scalar_state), _scalar, subclasses=True),
     *[
@@ -369,5 +340,10 @@ RULES = [
         lambda generator: generator.bit_generator,
         np.random.Generator,
     ),
-    TypeRule(np.random.RandomState, "numpy.random.RandomState", _legacy_identity, _legacy),
+    TypeRule(
+        np.random.RandomState,
+        "numpy.random.RandomState",
+        lambda generator: generator.get_state(legacy=False),
+        _legacy,
+    ),
 ]

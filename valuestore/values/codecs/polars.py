@@ -114,10 +114,6 @@ def _frame_identity(frame: Any) -> Plain:
     return {"rows": frame.height, "columns": columns}
 
 
-def _series_identity(series: Any) -> Plain:
-    return {"name": series.name} | _content(series)
-
-
 def _encode(frame: Any) -> list[Bytes]:
     columns = frame.get_columns()
     arrays = [_to_arrow(series) for series in columns]
@@ -148,10 +144,6 @@ def _series(name: str, column: Any, dtype: Any) -> Any:
     return series if series.dtype == dtype else series.cast(dtype)
 
 
-def _keeps_rows(frame: Any) -> bool:
-    return bool(frame.width or not frame.height)
-
-
 def _unreadable(_state: Plain) -> Any:
     raise DecodeError("polars.DataFrame", "stored without its content")
 
@@ -177,17 +169,13 @@ def _first(series: Any, most: int) -> list[Any]:
     return [str(series.dtype)] * len(head) if series.dtype.is_nested() else head.to_list()
 
 
-def _one(frame: Any) -> Any:
-    return frame.to_series(0)
-
-
 RULES = [
     TypeRule(
         pl.DataFrame,
         "polars.DataFrame",
         _exactly(pl.DataFrame, _frame_identity),
         _unreadable,
-        codec=Codec("arrow", _encode, _decode, _keeps_rows),
+        codec=Codec("arrow", _encode, _decode, lambda frame: bool(frame.width or not frame.height)),
         subclasses=True,
         summary=lambda frame: table(
             frame.height,
@@ -198,9 +186,11 @@ RULES = [
     TypeRule(
         pl.Series,
         "polars.Series",
-        _exactly(pl.Series, _series_identity),
+        _exactly(pl.Series, lambda series: {"name": series.name} | _content(series)),
         _unreadable,
-        codec=Codec("arrow", lambda series: _encode(series.to_frame()), lambda data: _one(_decode(data))),
+        codec=Codec(
+            "arrow", lambda series: _encode(series.to_frame()), lambda data: _decode(data).to_series(0)
+        ),
         subclasses=True,
         summary=lambda series: {
             "rows": len(series),
