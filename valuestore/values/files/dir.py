@@ -85,9 +85,6 @@ class Dir(External):
     def _is_there(self) -> bool:
         return self.exists()
 
-    def _is_missing(self, mark: dict[str, Plain]) -> bool:
-        return next(iter(mark.values())) in (None, False)
-
     # --- the folder itself ----------------------------------------------------------------------
 
     def exists(self) -> bool:

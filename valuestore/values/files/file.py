@@ -50,9 +50,6 @@ class File(External):
     def _is_there(self) -> bool:
         return self.isfile()
 
-    def _is_missing(self, mark: dict[str, Plain]) -> bool:
-        return next(iter(mark.values())) in (None, False)
-
     # --- the file itself ---------------------------------------------------------------------
 
     def isfile(self) -> bool:

@@ -85,9 +85,10 @@ class FileSet(External):
         return next(iter([*changed, *sorted(new)]), self.path)
 
     def _mark(self) -> dict[str, Plain]:
-        files = [file.state() for file in self.files()]
-        algorithm = active_algorithm.get()
-        return {"files": [state for state in files if not _vanished(state)], "algorithm": algorithm}
+        states = [file.state() for file in self.files()]
+        # without those that went away between the listing and the look
+        there = [state for state in states if None not in (state.get("digest", ""), state.get("size", 0))]
+        return {"files": there, "algorithm": active_algorithm.get()}
 
     def _mark_unlike(self, recorded: dict[str, Plain]) -> dict[str, Plain] | None:
         return self._mark() if self.paths() == [file["path"] for file in recorded["files"]] else None
@@ -98,10 +99,6 @@ class FileSet(External):
     def _is_missing(self, mark: dict[str, Plain]) -> bool:
         return False
 
-    def _state_of(self, mark: dict[str, Plain]) -> dict[str, Plain]:
-        kind = {} if self.identity_kind == "path+content" else {"identity": self.identity_kind}
-        return {"pattern": self.path, **mark, **kind}
-
     def _without_place(self, state: dict[str, Plain]) -> dict[str, Plain]:
         files = [{name: part for name, part in file.items() if name != "path"} for file in state["files"]]
         return {"files": files, "algorithm": state["algorithm"], "identity": "content"}
@@ -109,8 +106,3 @@ class FileSet(External):
 
 def _files(state: dict[str, Plain]) -> list[File]:
     return [File.from_state(file) for file in state["files"]]
-
-
-def _vanished(state: dict[str, Plain]) -> bool:
-    """Whether a file went away between the listing and the look."""
-    return None in (state.get("digest", ""), state.get("size", 0))

@@ -152,7 +152,7 @@ class _Walk:
             if form == stat.S_IFREG:
                 files.append((name, status))
             elif form == stat.S_IFDIR:
-                if not self._is_expected([self._path_below(folder, name)]):
+                if not self._is_expected([b"D" + os.path.relpath(os.path.join(folder, name), self.root)]):
                     raise _Unlike
                 subfolders.append(name)
             elif form == stat.S_IFLNK:
@@ -164,7 +164,7 @@ class _Walk:
             found, all_settled = self._contents(folder, files)
             settled &= all_settled
         else:
-            found = [("f", name, self._cheap_mark(status)) for name, status in files]
+            found = [("f", name, b"%d:%d" % status[3:5]) for name, status in files]
         return folder_listing([*marked, *found]), tuple(subfolders), settled
 
     def _is_expected(self, names: Iterable[bytes]) -> bool:
@@ -174,13 +174,6 @@ class _Walk:
         if self.expected is None:
             self.expected = frozenset(self.like.split(b"\0"))
         return self.expected.issuperset(names)
-
-    def _path_below(self, folder: bytes, name: bytes) -> bytes:
-        return b"D" + os.path.relpath(os.path.join(folder, name), self.root)
-
-    @staticmethod
-    def _cheap_mark(status: Status) -> bytes:
-        return b"%d:%d" % (status[3], status[4])
 
     def _contents(self, folder: bytes, files: Sequence[tuple[bytes, Status]]) -> tuple[list[Entry], bool]:
         """The digests of files; the large ones that have to be read are read in parallel."""
@@ -192,7 +185,7 @@ class _Walk:
                 unknown.append((name, status))
             else:
                 found.append(("f", name, digest.encode()))
-        unknown.sort(key=_inode_of)  # as they lie on the disk, and in the record
+        unknown.sort(key=lambda file: file[1][2])  # by inode: as they lie on the disk, and in the record
         settled = True
         read = partial(self._read, os.path.join(folder, b""))
         large = [file for file in unknown if file[1][3] >= _LARGE_BYTES]
@@ -218,10 +211,6 @@ def _say_left_out(folder: str) -> None:
         ValuestoreWarning,
         stacklevel=2,
     )
-
-
-def _inode_of(file: tuple[bytes, Status]) -> int:
-    return file[1][2]
 
 
 def _in_threads(

@@ -12,7 +12,6 @@ import os
 import posixpath
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
 from valuestore.config import contact_hosts
@@ -176,14 +175,12 @@ def _kept_query(scheme: str, query: str) -> str:
     signed = any(_SIGNED.match(name) for name in names)
     if scheme in _WITHOUT_QUERY and not signed:
         return query + hash_sign + fragment
-    return "&".join(_public(pairs, names, signed)) + hash_sign + fragment
-
-
-def _public(pairs: Iterable[str], names: Iterable[str], signed: bool) -> Iterable[str]:
+    public = []
     for pair, name in zip(pairs, names, strict=True):
-        secret = _SIGNED.match(name) or suggests_secret(name) or (signed and name.lower() in _SIGNATURE_PARTS)
-        if not secret:
-            yield pair
+        is_part = signed and name.lower() in _SIGNATURE_PARTS
+        if not (_SIGNED.match(name) or suggests_secret(name) or is_part):
+            public.append(pair)
+    return "&".join(public) + hash_sign + fragment
 
 
 def _host_of(path: str) -> str:

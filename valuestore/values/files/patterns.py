@@ -62,10 +62,8 @@ def alternatives(pattern: str) -> list[str]:
 def matches(pattern: str, path: str) -> bool:
     """Whether the path is one that the pattern names; nothing is looked at."""
     other, given = _split_all(path)
-    for start, names in map(_split_all, alternatives(pattern)):
-        if start == other and _fits(given, _without_repeats(names)):
-            return True
-    return False
+    named = map(_split_all, alternatives(pattern))
+    return any(start == other and _fits(given, _without_repeats(names)) for start, names in named)
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:
@@ -97,7 +95,11 @@ def _below(filesystem: Filesystem, folder: str, names: list[str]) -> Iterator[st
     if name == "**":
         yield from _anywhere_below(filesystem, folder, rest)
     elif not _MAGIC.search(name):
-        yield from _literal(filesystem, _joined(folder, name), rest)
+        path = _joined(folder, name)
+        if rest:
+            yield from _below(filesystem, path, rest)
+        elif (found := filesystem.look(path)) is not None and found.kind == "file":
+            yield path
     else:
         for entry, kind in filesystem.list_folder(folder or "."):
             if entry != REPOSITORY and _name_fits(name, entry):
@@ -121,15 +123,6 @@ def _anywhere_below(filesystem: Filesystem, folder: str, rest: list[str]) -> Ite
                 pending.append(_joined(here, entry))
             elif kind == "file" and not rest:
                 yield _joined(here, entry)
-
-
-def _literal(filesystem: Filesystem, path: str, rest: list[str]) -> Iterator[str]:
-    if rest:
-        yield from _below(filesystem, path, rest)
-        return
-    found = filesystem.look(path)
-    if found is not None and found.kind == "file":
-        yield path
 
 
 def _joined(folder: str, name: str) -> str:

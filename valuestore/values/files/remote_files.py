@@ -14,7 +14,8 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
+from operator import methodcaller
 from tempfile import NamedTemporaryFile
 from typing import IO, Any, BinaryIO, TypeVar, cast
 
@@ -157,7 +158,7 @@ class RemoteFiles(Filesystem):
             raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
         for place, info in below.items():
             if info["type"] == "file":
-                self._do(path, partial(_remove, place), writing=True)
+                self._do(path, methodcaller("rm_file", place), writing=True)
         if self._filesystem.has_directories and self._do(path, lambda fs: fs.isdir(self._place(path))):
             self._do(path, lambda fs: fs.rm(self._place(path), recursive=True), writing=True)
 
@@ -166,7 +167,7 @@ class RemoteFiles(Filesystem):
     def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
         """One listing; contents are read, in parallel threads, only where the server vouches for none."""
         below = self._below(folder)
-        if not below and not self._is_folder(folder):
+        if not below and ((found := self.look(folder)) is None or found.kind != "folder"):
             return None
         root = self._place(folder).rstrip("/") + "/"
         algorithm = active_algorithm.get()
@@ -233,10 +234,6 @@ class RemoteFiles(Filesystem):
         if info is not None and info.get("type", "file") != "file":
             raise NotHashableError(f"File({path!r})", "it is a directory")
         return info
-
-    def _is_folder(self, folder: str) -> bool:
-        found = self.look(folder)
-        return found is not None and found.kind == "folder"
 
     def _below(self, folder: str) -> dict[str, dict[str, Any]]:
         """Every file below a folder, by fsspec's path; ``data/`` never includes ``data2/``."""
@@ -336,10 +333,6 @@ def _told(fs: Any, place: str, shown: str) -> Any:
             raise CredentialsRejected(shown, f"status {status}") from None
         reason = f"status {status}" if status else type(error.__cause__).__name__
         raise StoreUnavailable(shown, reason) from None
-
-
-def _remove(place: str, fs: Any) -> None:
-    fs.rm_file(place)
 
 
 def _shows(info: dict[str, Any]) -> dict[str, str]:

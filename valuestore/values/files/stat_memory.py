@@ -62,7 +62,11 @@ class StatMemory:
             status = os.stat(path)
             if stat.S_ISREG(status.st_mode):
                 fingerprint = fingerprint_of(status)
-                return self.known(algorithm, fingerprint) or self._learn(path, algorithm)
+                digest = self.known(algorithm, fingerprint)
+                if digest is None:
+                    digest = self.read(path, algorithm)[0]
+                    self.keep()
+                return digest
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -104,11 +108,6 @@ class StatMemory:
         learned, self._learned = self._learned, []
         if learned and self._record is not None:
             self._record.keep(learned)
-
-    def _learn(self, path: str, algorithm: str) -> Digest:
-        digest = self.read(path, algorithm)[0]
-        self.keep()
-        return digest
 
     def _remember(self, key: tuple[str, Fingerprint], digest: Digest) -> None:
         if len(self._digests) >= _REMEMBERED:
