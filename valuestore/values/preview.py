@@ -38,11 +38,7 @@ def preview(lowered: Plain, size: int) -> str:
 def preview_text(text: str) -> str:
     """JSON of a string, cut to fit."""
     whole = _dumps(text[:PREVIEW_MAX_CHARS])
-    return (
-        whole
-        if len(text) <= PREVIEW_MAX_CHARS and len(whole) <= PREVIEW_MAX_CHARS
-        else _dumps(_cut(text, 60))
-    )
+    return whole if max(len(text), len(whole)) <= PREVIEW_MAX_CHARS else _dumps(_cut(text, 60))
 
 
 def preview_bytes(data: bytes) -> str:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from valuestore.hashing import ATOMS
-from valuestore.values.value import Plain
+from valuestore.values.value import Plain, is_same
 
 if TYPE_CHECKING:
     from valuestore.values.identity.canonical import TypeRule
@@ -97,24 +97,18 @@ def _model(obj: Any, depth: int) -> str:
     told = [
         f"{each.name}={_shown(own[each.name], depth)}"
         for each in parameters
-        if not _same(own[each.name], each.default)
+        if not is_same(own[each.name], each.default)
     ]
     return f"{type(obj).__name__}({', '.join(told)})"
-
-
-def _same(value: Any, default: Any) -> bool:
-    both = type(value) is type(default) and type(value) in ATOMS
-    return value is default or (both and bool(value == default))
 
 
 def _shown(value: Any, depth: int) -> str:
     kind = type(value)
     if kind in (list, tuple) and depth:
         opening, closing = "[]" if kind is list else "()"
-        more = ", ..." if len(value) > FIRST_ITEMS else ""
-        return (
-            f"{opening}{', '.join([_shown(each, depth - 1) for each in value[:FIRST_ITEMS]])}{more}{closing}"
-        )
+        more = ["..."] if len(value) > FIRST_ITEMS else []
+        few = [_shown(each, depth - 1) for each in value[:FIRST_ITEMS]]
+        return f"{opening}{', '.join(few + more)}{closing}"
     if depth and _is_model(value):
         return _model(value, depth - 1)
     told = cell(value[:_LONGEST] if kind in (str, bytes) else value)

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from valuestore.errors import ConfigError
+from valuestore.hashing import ATOMS
 from valuestore.values.identity.attributes import set_attributes, sorted_attributes
 from valuestore.values.moved import first_name, present_name
 
@@ -131,6 +132,11 @@ def type_name_of(cls: type) -> str:
 def is_task(obj: Any) -> bool:
     """Whether it is a task; what makes one is above."""
     return isinstance(getattr(obj, "__valuestore_task__", None), str)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether it is that very object, or an equal atom."""
+    return one is other or (type(one) is type(other) and type(one) in ATOMS and bool(one == other))
 
 
 def module_name_of(module_name: str) -> str:

@@ -16,22 +16,13 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from valuestore.hashing import ATOMS
 from valuestore.values.identity.attributes import HEAP_TYPE, set_attributes, sorted_attributes
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.singletons import OBJECT_RULE
 from valuestore.values.value import Plain, type_name_of
 
-PLAIN_TYPE_NAMES: dict[type, str] = {
-    type(None): "builtins.NoneType",
-    bool: "builtins.bool",
-    int: "builtins.int",
-    float: "builtins.float",
-    str: "builtins.str",
-    bytes: "builtins.bytes",
-    list: "builtins.list",
-    tuple: "builtins.tuple",
-    dict: "builtins.dict",
-}
+PLAIN_TYPE_NAMES: dict[type, str] = {cls: f"builtins.{cls.__name__}" for cls in (*ATOMS, list, tuple, dict)}
 """Types whose objects may be plain as they are."""
 
 
@@ -60,10 +51,6 @@ def _time(state: Plain) -> datetime.time:
     return datetime.time.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
-def _path_rule(cls: type[pathlib.PurePath]) -> TypeRule:
-    return TypeRule(cls, f"pathlib.{cls.__name__}", str, cls)
-
-
 def _with_nothing_else(content: Callable[[Any], Plain], *known: str) -> Callable[[Any], Plain]:
     """The content of a class whose objects take any attribute; with one, they are not told by it."""
 
@@ -73,14 +60,6 @@ def _with_nothing_else(content: Callable[[Any], Plain], *known: str) -> Callable
         return content(obj)
 
     return told
-
-
-def _deque_state(items: collections.deque[Any]) -> Plain:
-    return [list(items), items.maxlen]
-
-
-def _default_dict_state(mapping: collections.defaultdict[Any, Any]) -> Plain:
-    return [mapping.default_factory, dict(mapping)]
 
 
 BUILTIN_RULES = [
@@ -106,19 +85,19 @@ BUILTIN_RULES = [
         collections.OrderedDict,
         "collections.OrderedDict",
         _with_nothing_else(dict),
-        lambda mapping: collections.OrderedDict(mapping),
+        collections.OrderedDict,
     ),
     TypeRule(
         collections.defaultdict,
         "collections.defaultdict",
-        _default_dict_state,
+        lambda mapping: [mapping.default_factory, dict(mapping)],
         lambda parts: collections.defaultdict(*parts),
     ),
     TypeRule(collections.Counter, "collections.Counter", _with_nothing_else(dict), collections.Counter),
     TypeRule(
         collections.deque,
         "collections.deque",
-        _deque_state,
+        lambda items: [list(items), items.maxlen],
         lambda parts: collections.deque(*parts),
     ),
     TypeRule(
@@ -144,7 +123,7 @@ BUILTIN_RULES = [
         lambda parts: re.compile(*parts),
     ),
     *[
-        _path_rule(cls)
+        TypeRule(cls, f"pathlib.{cls.__name__}", str, cls)
         for cls in (
             pathlib.PurePath,
             pathlib.PurePosixPath,
@@ -184,11 +163,8 @@ def exception_rule(cls: Any) -> TypeRule:
     }
 
     def state(error: Any) -> Plain:
-        given = (
-            BaseException.__reduce__(error)[1]
-            if not isinstance(error, OSError)
-            else OSError.__reduce__(error)[1]
-        )
+        base: Any = OSError if isinstance(error, OSError) else BaseException
+        given = base.__reduce__(error)[1]
         attributes = _changed(builtin, given, error, extra) if extra else {}
         attributes |= sorted_attributes(error)
         return {"args": list(given), "attributes": attributes} if attributes else {"args": list(given)}

@@ -67,7 +67,12 @@ def lift(lowered: Plain, rules: Rules, rows: _Rows | None = None) -> Any:
     if type_name == DICT:
         return {lift(key, rules, rows): lift(value, rules, rows) for key, value in state}
     if type_name == EXPRESSION:
-        return _lift_rows(state, rules) if type(state) is list else (rows or _Rows()).at(state)
+        if type(state) is not list:
+            return (rows or _Rows()).at(state)
+        rows = _Rows()
+        for form in state:
+            rows.add(form, rules)
+        return rows.at(len(state) - 1)
     rule = rules.rule_named(type_name)
     try:
         return rule.from_state(lift(state, rules, rows))
@@ -75,11 +80,3 @@ def lift(lowered: Plain, rules: Rules, rows: _Rows | None = None) -> Any:
         raise
     except Exception as error:
         raise DecodeError(type_name, f"its stored state no longer fits ({error!r})") from error
-
-
-def _lift_rows(forms: list[Plain], rules: Rules) -> Any:
-    """What the last of the rows is."""
-    rows = _Rows()
-    for form in forms:
-        rows.add(form, rules)
-    return rows.at(len(forms) - 1)

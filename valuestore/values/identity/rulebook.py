@@ -102,7 +102,7 @@ class Rulebook:
             rule = family_rule(cls) or self._foreign_rule(cls)
             if rule is None and (reason := why_not_reducible(cls)):
                 raise Refused(reason)
-            rule = rule or as_known(_unless_file(content_rule(cls)) or self._reduced_rule(cls))
+            rule = rule or as_known(_unless_file(content_rule(cls)) or _reduced_rule(cls))
             rule = self._rules.setdefault(cls, rule)
         return rule
 
@@ -200,24 +200,25 @@ class Rulebook:
         except ConfigError as error:
             raise DecodeError(type_name, str(error)) from error
 
-    def _reduced_rule(self, cls: type) -> TypeRule:
-        """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
-        return TypeRule(
-            cls,
-            type_name_of(cls),
-            reduction,
-            PICKLED.decode,
-            codec=PICKLED,
-            as_value=reduction_of_value,
-            check=_check_class,
-        )
-
     def known_rule(self, cls: type, /) -> TypeRule | None:
         """The rule of this class, or None if it has none."""
         try:
             return self.rule_for(cls)
         except Refused:
             return None
+
+
+def _reduced_rule(cls: type) -> TypeRule:
+    """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
+    return TypeRule(
+        cls,
+        type_name_of(cls),
+        reduction,
+        PICKLED.decode,
+        codec=PICKLED,
+        as_value=reduction_of_value,
+        check=_check_class,
+    )
 
 
 def _unless_file(rule: TypeRule | None) -> TypeRule | None:

@@ -13,7 +13,6 @@ import pickle  # for the error that a ZoneInfo without a name raises
 import sys
 import uuid
 import zoneinfo
-from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError
@@ -52,16 +51,8 @@ def _array(state: Plain) -> array.array[Any]:
     return numbers
 
 
-_DECIMAL = decimal.Context(capitals=1)
-
-
-def _decimal_text(number: decimal.Decimal) -> str:
-    """``str`` in words that the thread's own context does not change."""
-    return _DECIMAL.to_sci_string(number)
-
-
-def _text_rule(cls: Callable[[str], Any], type_name: str) -> TypeRule:
-    return TypeRule(cls, type_name, str, cls)  # type: ignore[arg-type]  # a class, made from its text
+_decimal_text = decimal.Context(capitals=1).to_sci_string
+"""``str`` in words that the thread's own context does not change."""
 
 
 RULES = [
@@ -76,7 +67,7 @@ RULES = [
     TypeRule(uuid.UUID, "uuid.UUID", str, uuid.UUID),
     TypeRule(array.array, "array.array", _array_state, _array),
     *[
-        _text_rule(cls, f"ipaddress.{cls.__name__}")
+        TypeRule(cls, f"ipaddress.{cls.__name__}", str, cls)
         for cls in (
             ipaddress.IPv4Address,
             ipaddress.IPv6Address,
