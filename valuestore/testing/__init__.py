@@ -25,27 +25,14 @@ if TYPE_CHECKING:
     from valuestore.testing.table_contract import TableMachine as TableMachine
     from valuestore.testing.value_contract import ValueContract as ValueContract
 
-_REWRITTEN = (
-    "catalogs",
-    "codec_contract",
-    "executor_contract",
-    "fixtures",
-    "store_contract",
-    "stores",
-    "table_contract",
-    "value_contract",
-)
-pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in _REWRITTEN))
-
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "catalogs": "CatalogContract CatalogMachine",
-        "codec_contract": "CodecContract",
-        "executor_contract": "ExecutorContract",
-        "fixtures": "arguments_of task_of",
-        "stores": "StoreContract StoreMachine",
-        "table_contract": "TableContract TableMachine",
-        "value_contract": "ValueContract",
-    },
-)
+_HOMES = {
+    "catalogs": "CatalogContract CatalogMachine",
+    "codec_contract": "CodecContract",
+    "executor_contract": "ExecutorContract",
+    "fixtures": "arguments_of task_of",
+    "stores": "StoreContract StoreMachine",
+    "table_contract": "TableContract TableMachine",
+    "value_contract": "ValueContract",
+}
+pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in (*_HOMES, "store_contract")))
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -35,8 +35,14 @@ from valuestore.testing.store_contract.copies import CopyFacts
 from valuestore.testing.store_contract.data import DataFacts
 from valuestore.testing.store_contract.keys import KeyFacts
 from valuestore.testing.store_contract.life import LifeFacts
-from valuestore.testing.store_contract.samples import ALL_BYTES, ATTRS, BAD_KEYS, ODD_KEYS
-from valuestore.testing.store_contract.sources import forward_only, pieces
+from valuestore.testing.store_contract.samples import (
+    ALL_BYTES,
+    ATTRS,
+    BAD_KEYS,
+    ODD_KEYS,
+    forward_only,
+    pieces,
+)
 
 __all__ = ["ALL_BYTES", "ATTRS", "BAD_KEYS", "ODD_KEYS", "StoreContract", "StoreMachine"]
 

@@ -34,12 +34,10 @@ def columns_that_differ(codec: str, before: bytes, after: bytes) -> list[Differe
 
 def _differences(before: _Table, after: _Table) -> Iterator[Difference]:
     (old_rows, old), (new_rows, new) = before, after
-    yield from (
-        (name, ABSENT, of, f"column `{name}` added") for name, (of, _) in new.items() if name not in old
-    )
-    yield from (
-        (name, of, ABSENT, f"column `{name}` removed") for name, (of, _) in old.items() if name not in new
-    )
+    for name in [name for name in new if name not in old]:
+        yield name, ABSENT, new[name][0], f"column `{name}` added"
+    for name in [name for name in old if name not in new]:
+        yield name, old[name][0], ABSENT, f"column `{name}` removed"
     if old.keys() == new.keys() and list(old) != list(new):
         yield None, list(old), list(new), "columns in another order"
     unit = "elements" if None in old else "rows"
@@ -52,7 +50,8 @@ def _differences(before: _Table, after: _Table) -> Iterator[Difference]:
         if of != new_of:
             yield name, of, new_of, f"{what}is {new_of}, was {of}"
             continue
-        count, first = _rows_that_differ(ours[:shared], theirs[:shared])
+        compared = _arrow_rows if hasattr(ours, "chunks") else _npy_rows
+        count, first = compared(ours[:shared], theirs[:shared])
         if first is not None:
             where = f"in {count:,} of {shared:,} {unit}, first in {first:,}"
             yield name, _item(ours[first]), _item(theirs[first]), f"{what}differs {where}"
@@ -63,11 +62,6 @@ def _differences(before: _Table, after: _Table) -> Iterator[Difference]:
 def _item(item: Any) -> Any:
     """As Python has it, what Arrow or numpy gave."""
     return cell(item.as_py() if hasattr(item, "as_py") else item.tolist())
-
-
-def _rows_that_differ(before: Any, after: Any) -> tuple[int, int | None]:
-    """How many, and the number of the first; None where that is not told, or there is none."""
-    return _arrow_rows(before, after) if hasattr(before, "chunks") else _npy_rows(before, after)
 
 
 # --- Arrow files --------------------------------------------------------------------------------------------
@@ -89,6 +83,7 @@ def _of_arrow(data: bytes) -> _Table:
 
 
 def _arrow_rows(before: Any, after: Any) -> tuple[int, int | None]:
+    """How many differ, and the number of the first; None where that is not told, or there is none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -286,7 +286,7 @@ class TypeRegistry(Insides):
 
         signed = self._signature(digest, type_name, PICKLED.name) if codec is PICKLED else None
         encoded = Encoded(
-            digest, type_name, codec.name, encode_again, shown, parts, external, check, sign=signed
+            digest, type_name, codec.name, encode_again, shown, parts, external, check, signed_by=signed
         )
         encoded.classes, encoded.code = lowered.classes, lowered.code
         return encoded
@@ -322,7 +322,7 @@ class TypeRegistry(Insides):
             same = data == hashed
             return Encoded(digest, type_name, TAGGED, data, shown, parts, external, is_preimage=same)
         signed = self._signature(digest, type_name, SIGNED)
-        return Encoded(digest, type_name, SIGNED, data, shown, parts, external, sign=signed)
+        return Encoded(digest, type_name, SIGNED, data, shown, parts, external, signed_by=signed)
 
     def _signature(self, digest: Digest, type_name: str, codec: str) -> Callable[[bytes], Signature]:
         return lambda data: sign(data, type_name, digest, codec, self.signer)

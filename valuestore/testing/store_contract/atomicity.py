@@ -10,7 +10,7 @@ import pytest
 
 from valuestore.errors import AlreadyExists, NotFound, SizeMismatch
 from valuestore.stores.base import Store
-from valuestore.testing.store_contract.sources import OpenedStore, failing, forward_only, pieces
+from valuestore.testing.store_contract.samples import OpenedStore, failing, forward_only, pieces
 
 
 class AtomicityFacts(OpenedStore):

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from valuestore.stores.base import Store
-from valuestore.testing.store_contract.samples import ATTRS
-from valuestore.testing.store_contract.sources import OpenedStore
+from valuestore.testing.store_contract.samples import ATTRS, OpenedStore
 
 
 class AttributeFacts(OpenedStore):

@@ -6,8 +6,7 @@ import pytest
 
 from valuestore.errors import AlreadyExists, NotFound, NotSupported
 from valuestore.stores.base import Store
-from valuestore.testing.store_contract.samples import ALL_BYTES, ATTRS
-from valuestore.testing.store_contract.sources import OpenedStore, forward_only, put_all
+from valuestore.testing.store_contract.samples import ALL_BYTES, ATTRS, OpenedStore, forward_only, put_all
 
 
 class CopyFacts(OpenedStore):

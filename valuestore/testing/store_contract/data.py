@@ -9,8 +9,7 @@ import pytest
 
 from valuestore.errors import NotFound
 from valuestore.stores.base import Store
-from valuestore.testing.store_contract.samples import ALL_BYTES
-from valuestore.testing.store_contract.sources import OpenedStore, forward_only, pieces, put_all
+from valuestore.testing.store_contract.samples import ALL_BYTES, OpenedStore, forward_only, pieces, put_all
 
 
 class DataFacts(OpenedStore):

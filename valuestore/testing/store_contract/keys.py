@@ -10,8 +10,7 @@ import pytest
 
 from valuestore.errors import BadKey
 from valuestore.stores.base import Page, Store
-from valuestore.testing.store_contract.samples import BAD_KEYS
-from valuestore.testing.store_contract.sources import OpenedStore, list_pages, put_all
+from valuestore.testing.store_contract.samples import BAD_KEYS, OpenedStore, list_pages, put_all
 
 
 class KeyFacts(OpenedStore):

@@ -13,8 +13,7 @@ import pytest
 
 from valuestore.errors import StoreClosed, StoreError
 from valuestore.stores.base import Store
-from valuestore.testing.store_contract.samples import ATTRS
-from valuestore.testing.store_contract.sources import OpenedStore
+from valuestore.testing.store_contract.samples import ATTRS, OpenedStore
 
 
 def _get_elsewhere(store: Store, key: str) -> tuple[bytes, dict[str, Any]]:

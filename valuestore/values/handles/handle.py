@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from valuestore.errors import ArgumentError, HandleNotOpened
@@ -39,7 +40,7 @@ class Handle(Journaled):
     _handle_lock: threading.RLock
 
     def __new__(cls, name: str, *args: Any, **kwargs: Any) -> Self:
-        if not _is_name(name):
+        if not isinstance(name, str) or not name or "\0" in name:
             raise ArgumentError(cls.__qualname__, "a handle's name is a non-empty str without NUL")
         arguments = bound_arguments(cls, (name, *args), kwargs)
         given = kwargs.get("namespace")
@@ -109,18 +110,8 @@ class Handle(Journaled):
         texts = (state["name"], state["namespace"], state["key"], state["kind"], *anchors, *sum(trail, ()))
         if not all(isinstance(text, str) for text in texts) or not isinstance(state["arguments"], dict):
             raise ValueError("a handle's state is made of text")
-        return cls._made(
-            HandleInfo(
-                state["name"],
-                state["namespace"],
-                state["arguments"],
-                state["key"],
-                state["kind"],
-                state["fork"],
-                anchors,
-                trail,
-            )
-        )
+        told = [state[name] for name in ("name", "namespace", "arguments", "key", "kind", "fork")]
+        return cls._made(HandleInfo(*told, anchors, trail))
 
     def is_valid(self) -> bool:
         """Whether no task has been given an earlier state since; False where there is nobody to ask."""
@@ -180,10 +171,6 @@ class Handle(Journaled):
                 raise
 
 
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and bool(name) and "\0" not in name
-
-
 def merged(handles: Iterable[H]) -> H:
     """The state after all of these states of one handle; their order does not count.
 
@@ -205,7 +192,7 @@ def merged(handles: Iterable[H]) -> H:
     key = hash_struct([keys, "merge"], "handle", algorithm=KEY_ALGORITHM)
     steps = [step for info in infos for step in info.steps] + [(before, key) for before in keys]
     anchors = tuple(sorted({anchor for info in infos for anchor in info.anchors}))
-    made = HandleInfo(
-        first.name, first.namespace, first.arguments, key, "merge", None, anchors, tuple(dict.fromkeys(steps))
+    trail = tuple(dict.fromkeys(steps))
+    return states[0]._made(
+        replace(first, key=key, kind="merge", fork_name=None, anchors=anchors, trail=trail)
     )
-    return states[0]._made(made)

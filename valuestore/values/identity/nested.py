@@ -94,15 +94,6 @@ def _iter_parts(
             stack.extend(beyond(current))
 
 
-def map_values(obj: Any, function: Callable[[Value], Any]) -> Any:
-    """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.
-
-    Looks into what inside.py says, and not into Values. A Value that is met twice is replaced by one object.
-    Raises: NotHashableError if ``obj`` contains itself; what ``function`` raises.
-    """
-    return find(obj, Value).replaced(function)
-
-
 class Insides(Rulebook):
     """A rulebook that says what is inside an object. The registry is one."""
 
@@ -174,9 +165,10 @@ class Insides(Rulebook):
     def map_values(self, obj: Any, function: Callable[[Value], Any]) -> Any:
         """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.
 
-        See nested.py for where it looks. Raises: NotHashableError for cycles; what ``function`` raises.
+        Looks into what inside.py says, and not into Values. A Value that is met twice is replaced by one
+        object. Raises: NotHashableError if ``obj`` contains itself; what ``function`` raises.
         """
-        return map_values(obj, function)
+        return find(obj, Value).replaced(function)
 
     def check_no_calls(self, obj: object) -> None:
         """For what has no identity. Raises: MisplacedCall if it holds a call where nothing evaluates it."""
@@ -198,10 +190,10 @@ class Insides(Rulebook):
         """What a task is given in place of ``obj``: each Value in it as its ``preprocess`` says."""
         if "preprocess" not in hooks_in_use:
             return obj
-        return map_values(obj, lambda value: value.preprocess(position=position_of()))
+        return self.map_values(obj, lambda value: value.preprocess(position=position_of()))
 
     def postprocess(self, obj: Any, *, eval_hash: str) -> Any:
         """What is kept in place of ``obj`` that a task returned: each Value as its ``postprocess`` says."""
         if "postprocess" not in hooks_in_use:
             return obj
-        return map_values(obj, lambda value: value.postprocess(eval_hash=eval_hash))
+        return self.map_values(obj, lambda value: value.postprocess(eval_hash=eval_hash))
