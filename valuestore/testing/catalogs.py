@@ -47,11 +47,9 @@ class CatalogContract:
 
     @pytest.fixture
     def catalog(self) -> Catalog:
-        """An empty catalog."""
         raise NotImplementedError("give a fixture `catalog`")
 
     def found(self, catalog: Catalog, **asked: Any) -> list[str]:
-        """The names that are found."""
         return [name for name, _ in catalog.find(**asked)]
 
     def test_put_tells_what_stat_tells(self, catalog: Catalog) -> None:

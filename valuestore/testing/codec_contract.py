@@ -21,11 +21,9 @@ class CodecContract:
     examples: ClassVar[Mapping[str, Any]]
 
     def same(self, one: Any, other: Any) -> bool:
-        """Whether two objects are the same."""
         return bool(one == other)
 
     def encoded(self, obj: Any) -> bytes:
-        """The object's bytes in one piece."""
         return b"".join(bytes(piece) for piece in self.codec.encode(obj))
 
     def test_examples_fit(self) -> None:

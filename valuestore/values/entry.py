@@ -99,7 +99,6 @@ class EntryRef(Value):
         return journal().holds(self)
 
     def external(self) -> str | None:
-        """The name, as it is written among others."""
         return f"{SCHEME}{self.name}"
 
     @classmethod

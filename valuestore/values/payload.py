@@ -59,7 +59,6 @@ class Encoded:
 
     @property
     def payload(self) -> Payload:
-        """The payload, its bytes in one piece."""
         pieces = self.pieces()
         data = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
         return Payload(self.type_name, self.codec, data, self.signature(data))
@@ -84,7 +83,6 @@ class Encoded:
 
     @property
     def preview(self) -> str:
-        """Short JSON text of the value."""
         if self.codec == TEXT:
             return preview_text(self.lowered)
         if self.codec == BYTES:
@@ -180,7 +178,6 @@ class Pending:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is so much that rows should be written soon."""
         return self._bytes > _PENDING_BYTES / 2
 
     def put_again(self, digest: str) -> bool:

@@ -181,7 +181,6 @@ class TypeRegistry(Insides):
         return known
 
     def opening(self, rule: TypeRule, /) -> Opening:
-        """Of which kind the rule's values are."""
         known = self._openings.get(id(rule))
         if known is None:
             opening = opening_of(rule, is_ours=self.is_ours(rule), trusted=self.trusted)
@@ -189,7 +188,6 @@ class TypeRegistry(Insides):
         return known[1]
 
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
-        """The object's bytes in that format."""
         if codec is not PICKLED:
             return codec.encode(obj)
         rule = None if type(obj) in PLAIN_TYPE_NAMES else self.rule_of(obj)
@@ -336,7 +334,6 @@ class TypeRegistry(Insides):
             active_algorithm.reset(token)
 
     def hash_form(self, form: Plain, /) -> Digest:
-        """The value hash of the object with that canonical form."""
         return self._digest(type_name_in(form), TAGGED, encode_plain(form))
 
     def _digest(self, type_name: str, codec: str, identity: bytes) -> Digest:
@@ -353,7 +350,6 @@ class TypeRegistry(Insides):
 
 
 def type_name_in(form: Any) -> str:
-    """The type name of the object with this canonical form."""
     if type(form) is tuple and len(form) > 1 and form[0] == NODE:
         return str(form[1])
     return PLAIN_TYPE_NAMES[type(form)]

@@ -130,7 +130,6 @@ def type_name_of(cls: type) -> str:
 
 
 def is_task(obj: Any) -> bool:
-    """Whether it is a task; what makes one is above."""
     return isinstance(getattr(obj, "__valuestore_task__", None), str)
 
 

@@ -14,8 +14,6 @@ from valuestore.testing.store_contract.samples import OpenedStore, failing, forw
 
 
 class AtomicityFacts(OpenedStore):
-    """Old or new, and never a mixture."""
-
     @pytest.mark.parametrize("size", [3, 19, 21, 100])
     @pytest.mark.parametrize("wrap", [bytes, forward_only, lambda data: pieces(data, 7)])
     def test_a_wrong_size_stores_nothing(self, store: Store, wrap: Any, size: int) -> None:

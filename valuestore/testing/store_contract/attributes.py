@@ -13,8 +13,6 @@ from valuestore.testing.store_contract.samples import ATTRS, OpenedStore
 
 
 class AttributeFacts(OpenedStore):
-    """Attributes are JSON, and come back as they were."""
-
     # --- stat -----------------------------------------------------------------------------------------
 
     def test_put_tells_what_stat_tells(self, store: Store) -> None:

@@ -10,8 +10,6 @@ from valuestore.testing.store_contract.samples import ALL_BYTES, ATTRS, OpenedSt
 
 
 class CopyFacts(OpenedStore):
-    """As if done one by one."""
-
     def test_a_copy_has_the_data_and_the_attributes(self, store: Store) -> None:
         first = store.put("a", ALL_BYTES, attrs=ATTRS)
         copied = store.copy("a", "b/c")

@@ -13,8 +13,6 @@ from valuestore.testing.store_contract.samples import ALL_BYTES, OpenedStore, fo
 
 
 class DataFacts(OpenedStore):
-    """Bytes in, the same bytes out."""
-
     # --- data -----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("data", [b"", b"\0", b"serialized", ALL_BYTES, b"x" * (2**20 + 1)])

@@ -14,8 +14,6 @@ from valuestore.testing.store_contract.samples import BAD_KEYS, OpenedStore, lis
 
 
 class KeyFacts(OpenedStore):
-    """Each key is itself, and all are listed in byte order."""
-
     # --- keys -----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("key", [*BAD_KEYS, None, 5, b"bytes"], ids=repr)

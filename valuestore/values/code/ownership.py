@@ -122,14 +122,12 @@ def _is_of_python(cls: type) -> bool:
 
 
 def is_namespace(obj: dict[Any, Any]) -> bool:
-    """Whether a dict is that of a module."""
     name = obj.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
     return getattr(module, "__dict__", None) is obj
 
 
 def is_own_class(obj: object) -> bool:
-    """Whether an object is of one of the user's own classes."""
     return is_own_code(type(obj))
 
 
@@ -374,7 +372,6 @@ def _root(node: ast.expr) -> str:
 
 
 def _stored_names(node: ast.AST) -> set[str]:
-    """The names that a statement binds."""
     names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
     return {name.id for name in names if isinstance(name.ctx, ast.Store)}
 

@@ -114,7 +114,6 @@ class Reads:
         return outer
 
     def end(self, outer: Reads | None) -> None:
-        """Hear no more."""
         if outer is None:
             del _bodies[get_ident()]
         else:

@@ -228,7 +228,6 @@ def reached_function(function: FunctionType) -> None:
 
 
 def place_of(code: CodeType) -> Place | None:
-    """Where a code object was met, if it was."""
     return _tracer.places.get(id(code))
 
 

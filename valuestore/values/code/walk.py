@@ -64,8 +64,6 @@ _OF_NO_MODULE = "made as the program runs"
 
 
 class Walk:
-    """One traversal of everything a function refers to."""
-
     def __init__(self, registry: TypeRegistry, defaults: bool = False) -> None:
         self.registry = registry
         self.root_defaults = defaults

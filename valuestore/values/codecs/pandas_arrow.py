@@ -335,7 +335,6 @@ def masked_parts(array: Any) -> tuple[Any, Any]:
 
 
 def masked(values: Any, mask: Any) -> Any:
-    """The nullable array of these."""
     cls = {"b": _MASKED[2], "f": _MASKED[1]}.get(values.dtype.kind, _MASKED[0])
     return cls(values, mask if mask is not None else np.zeros(len(values), bool), copy=False)
 
@@ -353,7 +352,6 @@ def text_dtype(na: str) -> Any:
 
 
 def text_dtypes() -> list[Any]:
-    """The string dtypes that there are here."""
     storages = ["python"] if pa is None else ["python", "pyarrow"]
     found = [pd.StringDtype(storage) for storage in storages]
     with suppress(TypeError):  # before pandas 2.3

@@ -63,7 +63,6 @@ class Dir(External):
             active_algorithm.reset(token)
 
     def changed_place(self) -> str:
-        """As every External."""
         if self.identity_kind == "path":
             return self.path
         changes = self.changes_since(self)

@@ -78,7 +78,6 @@ class FileSet(External):
         return bool(self.paths())
 
     def changed_place(self) -> str:
-        """As every External."""
         recorded = _files(self.state_recorded())
         new = {*self.paths()} - {file.path for file in recorded}
         changed = [file.path for file in recorded if not file.is_as_recorded()]

@@ -104,8 +104,6 @@ def _walked(root: bytes, kind: str, like: bytes | None) -> bytes:
 
 
 class _Walk:
-    """One look at a tree."""
-
     def __init__(self, root: bytes, kind: str, like: bytes | None) -> None:
         self.root = root
         self.kind = kind

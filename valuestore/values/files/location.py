@@ -147,7 +147,6 @@ def lexical(path: str) -> str:
 
 
 def joined(folder: str, relative: str) -> str:
-    """The location of ``relative`` below a folder."""
     if folder == "." or folder.endswith("://"):
         return relative if folder == "." else folder + relative
     return f"{folder.rstrip('/')}/{relative}"

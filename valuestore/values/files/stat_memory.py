@@ -77,7 +77,6 @@ class StatMemory:
         raise NotHashableError(f"File({path!r})", f"it is {kind}")
 
     def known(self, algorithm: str, fingerprint: Fingerprint) -> Digest | None:
-        """The digest remembered for a file of this status."""
         found = self._digests.get((algorithm, fingerprint))
         if found is None and self._record is not None:
             found = self._record.find(algorithm, fingerprint)
@@ -117,7 +116,6 @@ class StatMemory:
 
 @cache
 def stat_memory() -> StatMemory:
-    """The memory of this process."""
     folder = cache_folder()
     return StatMemory(StatRecord(folder) if folder else None)
 

@@ -51,7 +51,6 @@ class Handle(Journaled):
         """A handle of this very class has a name and a history, and no instance."""
 
     def at(self, key: str) -> Self:
-        """Another state of this handle, of which no more than the key is known."""
         return self._made(self.__handle__.at(key))
 
     @classmethod
@@ -118,7 +117,6 @@ class Handle(Journaled):
         return not self.__handle__.anchors or journal().is_valid(self)
 
     def external(self) -> str:
-        """Its full name."""
         return self.__handle__.fullname
 
     @classmethod

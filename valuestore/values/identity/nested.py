@@ -114,7 +114,6 @@ class Insides(Rulebook):
         return self.are_valid(iter_asked(obj, self))
 
     def are_valid(self, asked: Iterable[object]) -> bool:
-        """The same of what is inside."""
         for found in asked:
             if isinstance(found, Value):
                 if not found.is_valid():

@@ -268,8 +268,6 @@ def needs_key(form: Plain, rules: Known, size: int) -> str | None:
 
 
 class _Look:
-    """One look at a form."""
-
     def __init__(self, rules: Known, size: int) -> None:
         self.rules = rules
         self.most_made = _AMPLIFIED * size

@@ -155,6 +155,5 @@ def _joined(path: str, name: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Why something cannot be pickled."""
     text = str(error) if type(error).__str__ in (Exception.__str__, OSError.__str__) else type(error).__name__
     return f"it cannot be pickled ({text[:_LONGEST]})"
