@@ -104,11 +104,15 @@ def _code_digest(obj: Any, algorithm: str = "") -> str:
 
 
 def _find(kind: type | tuple[type, ...], state: Plain) -> Any:
-    """The object of that name, or a ``MissingFunction`` that says what became of it."""
-    name, *code = state
-    found = find_object(name)
+    found = find_object(state[0])
     found = _function_of_task(found) or getattr(found, "__func__", found)
-    if not isinstance(found, kind):
+    return _if_current(found if isinstance(found, kind) else None, state)
+
+
+def _if_current(found: Any, state: Plain) -> Any:
+    """What a name leads to, or a ``MissingFunction`` that says what became of it."""
+    name, *code = state
+    if found is None:
         return MissingFunction(name, "this program has not imported it")
     if code and _code_digest(found, algorithm_of(code[0]) or DEFAULT_ALGORITHM) != code[0]:
         return MissingFunction(name, "its code has changed since it was stored")
@@ -172,13 +176,8 @@ def _module_state(module: types.ModuleType) -> Plain:
 
 
 def _module(state: Plain) -> Any:
-    name, *code = state
-    found = sys.modules.get("__main__" if name == module_name_of("__main__") else name)
-    if found is None:
-        return MissingFunction(name, "this program has not imported it")
-    if code and _code_digest(found, algorithm_of(code[0]) or DEFAULT_ALGORITHM) != code[0]:
-        return MissingFunction(name, "its code has changed since it was stored")
-    return found
+    name = "__main__" if state[0] == module_name_of("__main__") else state[0]
+    return _if_current(sys.modules.get(name), state)
 
 
 def _partial_state(partial: functools.partial[Any]) -> Plain:

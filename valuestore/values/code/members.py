@@ -14,6 +14,7 @@ Nothing is imported because a row says so, and no name leads to a library: such 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ from weakref import WeakKeyDictionary
 
 from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
-from valuestore.values.code.files import file_of_member, full_path, source_form, written_path
+from valuestore.values.code.files import file_of_member, source_form, written_path
 from valuestore.values.code.function import Dependency, walked
 from valuestore.values.code.ownership import is_own
 from valuestore.values.code.reads import Read, Reads, listen, warn_of
@@ -234,7 +235,7 @@ def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
         is_there = (
             module is not None
             and place.module != "__main__"
-            and file_of_member(name) == full_path(code.co_filename)
+            and file_of_member(name) == os.path.abspath(code.co_filename)
         )
         name = name if is_there else f"file {written_path(code.co_filename)}"
         return name, _at(name)

@@ -199,9 +199,7 @@ def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None
         else:
             return None
         last = position + 1 == len(chain)
-        if last or not isinstance(obj, types.ModuleType):
-            return Found(obj, position + 1, namespace)
-        if not is_own(obj.__name__):
+        if last or not isinstance(obj, types.ModuleType) or not is_own(obj.__name__):
             return Found(obj, position + 1, namespace)
         namespace = vars(obj)
     return None
@@ -380,10 +378,8 @@ def seen_by_checkers(namespace: Mapping[str, Any]) -> ast.Module:
     """What a module has under ``if TYPE_CHECKING``, which does not run."""
     tests = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
     found = (
-        node for node in tree_of(namespace).body if isinstance(node, ast.If) and _dotted(node.test) in tests
+        node
+        for node in tree_of(namespace).body
+        if isinstance(node, ast.If) and ".".join(next(chains(node.test), ())) in tests
     )
     return ast.Module([statement for node in found for statement in node.body], [])
-
-
-def _dotted(node: ast.expr) -> str:
-    return ".".join(next(chains(node), ()))

@@ -6,13 +6,23 @@ rows say, lifting them takes time and memory in proportion to their bytes. Calle
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from valuestore.errors import DecodeError, PayloadError
 from valuestore.hashing import ATOMS
-from valuestore.values.identity.canonical import CALLS, DICT, EXPRESSION, NODE, TUPLE, Rules
+from valuestore.values.identity.canonical import CALLS, DICT, EXPRESSION, NODE, TUPLE, TypeRule
 from valuestore.values.identity.refusal import MANY_PARTS, MANY_TIMES
 from valuestore.values.value import Plain
+
+
+class Openers(Protocol):
+    """Where lifting looks things up: the registry."""
+
+    def rule_named(self, type_name: str, /) -> TypeRule:
+        """The rule behind a stored type name. Raises: DecodeError."""
+
+    def open_part(self, codec: str, type_name: str, data: bytes, /) -> Any:
+        """The object of such bytes inside data that was looked at or signed. Raises: DecodeError."""
 
 
 class _Rows:
@@ -24,7 +34,7 @@ class _Rows:
         self.size = 0
         self.named = 0
 
-    def add(self, row: Plain, rules: Rules) -> None:
+    def add(self, row: Plain, rules: Openers) -> None:
         self.size = 1
         self.objects.append(lift(row, rules, self))
         is_call = type(row) is tuple and row[:1] == (NODE,) and row[1] in CALLS  # told by who it is
@@ -40,7 +50,7 @@ class _Rows:
         return self.objects[number]
 
 
-def lift(lowered: Plain, rules: Rules, rows: _Rows | None = None) -> Any:
+def lift(lowered: Plain, rules: Openers, rows: _Rows | None = None) -> Any:
     """The object of this form, in which ``rows`` may be named.
 
     Raises: DecodeError if a type is unknown here or has changed, or a row is named that is not before it.
