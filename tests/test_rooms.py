@@ -112,7 +112,6 @@ ADDED = {
     "values/code/surroundings.py",
     "values/code/trace.py",
     "values/code/walk.py",
-    "values/columns.py",
     "values/identity/cycles.py",
     "values/identity/inside.py",
     "values/identity/libraries.py",

@@ -29,10 +29,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from valuestore.errors import AlreadyExists, NotFound, SizeMismatch
 from valuestore.stores.base import Page, Stat, Store
-from valuestore.testing.store_contract.atomicity import AtomicityFacts
-from valuestore.testing.store_contract.attributes import AttributeFacts
-from valuestore.testing.store_contract.copies import CopyFacts
-from valuestore.testing.store_contract.data import DataFacts
+from valuestore.testing.store_contract.atomicity import AtomicityFacts, CopyFacts
+from valuestore.testing.store_contract.data import AttributeFacts, DataFacts
 from valuestore.testing.store_contract.keys import KeyFacts
 from valuestore.testing.store_contract.life import LifeFacts
 from valuestore.testing.store_contract.samples import (

@@ -14,7 +14,7 @@ from valuestore import Dir, File, FileSet
 from valuestore.errors import BadReference, DecodeError, ValuestoreWarning
 from valuestore.hashing import encode_plain
 from valuestore.values.files.external import say_once
-from valuestore.values.files.patterns import matches
+from valuestore.values.files.fileset import matches
 from valuestore.values.registry import Payload
 
 

@@ -17,8 +17,7 @@ from valuestore.values.files.external import External, say_once
 from valuestore.values.files.file import File
 from valuestore.values.files.location import joined, scheme_of
 from valuestore.values.files.manifest import Changes, compare, entries_of
-from valuestore.values.files.shell_copy import shell_copy_folder
-from valuestore.values.files.staging import Staging
+from valuestore.values.files.staging import Staging, shell_copy_folder
 from valuestore.values.value import Plain
 
 
@@ -152,7 +151,7 @@ class Dir(External):
         return target
 
     def shell_copy_to(self, destination: str | Dir, as_mount: bool = False) -> str:
-        """A shell command that copies the folder. See files/shell_copy.py for ``as_mount``."""
+        """A shell command that copies the folder. See files/staging.py for ``as_mount``."""
         target = destination if isinstance(destination, Dir) else Dir(destination)
         return shell_copy_folder(self.path, target.path, as_mount=as_mount)
 

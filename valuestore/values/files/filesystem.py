@@ -1,7 +1,7 @@
 """Filesystem: what File, FileSet and Dir ask of the place where they are.
 
-Two implementations, and which.py chooses: local_files.py, and remote_files.py for whatever fsspec knows.
-Paths are locations as location.py makes them. All of it is literal; patterns live in patterns.py.
+Two implementations, and external.py chooses: local_files.py, and remote_files.py for whatever fsspec knows.
+Paths are locations as location.py makes them. All of it is literal; patterns live in fileset.py.
 """
 
 from __future__ import annotations
