@@ -6,6 +6,7 @@ So are copies, moves, and many keys at once: what a store may do faster, but not
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier, Event
 from typing import Any
 
@@ -21,6 +22,7 @@ from valuestore.testing.store_contract.samples import (
     forward_only,
     pieces,
     put_all,
+    refuses,
 )
 
 
@@ -28,11 +30,9 @@ class AtomicityFacts(OpenedStore):
     @pytest.mark.parametrize("size", [3, 19, 21, 100])
     @pytest.mark.parametrize("wrap", [bytes, forward_only, lambda data: pieces(data, 7)])
     def test_a_wrong_size_stores_nothing(self, store: Store, wrap: Any, size: int) -> None:
-        with pytest.raises(SizeMismatch):
-            store.put("new", wrap(b"x" * 20), size=size)
+        refuses(SizeMismatch, lambda: store.put("new", wrap(b"x" * 20), size=size))
         store.put("old", b"old", attrs={"x": 1})
-        with pytest.raises(ValueError):
-            store.put("old", wrap(b"x" * 20), size=size, attrs={"x": 2})
+        refuses(ValueError, lambda: store.put("old", wrap(b"x" * 20), size=size, attrs={"x": 2}))
         assert store.list().keys == ["old"]
         assert (store.get("old"), store.stat("old").attrs) == (b"old", {"x": 1})
 
@@ -57,10 +57,8 @@ class AtomicityFacts(OpenedStore):
     def test_create_only_leaves_what_is_there(self, store: Store) -> None:
         first = store.put("k", b"first", attrs={"x": 1}, overwrite=False)
         for data in (b"first", b"second"):
-            with pytest.raises(AlreadyExists):
-                store.put("k", data, overwrite=False)
-            with pytest.raises(FileExistsError):
-                store.put("k", forward_only(data), attrs={}, overwrite=False)
+            refuses(AlreadyExists, partial(store.put, "k", data, overwrite=False))
+            refuses(FileExistsError, partial(store.put, "k", forward_only(data), attrs={}, overwrite=False))
         assert store.stat("k") == first
         assert store.get("k") == b"first"
 
@@ -119,10 +117,8 @@ class CopyFacts(OpenedStore):
     def test_a_copy_replaces_the_target_wholly_or_not_at_all(self, store: Store) -> None:
         store.put("a", b"a")
         store.put("b", b"b", attrs={"x": 1})
-        with pytest.raises(NotFound):
-            store.copy("missing", "b")
-        with pytest.raises(AlreadyExists):
-            store.copy("a", "b", overwrite=False)
+        refuses(NotFound, lambda: store.copy("missing", "b"))
+        refuses(AlreadyExists, lambda: store.copy("a", "b", overwrite=False))
         assert (store.get("b"), store.stat("b").attrs) == (b"b", {"x": 1})
         store.copy("a", "b")
         assert (store.get("b"), store.stat("b").attrs) == (b"a", {})
@@ -138,8 +134,7 @@ class CopyFacts(OpenedStore):
         assert store.list().keys == ["a/y", "c"]
         assert (store.get("a/y"), store.stat("a/y").attrs) == (b"1", {"x": 1})
         assert (store.get("c"), store.stat("c").attrs) == (b"2", {})
-        with pytest.raises(NotFound):
-            store.move("a/x", "c")
+        refuses(NotFound, lambda: store.move("a/x", "c"))
         assert store.get("c") == b"2"
 
     def test_many_are_got_in_the_order_asked_for(self, store: Store) -> None:
@@ -156,8 +151,7 @@ class CopyFacts(OpenedStore):
         store.put_many(["a", "b"], [b"1", forward_only(b"2")])
         assert list(store.get_many(["a", "b"])) == [b"1", b"2"]
         for keys, values in ((["a", "b", "c"], [b"x", b"y"]), (["a", "b"], [b"x", b"y", b"z"])):
-            with pytest.raises(ValueError):
-                store.put_many(keys, values)
+            refuses(ValueError, partial(store.put_many, keys, values))
 
     def test_many_are_deleted_whether_or_not_all_are_there(self, store: Store) -> None:
         put_all(store, ["a", "b", "c"])

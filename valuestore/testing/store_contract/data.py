@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from valuestore.testing.store_contract.samples import (
     forward_only,
     pieces,
     put_all,
+    refuses,
 )
 
 
@@ -37,19 +39,14 @@ class DataFacts(OpenedStore):
     def test_a_missing_key_is_not_found_by_any_of_its_names(self, store: Store) -> None:
         for use in (store.get, store.stat, store.size, store.open, store.delete):
             for error in (NotFound, KeyError, FileNotFoundError):
-                with pytest.raises(error):
-                    use("missing/key")
-        with pytest.raises(NotFound):
-            store.get("missing/key", 1, 2)
+                refuses(error, partial(use, "missing/key"))
+        refuses(NotFound, lambda: store.get("missing/key", 1, 2))
         assert not store.exists("missing/key")
 
     def test_deleting_removes_that_key_alone(self, store: Store) -> None:
         put_all(store, ["a/1", "a/2", "b"])
         store.delete("a/1")
-        with pytest.raises(NotFound):
-            store.delete("a/1")
-        with pytest.raises(NotFound):
-            store.delete("a/3")
+        refuses(NotFound, lambda: store.delete("a/1"), lambda: store.delete("a/3"))
         assert not store.exists("a/1")
         assert store.list().keys == ["a/2", "b"]
 
@@ -125,8 +122,7 @@ class DataFacts(OpenedStore):
 
     @pytest.mark.parametrize("data", ["text", io.StringIO("text"), [1, 2], ["text"], 5, None])
     def test_only_bytes_are_stored(self, store: Store, data: Any) -> None:
-        with pytest.raises(TypeError):
-            store.put("k", data)
+        refuses(TypeError, lambda: store.put("k", data))
         assert not store.exists("k")
 
     # --- ranges and streams ---------------------------------------------------------------------------
@@ -242,13 +238,11 @@ class AttributeFacts(OpenedStore):
         self, store: Store, bad: Any
     ) -> None:
         store.put("k", b"old", attrs={"x": 1})
-        with pytest.raises(TypeError):
-            store.put("k", b"new", attrs=bad)
+        refuses(TypeError, lambda: store.put("k", b"new", attrs=bad))
         assert (store.get("k"), store.stat("k").attrs) == (b"old", {"x": 1})
 
     def test_attributes_that_never_end_are_refused(self, store: Store) -> None:
         endless: dict[str, Any] = {}
         endless["self"] = endless
-        with pytest.raises(TypeError):
-            store.put("k", b"", attrs=endless)
+        refuses(TypeError, lambda: store.put("k", b"", attrs=endless))
         assert not store.exists("k")

@@ -149,6 +149,13 @@ def failing(data: bytes, error: BaseException) -> Iterator[bytes]:
     raise error
 
 
+def refuses(error: type[Exception], *uses: Callable[[], object]) -> None:
+    """Each of these raises that error."""
+    for use in uses:
+        with pytest.raises(error):
+            use()
+
+
 def list_pages(store: Store, prefix: str, limit: int) -> list[list[str]]:
     pages: list[list[str]] = []
     cursor: str | None = None
