@@ -116,8 +116,17 @@ class TypeRegistry(Insides):
         if kind is int or kind is bool or obj is None:
             return PLAIN_TYPE_NAMES[kind], PLAIN, encode_plain(obj)
         type_name = PLAIN_TYPE_NAMES.get(kind)
-        plain = self._encode_plain(obj) if type_name is not None else None
-        return (type_name, PLAIN, plain) if type_name is not None and plain is not None else None
+        if type_name is None:
+            return None
+        try:
+            plain = encode(obj)
+        except (RecursionError, ValueError):
+            raise NotHashableError(*explain_depth(obj)) from None
+        except OverflowError:
+            raise NotHashableError("value", "one str or bytes inside it has 4 GiB or more") from None
+        except RuntimeError as error:
+            raise NotHashableError("value", f"it changed while it was read ({error})") from error
+        return None if plain is None else (type_name, PLAIN, plain)
 
     def dump(self, obj: object) -> Payload:
         """The payload that ``load`` gives an equal object back from. Raises: NotHashableError."""
@@ -228,16 +237,6 @@ class TypeRegistry(Insides):
         if payload.codec == BYTES:
             return preview_bytes(payload.data)
         return preview(decode_lowered(payload.codec, payload.data), len(payload.data))
-
-    def _encode_plain(self, obj: object) -> bytes | None:
-        try:
-            return encode(obj)
-        except (RecursionError, ValueError):
-            raise NotHashableError(*explain_depth(obj)) from None
-        except OverflowError:
-            raise NotHashableError("value", "one str or bytes inside it has 4 GiB or more") from None
-        except RuntimeError as error:
-            raise NotHashableError("value", f"it changed while it was read ({error})") from error
 
     def hash_with_classes(self, obj: object, is_step: bool = False) -> tuple[Digest, frozenset[type]]:
         """The hash of what is not plain, and the user's own classes in it. Raises: as ``hash``."""

@@ -22,7 +22,7 @@ from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.moved import first_name
 from valuestore.values.registry import get_type_registry
-from valuestore.values.value import Plain, Value, find_object, is_task, module_name_of
+from valuestore.values.value import Plain, Value, find_object, is_task, module_name_of, module_named
 
 
 class MissingFunction(Value):
@@ -176,8 +176,7 @@ def _module_state(module: types.ModuleType) -> Plain:
 
 
 def _module(state: Plain) -> Any:
-    name = "__main__" if state[0] == module_name_of("__main__") else state[0]
-    return _if_current(sys.modules.get(name), state)
+    return _if_current(module_named(state[0]), state)
 
 
 def _partial_state(partial: functools.partial[Any]) -> Plain:

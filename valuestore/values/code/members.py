@@ -41,7 +41,7 @@ from valuestore.values.code.source import (
 from valuestore.values.code.surroundings import surroundings
 from valuestore.values.code.trace import Place, Reach, place_of, reached_too, trace_refused
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import find_object, is_task, module_name_of
+from valuestore.values.value import find_object, is_task, module_name_of, module_named
 
 _NEVER = Digest("")
 
@@ -129,7 +129,8 @@ class _Trace(Reach):
         self.run, self.known, self.said, self.looked_at, self.round = run, {}, set(), -1, -1
         for key, code in list(self.codes.items()):
             place = place_of(code)
-            if place is None or _is_replaced(code, *_named(code, place)):
+            name, parts = ("", []) if place is None else _named(code, place)
+            if place is None or (name.startswith("code ") and parts[0].__code__ is code):
                 self.codes.pop(key, None)
 
     def look(self, registry: TypeRegistry, *, traced: bool) -> None:
@@ -259,11 +260,6 @@ def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
     return name, [FunctionType(code, vars(module), None, None, _empty_cells(code))]
 
 
-def _is_replaced(code: CodeType, name: str, parts: list[Any]) -> bool:
-    """Whether its file has other code by now."""
-    return name.startswith("code ") and parts[0].__code__ is code
-
-
 def _wrapped(part: Any) -> Iterator[FunctionType]:
     while isinstance(part, FunctionType):
         yield part
@@ -306,8 +302,7 @@ def _code_at(name: str) -> list[FunctionType]:
 
 def _module_before(name: str) -> types.ModuleType | None:
     while name := name.rpartition(".")[0]:
-        loaded = sys.modules.get("__main__" if name == module_name_of("__main__") else name)
-        if loaded is not None:
+        if (loaded := module_named(name)) is not None:
             return loaded
     return None
 

@@ -74,12 +74,13 @@ class Filesystem(ABC):
     def digest(self, path: str) -> Digest | None:
         """Digest of a file's content; None if there is none. Raises: StoreUnavailable, NotHashableError."""
 
-    @abstractmethod
     def content_mark(self, path: str) -> dict[str, Plain] | None:
         """What changes exactly when the content does: its digest, or what the server vouches for; or None.
 
         Raises: StoreUnavailable, NotHashableError.
         """
+        digest = self.digest(path)
+        return None if digest is None else {"digest": digest}
 
     @abstractmethod
     def stat_mark(self, path: str) -> dict[str, Plain] | None:

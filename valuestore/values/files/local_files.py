@@ -32,10 +32,6 @@ class LocalFiles(Filesystem):
     def digest(self, path: str) -> Digest | None:
         return stat_memory().digest(path)
 
-    def content_mark(self, path: str) -> dict[str, Plain] | None:
-        digest = stat_memory().digest(path)
-        return None if digest is None else {"digest": digest}
-
     def stat_mark(self, path: str) -> dict[str, Plain] | None:
         status = _status(path)
         if status is None:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from operator import methodcaller
+from shutil import copyfileobj
 from tempfile import NamedTemporaryFile
 from typing import IO, Any, BinaryIO, TypeVar, cast
 
@@ -38,11 +39,6 @@ _REMEMBERED = 10_000
 _VOUCHED = ("etag", "version_id", "generation", "md5", "content_md5", "checksum_sha256")
 _TIMES = ("mtime", "last_modified", "lastmodified", "modified", "updated", "created")
 _CHANGE_SHOWS = {"size", *_TIMES, *_VOUCHED}
-
-
-@lru_cache(maxsize=64)
-def _shared(protocol: str, address: str) -> RemoteFiles:
-    return RemoteFiles(protocol, address)
 
 
 def remote_files(path: str) -> RemoteFiles:
@@ -131,8 +127,7 @@ class RemoteFiles(Filesystem):
     def copy(self, source: str, destination: str) -> None:
         if self._protocol == "memory" or self._is_web:
             with self._reading(source) as stream, self._writing(destination, append=False) as to:
-                while chunk := stream.read(COPY_BYTES):
-                    to.write(chunk)
+                copyfileobj(stream, to, COPY_BYTES)
             return
         places = self._place(source), self._place(destination)
         self._do(source, lambda fs: fs.cp_file(*places), writing=True)
@@ -224,10 +219,9 @@ class RemoteFiles(Filesystem):
 
     def _info(self, path: str) -> dict[str, Any] | None:
         try:
-            info = self._do(path, lambda fs: _told(fs, self._place(path), self._shown))
+            return dict(self._do(path, lambda fs: _told(fs, self._place(path), self._shown)))
         except (NotFound, NotADirectoryError):
             return None
-        return dict(info)
 
     def _file_info(self, path: str) -> dict[str, Any] | None:
         info = self._info(path)
@@ -271,8 +265,7 @@ class RemoteFiles(Filesystem):
         with NamedTemporaryFile(prefix="valuestore-") as held:
             if append and self._info(path) is not None:
                 with self._reading(path) as old:
-                    while chunk := old.read(COPY_BYTES):
-                        held.write(chunk)
+                    copyfileobj(old, held, COPY_BYTES)
             yield held.file  # type: ignore[misc]  # what it wraps is a BinaryIO by another name
             held.flush()
             self._send(path, held)
@@ -296,16 +289,17 @@ class RemoteFiles(Filesystem):
             except NotFound:
                 return None
             again = self._info(path)
-            if again is not None and _shows(again) == _shows(info):
-                return digest
-            if again is None:
-                return None
+            if again is None or _shows(again) == _shows(info):
+                return None if again is None else digest
             info = again
         raise NotHashableError(f"File({path!r})", "its content keeps changing while it is read")
 
     def _check_writable(self) -> None:
         if self._is_web:
             raise StoreReadOnly(self._shown, "over HTTP one reads")
+
+
+_shared = lru_cache(maxsize=64)(RemoteFiles)
 
 
 def vouched_for(info: dict[str, Any]) -> dict[str, Plain] | None:

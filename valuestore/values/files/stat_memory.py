@@ -11,7 +11,7 @@ import stat
 import struct
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
@@ -26,7 +26,10 @@ RACY_NS = 2_000_000_000
 """A file touched less than two seconds before it is read is not remembered: it could change again within its
 time stamp's granularity (the "racily clean" problem of git's index)."""
 
-_fingerprint = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+fingerprint_of: Callable[[os.stat_result], Fingerprint]
+fingerprint_of = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+"""What identifies a file's content as long as nobody sets the clock back."""
+
 _READS_TRIED = 3
 _REMEMBERED = 200_000
 _KEPT_AT_ONCE = 1_000
@@ -118,12 +121,6 @@ class StatMemory:
 def stat_memory() -> StatMemory:
     folder = cache_folder()
     return StatMemory(StatRecord(folder) if folder else None)
-
-
-def fingerprint_of(status: os.stat_result) -> Fingerprint:
-    """What identifies a file's content as long as nobody sets the clock back."""
-    found: Fingerprint = _fingerprint(status)
-    return found
 
 
 def _read_once(path: str, algorithm: str) -> tuple[Digest | None, Fingerprint, Fingerprint]:
@@ -261,10 +258,7 @@ class StatRecord:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
         if not _is_own(os.stat(self._folder)):
             return None
-        if writing:
-            descriptor = os.open(self.path, flags | os.O_RDWR | os.O_CREAT, 0o600)
-        else:
-            descriptor = os.open(self.path, flags | os.O_RDONLY)
+        descriptor = os.open(self.path, flags | (os.O_RDWR | os.O_CREAT if writing else os.O_RDONLY), 0o600)
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and _is_own(status):
             return descriptor

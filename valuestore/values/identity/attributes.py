@@ -58,8 +58,9 @@ def layout_of(cls: type) -> Layout:
         own = vars(base).get("__dict__")
         if own is not None and not isinstance(own, GetSetDescriptorType):
             unclear = f"{base.__qualname__} has a __dict__ of its own making"
-    names = {name for base in cls.__mro__ for name, member in [*vars(base).items()] if _is_saved(member)}
-    saved = {name for name in names if _is_saved(_found(cls, name))} | _saved_by_attrs(cls)
+    members = [pair for base in cls.__mro__ for pair in [*vars(base).items()]]
+    names = {name for name, member in members if isinstance(member, cached_property)}
+    saved = {name for name in names if isinstance(_found(cls, name), cached_property)} | _saved_by_attrs(cls)
     code = getattr(_found(cls, "__hash__"), "__code__", None)
     keeps_hash = code is not None and ATTRS_HASH in code.co_names
     return Layout(slots, frozenset(saved), unclear, tuple(covered), keeps_hash)
@@ -159,10 +160,6 @@ def _is_set_by_hand(obj: object, name: str, value: object) -> bool:
         return held != encode_plain(saved.func(obj))
     except Exception:  # noqa: BLE001  # it cannot have come from there
         return True
-
-
-def _is_saved(member: Any) -> bool:
-    return isinstance(member, cached_property)
 
 
 def registered_reduce(cls: type) -> Any:

@@ -174,10 +174,6 @@ def _pairs(make: Callable[[dict[Any, Any]], Any]) -> Container:
     return Container(lambda obj: [*_flat(obj.items())], rebuilt)
 
 
-def _default_dict(_: Any, parts: list[Any]) -> collections.defaultdict[Any, Any]:
-    return collections.defaultdict(parts[0], zip(parts[1::2], parts[2::2], strict=True))
-
-
 def _with_attributes_of(obj: Any, made: Any) -> Any:
     """What an object carries beside its parts is not lost, or it would not be refused for it."""
     if attributes := instance_dictionary(obj):
@@ -205,7 +201,10 @@ _KNOWN = {
     dict: _pairs(lambda pairs: pairs),
     collections.OrderedDict: _pairs(collections.OrderedDict),
     collections.Counter: _pairs(collections.Counter),
-    collections.defaultdict: Container(lambda obj: [obj.default_factory, *_flat(obj.items())], _default_dict),
+    collections.defaultdict: Container(
+        lambda obj: [obj.default_factory, *_flat(obj.items())],
+        lambda _, parts: collections.defaultdict(parts[0], zip(parts[1::2], parts[2::2], strict=True)),
+    ),
     collections.ChainMap: _fields(collections.ChainMap),
     types.SimpleNamespace: Container(
         lambda obj: vars(obj).values(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from valuestore.errors import DecodeError, MisplacedCall, NotHashableError
 from valuestore.hashing import ATOMS, Digest
@@ -18,7 +18,7 @@ from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import MAY_GO_STALE, PLAIN_CODECS
 from valuestore.values.identity.attributes import instance_attributes
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
-from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.canonical import Refused
 from valuestore.values.identity.inside import Lazy, calls_refused, find, referents, rows_of
 from valuestore.values.identity.rulebook import Rulebook
 from valuestore.values.value import Value, hooks_in_use
@@ -28,14 +28,7 @@ _MOST_PARTS = 100_000
 """How many parts of what has no identity are looked at for calls."""
 
 
-class KnownRules(Protocol):
-    """Where the rule of a class is looked up: the registry."""
-
-    def known_rule(self, cls: type, /) -> TypeRule | None:
-        """The rule of the class, or None if it has none."""
-
-
-def iter_asked(obj: object, rules: KnownRules) -> Iterator[object]:
+def iter_asked(obj: object, rules: Rulebook) -> Iterator[object]:
     """The Values in an object and whatever else may go stale, outermost first, each object once."""
     for part in _iter_parts(obj, rules):
         rule = None if isinstance(part, Value) else rules.known_rule(type(part))
@@ -55,7 +48,7 @@ class Inside(NamedTuple):
 
 
 def _iter_parts(
-    obj: object, rules: KnownRules, beyond: Callable[[object], Iterable[object]] = lambda _: ()
+    obj: object, rules: Rulebook, beyond: Callable[[object], Iterable[object]] = lambda _: ()
 ) -> Iterator[object]:
     """Everything inside, itself included, but for atoms and Python's own containers.
 

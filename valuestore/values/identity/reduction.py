@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from valuestore.values.code.ownership import is_own
-from valuestore.values.identity.attributes import instance_dictionary, registered_reduce
+from valuestore.values.identity.attributes import instance_dictionary, registered_reduce, slot_names
 from valuestore.values.identity.canonical import Refused
 from valuestore.values.identity.libraries import keeps_global, with_global
 from valuestore.values.moved import first_name
@@ -146,8 +146,7 @@ def _left_out(obj: Any) -> Iterator[str]:
             if not base.__dictoffset__:
                 yield from instance_dictionary(obj)
             return
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
+        for name in slot_names(base):
             if not name.startswith("__") and hasattr(obj, name) and not is_default:
                 yield name
 
