@@ -21,6 +21,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -99,14 +100,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=_KEYS, data=_DATA, attrs=_ATTRS)
     def create(self, key: str, data: bytes, attrs: dict[str, Any] | None) -> None:
-        try:
-            put = self.store.put(key, data, attrs=attrs, overwrite=False)
-        except AlreadyExists:
-            assert key in self.expected
+        create = partial(self.store.put, key, data, attrs=attrs, overwrite=False)
+        if key in self.expected:
+            refuses(AlreadyExists, create)
         else:
-            assert key not in self.expected
             self.expected[key] = data, attrs or {}
-            self.compare(key, put)
+            self.compare(key, create())
 
     @rule(key=_KEYS, data=_DATA, wrong=st.integers(0, 100))
     def put_of_a_wrong_size(self, key: str, data: bytes, wrong: int) -> None:
@@ -116,12 +115,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(key=_KEYS)
     def get(self, key: str) -> None:
         assert self.store.exists(key) == (key in self.expected)
-        try:
-            known = self.store.stat(key)
-        except NotFound:
-            assert key not in self.expected
+        if key in self.expected:
+            self.compare(key, self.store.stat(key))
         else:
-            self.compare(key, known)
+            refuses(NotFound, lambda: self.store.stat(key))
 
     @rule(key=_KEYS, start=st.integers(-50, 50), end=st.none() | st.integers(-50, 50))
     def get_range(self, key: str, start: int, end: int | None) -> None:
@@ -130,20 +127,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=_KEYS)
     def delete(self, key: str) -> None:
-        try:
+        if key in self.expected:
             self.store.delete(key)
-        except NotFound:
-            assert key not in self.expected
-        else:
             del self.expected[key]
+        else:
+            refuses(NotFound, lambda: self.store.delete(key))
 
     @rule(source=_KEYS, destination=_KEYS, move=st.booleans())
     def copy_or_move(self, source: str, destination: str, move: bool) -> None:
-        try:
-            self.store.move(source, destination) if move else self.store.copy(source, destination)
-        except NotFound:
-            assert source not in self.expected
+        change = self.store.move if move else self.store.copy
+        if source not in self.expected:
+            refuses(NotFound, lambda: change(source, destination))
         else:
+            change(source, destination)
             self.expected[destination] = self.expected[source]
             if move and source != destination:
                 del self.expected[source]

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from valuestore.errors import PayloadError
 from valuestore.values.codecs.plain import SIGNED, decode_tagged
 from valuestore.values.identity.canonical import Codec
 from valuestore.values.registry import Payload, TypeRegistry, get_type_registry
@@ -123,8 +124,6 @@ class ValueContract:
     def test_damaged_payloads_raise_a_decode_error_or_give_another_value(
         self, registry: TypeRegistry
     ) -> None:
-        from valuestore.errors import PayloadError
-
         for example in self.examples.values():
             payload = registry.dump(example)
             for cut in {0, 1, len(payload.data) // 2, max(len(payload.data) - 1, 0)}:

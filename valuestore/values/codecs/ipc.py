@@ -8,6 +8,7 @@ https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import Any
 
@@ -24,10 +25,8 @@ _MAGIC = b"ARROW1\0\0"
 _EXTENSION = b"ARROW:extension:name"
 
 
-class _Sink:
+class _Sink(io.RawIOBase):
     """A file that keeps what is written as pieces, not copied."""
-
-    closed = False
 
     def __init__(self) -> None:
         self.pieces: list[Bytes] = []
@@ -45,15 +44,6 @@ class _Sink:
 
     def writable(self) -> bool:
         return True
-
-    def readable(self) -> bool:
-        return False
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def encode(table: Any) -> list[Bytes]:

@@ -14,6 +14,7 @@ import pathlib
 import re
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from valuestore.hashing import ATOMS
@@ -41,14 +42,9 @@ def _moment_state(moment: datetime.datetime | datetime.time) -> Plain:
     return [moment.replace(tzinfo=None).isoformat(), moment.fold, moment.tzinfo]
 
 
-def _datetime(state: Plain) -> datetime.datetime:
+def _moment(cls: Any, state: Plain) -> Any:
     text, fold, zone = state
-    return datetime.datetime.fromisoformat(text).replace(fold=fold, tzinfo=zone)
-
-
-def _time(state: Plain) -> datetime.time:
-    text, fold, zone = state
-    return datetime.time.fromisoformat(text).replace(fold=fold, tzinfo=zone)
+    return cls.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
 def _with_nothing_else(content: Callable[[Any], Plain], *known: str) -> Callable[[Any], Plain]:
@@ -72,8 +68,8 @@ BUILTIN_RULES = [
     TypeRule(slice, "builtins.slice", lambda s: [s.start, s.stop, s.step], lambda parts: slice(*parts)),
     TypeRule(type(...), "builtins.ellipsis", lambda _: None, lambda _: ...),
     TypeRule(datetime.date, "datetime.date", datetime.date.isoformat, datetime.date.fromisoformat),
-    TypeRule(datetime.datetime, "datetime.datetime", _moment_state, _datetime),
-    TypeRule(datetime.time, "datetime.time", _moment_state, _time),
+    TypeRule(datetime.datetime, "datetime.datetime", _moment_state, partial(_moment, datetime.datetime)),
+    TypeRule(datetime.time, "datetime.time", _moment_state, partial(_moment, datetime.time)),
     TypeRule(
         datetime.timedelta,
         "datetime.timedelta",

@@ -151,16 +151,12 @@ container_of: Callable[[type], Container | None] = lru_cache(maxsize=4096)(_cont
 def _fields(cls: type) -> Container:
     """Of a class whose objects are their attributes. What they keep only to save time is left behind."""
     layout = layout_of(cls)
-
-    def parts(obj: Any) -> Collection[Any]:
-        return instance_attributes(obj).values()
+    attributes_of = instance_attributes if layout.slots or layout.saved else instance_dictionary
 
     def rebuilt(obj: Any, parts: list[Any]) -> Any:
         return with_attributes(cls, dict(zip(instance_attributes(obj), parts, strict=True)))
 
-    if layout.slots or layout.saved:
-        return Container(parts, rebuilt)
-    return Container(lambda obj: instance_dictionary(obj).values(), rebuilt)
+    return Container(lambda obj: attributes_of(obj).values(), rebuilt)
 
 
 def _items(make: Callable[[Any, list[Any]], Any]) -> Container:

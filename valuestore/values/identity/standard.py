@@ -13,6 +13,7 @@ import pickle  # for the error that a ZoneInfo without a name raises
 import sys
 import uuid
 import zoneinfo
+from contextlib import suppress
 from typing import Any
 
 from valuestore.errors import DecodeError
@@ -21,15 +22,11 @@ from valuestore.values.value import Plain
 
 
 def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
-    try:
+    with suppress(pickle.PicklingError):  # of one from a file, which may hold anything, whatever its key is
         zone.__reduce__()
-    except pickle.PicklingError:
-        named = None  # one from a file, which may hold anything, whatever its key is
-    else:
-        named = zone.key
-    if not named:
-        raise Refused("a ZoneInfo of a file cannot be named; make it with ZoneInfo('Area/City')")
-    return named
+        if zone.key:
+            return zone.key
+    raise Refused("a ZoneInfo of a file cannot be named; make it with ZoneInfo('Area/City')")
 
 
 def _array_state(numbers: array.array[Any]) -> Plain:
