@@ -247,8 +247,6 @@ class CatalogContract:
         ]
 
 
-# --- CatalogMachine: random work on a catalog, compared with a dict of what is to be there.
-
 _NAMES = st.sampled_from(["a", "a/b", "a0", "b", "c/d"])
 _DATA = st.binary(max_size=6)
 _JSON = st.sampled_from([None, True, False, 0, 1, 1.0, 2, "", "1", [], [1], {"k": 1}])

@@ -54,9 +54,6 @@ class StoreContract(DataFacts, AtomicityFacts, AttributeFacts, KeyFacts, CopyFac
         return ODD_KEYS
 
 
-# --- StoreMachine: random work on a store, compared after each step with a dict that is to hold the same.
-
-
 _SEGMENTS = st.sampled_from(["a", "b", "a b", "a-", "a0", "A", "ä", ".vs~", "x" * 255, "y" * 256])
 _KEYS = st.lists(_SEGMENTS, min_size=1, max_size=3).map("/".join)
 _DATA = st.binary(max_size=40) | st.sampled_from([0, 1, 500]).map(lambda times: ALL_BYTES * times)

@@ -215,9 +215,6 @@ def _heard(event: str, _arguments: Any) -> None:
         _watching[-1].append(event)
 
 
-# --- codecs -----------------------------------------------------------------------------------------
-
-
 class CodecContract:
     """The facts. ``examples`` are objects that fit the format; override ``same`` if ``==`` does not tell."""
 

@@ -239,9 +239,6 @@ def _item(item: Any) -> Any:
     return cell(item.as_py() if hasattr(item, "as_py") else item.tolist())
 
 
-# --- Arrow files --------------------------------------------------------------------------------------------
-
-
 def _of_arrow(data: bytes) -> _Table:
     from valuestore.values.codecs import ipc
 
@@ -279,9 +276,6 @@ def _arrow_rows(before: Any, after: Any) -> tuple[int, int | None]:
     differs = pc.or_(differs, pc.xor(pc.is_null(before), pc.is_null(after)))
     count = pc.sum(differs).as_py() or 0
     return count, pc.index(differs, True).as_py() if count else None
-
-
-# --- .npy ---------------------------------------------------------------------------------------------------
 
 
 def _of_npy(data: bytes) -> _Table:

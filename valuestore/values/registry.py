@@ -92,8 +92,6 @@ class TypeRegistry(Insides):
         """This registry's rules, hashing with another algorithm."""
         return self if algorithm == self.algorithm.name else self.bound(algorithm, self.signer, self.trusted)
 
-    # --- identity and payload ---------------------------------------------------------------
-
     def encode(self, obj: object) -> Encoded:
         """Hash and serialise in one pass. Raises: NotHashableError naming the path, never guesses."""
         as_is = self._as_is(obj)

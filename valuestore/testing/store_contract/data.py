@@ -27,8 +27,6 @@ from valuestore.testing.store_contract.samples import (
 
 
 class DataFacts(OpenedStore):
-    # --- data -----------------------------------------------------------------------------------------
-
     @pytest.mark.parametrize("data", [b"", b"\0", b"serialized", ALL_BYTES, b"x" * (2**20 + 1)])
     def test_what_was_put_is_what_is_got(self, store: Store, data: bytes) -> None:
         store.put("k", data)
@@ -177,8 +175,6 @@ class DataFacts(OpenedStore):
 
 
 class AttributeFacts(OpenedStore):
-    # --- stat -----------------------------------------------------------------------------------------
-
     def test_put_tells_what_stat_tells(self, store: Store) -> None:
         assert store.put("k", b"data", attrs=ATTRS) == store.stat("k")
         assert store.put("k", b"data", attrs={}) == store.stat("k")
@@ -201,8 +197,6 @@ class AttributeFacts(OpenedStore):
             == etags[3]
         )
         assert not any('"' in etag or etag.startswith("W/") or not etag for etag in etags)
-
-    # --- attributes -----------------------------------------------------------------------------------
 
     def test_attributes_come_back_with_their_types(self, store: Store) -> None:
         store.put("k", b"", attrs=ATTRS)

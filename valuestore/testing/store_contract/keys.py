@@ -13,8 +13,6 @@ from valuestore.testing.store_contract.samples import BAD_KEYS, OpenedStore, lis
 
 
 class KeyFacts(OpenedStore):
-    # --- keys -----------------------------------------------------------------------------------------
-
     @pytest.mark.parametrize("key", [*BAD_KEYS, None, 5, b"bytes"], ids=repr)
     def test_a_bad_key_is_refused_everywhere(self, store: Store, key: Any) -> None:
         put_all(store, ["a", "x"])
@@ -54,8 +52,6 @@ class KeyFacts(OpenedStore):
         assert not store.exists("q/x")
         store.put("p", b"again", attrs={"x": 1})
         assert (store.get("p"), store.stat("p").attrs, store.get("p/x")) == (b"again", {"x": 1}, b"p/x")
-
-    # --- listing --------------------------------------------------------------------------------------
 
     def test_pages_are_sorted_full_lossless_and_without_doubles(self, store: Store) -> None:
         put_all(store, ["runs/r1/a", "runs/r1/b", "runs/r1/sub/c", "runs/r2/d"])

@@ -97,8 +97,6 @@ ODD_KEYS = [
 ]
 """All of them keys, though they look like paths out, patterns, commands, reserved names or each other."""
 
-# --- OpenedStore: the fixtures that every part of the contract begins with.
-
 
 class OpenedStore:
     """``make_store`` returns a callable that opens the one place of the test, again and again."""

@@ -60,9 +60,6 @@ def _array_identity(array: Any) -> Plain:
     return {"type": describe(array.type), "content": column_content(array)}
 
 
-# --- payloads -----------------------------------------------------------------------------------
-
-
 def _decode_batch(data: Bytes) -> Any:
     table = ipc.decode(data).combine_chunks()
     if not table.num_columns:

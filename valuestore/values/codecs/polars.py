@@ -38,9 +38,6 @@ _PLAIN = {"Boolean", "String", "Binary", "Date", "Time", "Null", "Float32", "Flo
 _PLAIN |= {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 
 
-# --- dtypes -------------------------------------------------------------------------------------
-
-
 def _describe(dtype: Any) -> Plain:
     """The dtype as JSON. Raises: Refused."""
     name = dtype.base_type().__name__
@@ -86,9 +83,6 @@ def _written(described: Plain) -> Plain:
         case ["Struct", fields]:
             return ["Struct", [[name, _written(inner)] for name, inner in fields]]
     return described
-
-
-# --- columns ------------------------------------------------------------------------------------
 
 
 def _to_arrow(series: Any) -> Any:

@@ -83,8 +83,6 @@ class Dir(External):
     def _is_there(self) -> bool:
         return self.exists()
 
-    # --- the folder itself ----------------------------------------------------------------------
-
     def exists(self) -> bool:
         """Whether a folder is there."""
         found = self._filesystem.look(self.path)

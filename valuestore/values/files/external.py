@@ -180,8 +180,6 @@ class External(Value, register=False):
     def _without_place(self, state: dict[str, Plain]) -> dict[str, Plain]:
         return {name: part for name, part in state.items() if name != self._place_key}
 
-    # --- as an object -----------------------------------------------------------------------------
-
     @property
     def _filesystem(self) -> Filesystem:
         return filesystem_of(self.path)
@@ -222,9 +220,6 @@ class External(Value, register=False):
 def say_once(problem: str) -> None:
     """Warn of a place that gives nothing, where something was meant."""
     warnings.warn(problem, ValuestoreWarning, stacklevel=2)
-
-
-# --- Which filesystem a location is on: this machine's, or one of fsspec's.
 
 
 def filesystem_of(path: str) -> Filesystem:

@@ -49,8 +49,6 @@ class File(External):
     def _is_there(self) -> bool:
         return self.isfile()
 
-    # --- the file itself ---------------------------------------------------------------------
-
     def isfile(self) -> bool:
         """Whether a file is there, links followed."""
         found = self._filesystem.look(self.path)

@@ -85,9 +85,6 @@ OBJECT_RULE = TypeRule(
 )
 
 
-# --- names ----------------------------------------------------------------------------------------
-
-
 def _held(cls: Any, obj: object, attributes: dict[str, Any]) -> list[Any] | None:
     """Where a class keeps what its ``__new__``, or its metaclass, made; the key too if that is a dict.
 
