@@ -22,7 +22,6 @@ from valuestore.hashing import (
     hash_pieces,
     value_tag,
 )
-from valuestore.values.codecs.pickled import PICKLED, Signer, bare, check_pickle
 from valuestore.values.codecs.plain import (
     BYTES,
     NEVER_STALE,
@@ -36,7 +35,7 @@ from valuestore.values.codecs.plain import (
     decode_tagged,
     encode_text,
 )
-from valuestore.values.codecs.signed import opened, sign, unsigned
+from valuestore.values.codecs.signed import PICKLED, Signer, bare, check_pickle, opened, sign, unsigned
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
 from valuestore.values.identity.canonical import (
     NODE,

@@ -189,11 +189,10 @@ def _columns(table: Any, told: dict[str, Any], data: Bytes) -> tuple[list[Any], 
     specs = told["data"]
     if len(specs) != count:
         raise DecodeError("pandas", f"{len(specs)} columns are described, {count} are there")
-    memory = _Memory(data)
-    arrays = [_back(table.column(position), spec, memory) for position, spec in enumerate(specs)]
+    arrays = [_back(table.column(position), spec, data) for position, spec in enumerate(specs)]
     if "range" in of_index:
         return arrays, pd.RangeIndex(*of_index["range"], name=of_index["name"])
-    values = _back(table.column(count), of_index["data"], memory)
+    values = _back(table.column(count), of_index["data"], data)
     return arrays, pd.Index(values, dtype=values.dtype, name=of_index["name"], copy=False)
 
 
@@ -204,54 +203,47 @@ def _labels_back(told: dict[str, Any]) -> Any:
     return pd.Index(told["labels"], dtype=dtype, name=told["name"])
 
 
-class _Memory:
-    """The payload's bytes, to show parts of as numpy arrays, writeable if the payload is."""
-
-    def __init__(self, data: Bytes) -> None:
-        self._data = data
-        self._start = pa.py_buffer(data).address
-
-    def values(self, column: Any, dtype: Any) -> Any:
-        """The values of a column of fixed width, whatever its nulls are."""
-        arrays = [self._of(chunk, np.dtype(dtype)) for chunk in column.chunks]
-        return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, dtype), *arrays]).astype(dtype)
-
-    def _of(self, chunk: Any, dtype: Any) -> Any:
-        width = chunk.type.bit_width
-        if width != 8 * dtype.itemsize:
-            raise DecodeError("pandas", f"a column of {chunk.type} is no {dtype}")
-        buffer = chunk.buffers()[1]
-        offset = buffer.address - self._start + chunk.offset * dtype.itemsize
-        if len(chunk) and not 0 <= offset <= len(self._data) - len(chunk) * dtype.itemsize:
-            return np.frombuffer(buffer, dtype, len(chunk), chunk.offset * dtype.itemsize).copy()
-        return np.frombuffer(self._data, dtype, len(chunk), offset) if len(chunk) else np.empty(0, dtype)
+def _values(column: Any, dtype: Any, data: Bytes) -> Any:
+    """The values of a column of fixed width, whatever its nulls are: as they lie in ``data``."""
+    arrays = [_part(chunk, np.dtype(dtype), data) for chunk in column.chunks]
+    return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, dtype), *arrays]).astype(dtype)
 
 
-def _back(column: Any, spec: Any, memory: _Memory) -> Any:
+def _part(chunk: Any, dtype: Any, data: Bytes) -> Any:
+    if chunk.type.bit_width != 8 * dtype.itemsize:
+        raise DecodeError("pandas", f"a column of {chunk.type} is no {dtype}")
+    buffer = chunk.buffers()[1]
+    offset = buffer.address - pa.py_buffer(data).address + chunk.offset * dtype.itemsize
+    if len(chunk) and not 0 <= offset <= len(data) - len(chunk) * dtype.itemsize:
+        return np.frombuffer(buffer, dtype, len(chunk), chunk.offset * dtype.itemsize).copy()
+    return np.frombuffer(data, dtype, len(chunk), offset) if len(chunk) else np.empty(0, dtype)
+
+
+def _back(column: Any, spec: Any, data: Bytes) -> Any:
     """The array that ``_to_arrow`` was given."""
     match spec:
         case ["numpy", "|b1"]:
             return _booleans(column)
         case ["numpy", str(dtype)] if dtype in _NUMBERS:
-            return memory.values(column, dtype)
+            return _values(column, dtype, data)
         case ["objects"] if pa.types.is_large_string(column.type):
             items = column.to_pylist()
             array = np.empty(len(items), object)
             array[:] = items
             return array
         case ["datetime", str(unit), None | str() as zone]:
-            return datetimes(memory.values(column, "<i8"), unit, zone)
+            return datetimes(_values(column, "<i8", data), unit, zone)
         case ["timedelta", str(unit)]:
-            return pd.array(memory.values(column, "<i8").view(f"m8[{unit}]"), copy=False)
+            return pd.array(_values(column, "<i8", data).view(f"m8[{unit}]"), copy=False)
         case ["masked", str(dtype)] if dtype in _NUMBERS:
-            values = _booleans(column) if dtype == "|b1" else memory.values(column, dtype)
+            values = _booleans(column) if dtype == "|b1" else _values(column, dtype, data)
             return masked(values, ~_booleans(column.is_valid()) if column.null_count else None)
         case ["text", str(na)]:
             return text_dtype(na).__from_arrow__(column)
         case ["arrow"]:
             return pd.arrays.ArrowExtensionArray(column)
         case ["category", bool(ordered), of]:
-            return _categories_back(column, ordered, of, memory)
+            return _categories_back(column, ordered, of, data)
     raise DecodeError("pandas", f"no column is a {str(spec)[:60]} here")
 
 
@@ -260,10 +252,10 @@ def _booleans(column: Any) -> Any:
     return np.concatenate([np.empty(0, np.uint8), *(chunk.to_numpy() for chunk in values.chunks)]).view(bool)
 
 
-def _categories_back(column: Any, ordered: bool, spec: Any, memory: _Memory) -> Any:
+def _categories_back(column: Any, ordered: bool, spec: Any, data: Bytes) -> Any:
     whole = column.unify_dictionaries().combine_chunks()
     array = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-    words = _back(pa.chunked_array([array.dictionary]), spec, memory)
+    words = _back(pa.chunked_array([array.dictionary]), spec, data)
     categories = pd.Index(words, dtype=words.dtype, copy=False)
     codes = array.indices.fill_null(-1).to_numpy()
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(categories, ordered=ordered))

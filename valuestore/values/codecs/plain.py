@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError, PayloadError
-from valuestore.values.codecs.pickled import is_sealed, signature_of
+from valuestore.values.codecs.signed import is_sealed, signature_of
 from valuestore.values.identity.lift import Openers, lift
 from valuestore.values.trust.gate import decode_plain
 

@@ -14,8 +14,8 @@ from valuestore.errors import DecodeError, MisplacedCall, NotHashableError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.plugins import is_built_in
 from valuestore.values.code.ownership import is_own_class
-from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import MAY_GO_STALE, PLAIN_CODECS
+from valuestore.values.codecs.signed import PICKLED
 from valuestore.values.identity.attributes import instance_attributes
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
 from valuestore.values.identity.canonical import Refused

@@ -39,7 +39,7 @@ def _unsigned(_obj: object) -> list[bytes]:
 
 
 PICKLED = Codec("pickle", _unsigned, _refuse)
-"""The format of objects that nobody has another for (codecs/pickled.py)."""
+"""The format of objects that nobody has another for (codecs/signed.py)."""
 
 
 _CODE = frozenset(

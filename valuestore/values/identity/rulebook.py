@@ -15,7 +15,7 @@ from types import ModuleType
 from valuestore.errors import ConfigError, DecodeError, NotHashableError
 from valuestore.lazy import renew_after_fork
 from valuestore.plugins import find, is_built_in, names
-from valuestore.values.codecs.pickled import PICKLED
+from valuestore.values.codecs.signed import PICKLED
 from valuestore.values.identity.builtins import BUILTIN_RULES
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.families import content_rule, family_rule
