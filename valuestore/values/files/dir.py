@@ -80,9 +80,6 @@ class Dir(External):
         manifest = self._filesystem.manifest(self.path, kind, recorded["manifest"])
         return {"manifest": manifest, "algorithm": active_algorithm.get()}
 
-    def _is_there(self) -> bool:
-        return self.exists()
-
     def exists(self) -> bool:
         """Whether a folder is there."""
         found = self._filesystem.look(self.path)

@@ -162,9 +162,9 @@ class External(Value, register=False):
         """The place, without credentials."""
         return self.path
 
-    @abstractmethod
     def _is_there(self) -> bool:
         """Whether what it stands for is there; nothing is read."""
+        return self.exists()
 
     def _state_now(self) -> dict[str, Plain]:
         if self._recorded is not None and not may_contact(self.path):

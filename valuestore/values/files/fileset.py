@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 
 from valuestore.errors import BadReference
 from valuestore.hashing import active_algorithm
-from valuestore.values.files.external import External, filesystem_of, say_once
+from valuestore.values.files.external import External, say_once
 from valuestore.values.files.file import File
 from valuestore.values.files.filesystem import Filesystem
 from valuestore.values.files.location import joined, lexical, scheme_of
@@ -51,11 +51,20 @@ class FileSet(External):
 
     def files(self) -> list[File]:
         """The Files that match now, sorted by path. Raises: StoreUnavailable."""
-        return [File(path, self.identity_kind) for path in matching_files(self.path)]
+        return [File(path, self.identity_kind) for path in self.paths()]
 
     def paths(self) -> list[str]:
-        """Their paths."""
-        return matching_files(self.path)
+        """The paths that match now, sorted. Raises: StoreUnavailable if a folder cannot be read."""
+        filesystem, pattern = self._filesystem, self.path
+        found: set[str] = set()
+        for alternative in alternatives(pattern):
+            found.update(_below(filesystem, *_split(alternative)))
+        if not found and not _MAGIC.search(pattern):
+            place = filesystem.look(pattern)
+            if place is not None and place.kind == "folder":
+                better = f"take Dir({pattern!r}) or a pattern in it"
+                say_once(f"FileSet({pattern!r}) names a folder, so no file: {better}")
+        return sorted(found)
 
     def iter_subvalues(self) -> Iterator[Value]:
         """The Files: as recorded, if this came out of a store, else as they are."""
@@ -125,21 +134,6 @@ MOST_NAMES = 200
 
 _MAGIC = re.compile(r"[*?\[]")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
-
-
-def matching_files(pattern: str) -> list[str]:
-    """The files that match, sorted, each once. Raises: StoreUnavailable if a folder cannot be read."""
-    filesystem = filesystem_of(pattern)
-    found: set[str] = set()
-    for alternative in alternatives(pattern):
-        found.update(_below(filesystem, *_split(alternative)))
-    if not found and not _MAGIC.search(pattern):
-        place = filesystem.look(pattern)
-        if place is not None and place.kind == "folder":
-            say_once(
-                f"FileSet({pattern!r}) names a folder, so no file: take Dir({pattern!r}) or a pattern in it"
-            )
-    return sorted(found)
 
 
 def alternatives(pattern: str) -> list[str]:
