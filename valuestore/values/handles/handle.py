@@ -46,7 +46,7 @@ class Handle(Journaled):
     _handle_lock: threading.RLock
 
     def __new__(cls, name: str, *args: Any, **kwargs: Any) -> Self:
-        if not isinstance(name, str) or not name or "\0" in name:
+        if not isinstance(name, str) or not name or "\0" in name:  # type: ignore[redundant-expr]  # or else
             raise ArgumentError(cls.__qualname__, "a handle's name is a non-empty str without NUL")
         arguments = bound_arguments(cls, (name, *args), kwargs)
         given = kwargs.get("namespace")
@@ -112,11 +112,12 @@ class Handle(Journaled):
         """The handle as it was recorded; ``__init__`` runs when something of it is first used."""
         anchors = tuple(state["anchors"])
         trail = tuple((before, after) for before, after in state["trail"])
-        texts = (state["name"], state["namespace"], state["key"], state["kind"], *anchors, *sum(trail, ()))
-        if not all(isinstance(text, str) for text in texts) or not isinstance(state["arguments"], dict):
+        parts = ("name", "namespace", "arguments", "key", "kind", "fork")
+        name, namespace, arguments, key, kind, fork = (state[part] for part in parts)
+        texts = (name, namespace, key, kind, *anchors, *sum(trail, ()))
+        if not all(isinstance(text, str) for text in texts) or not isinstance(arguments, dict):
             raise ValueError("a handle's state is made of text")
-        told = [state[name] for name in ("name", "namespace", "arguments", "key", "kind", "fork")]
-        return cls._made(HandleInfo(*told, anchors, trail))
+        return cls._made(HandleInfo(name, namespace, arguments, key, kind, fork, anchors, trail))
 
     def is_valid(self) -> bool:
         """Whether no task has been given an earlier state since; False where there is nobody to ask."""
