@@ -170,10 +170,7 @@ class TypeRegistry(Insides):
         return self.decode(codec, type_name, data, copy=copy)
 
     def opening_named(self, type_name: str, /) -> tuple[Opening, TypeRule | None]:
-        """Of which kind values of a stored type name are, and its rule; imports nothing unlisted.
-
-        Raises: DecodeError.
-        """
+        """The kind of a type name's values, and its rule; imports nothing unlisted. Raises: DecodeError."""
         known = self._openings_named.get(type_name)
         if known is not None and (
             known[1] is self._named.get(type_name)

@@ -120,10 +120,7 @@ def metadata_of(owner: Any) -> Plain:
 
 
 def content(chunks: list[Any], of: Any) -> Plain:
-    """What these arrays of one type hold together: length, and digests of validity and values.
-
-    Raises: Refused.
-    """
+    """What these arrays of one type hold: length, digests of validity and values. Raises: Refused."""
     chunks, of = _without_views(chunks, of)
     length = sum(map(len, chunks))
     nulls = sum(chunk.null_count for chunk in chunks)

@@ -51,10 +51,7 @@ def decode(codec: str, data: bytes) -> Any:
 
 
 def decode_tagged(data: bytes, rules: Openers, check: Callable[[Any], None] | None = None) -> Any:
-    """The object of tagged data, which ``check`` looks at before anything is built; without, it was signed.
-
-    Raises: DecodeError; what ``check`` raises.
-    """
+    """The object; ``check`` looks at its form first, unless it was signed. Raises: DecodeError; as it."""
     try:
         form = decode_plain(data)
         if check is not None:

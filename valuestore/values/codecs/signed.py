@@ -50,10 +50,7 @@ def user_keys() -> KeyRing:
 
 
 def check_pickle(data: bytes, type_name: str, value_hash: str, hash_of: Callable[[Any], str]) -> None:
-    """Look whether the pickle of an object that is not told by it says the same.
-
-    Raises: NotHashableError if it does not.
-    """
+    """Raises: NotHashableError if the pickle of an object that is not told by it says something else."""
     try:
         same = hash_of(gate.load_vouched(data, type_name)) == value_hash
         reason = "the way it is pickled leaves something out"

@@ -177,10 +177,7 @@ class Handle(Journaled):
 
 
 def merged(handles: Iterable[H]) -> H:
-    """The state after all of these states of one handle; their order does not count.
-
-    Raises: ArgumentError if there are none, or if they are of different handles.
-    """
+    """The state after all of these, in any order. Raises: ArgumentError for none or for several handles."""
     states = list(handles)
     if not states or not all(isinstance(state, Handle) for state in states):
         raise ArgumentError("merge_handles", "it takes a list of handles, and at least one")

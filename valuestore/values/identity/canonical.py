@@ -54,10 +54,7 @@ class Values(Protocol):
     """What is asked about values, and not about constants in code: the registry."""
 
     def rows_of(self, obj: object, /) -> tuple[Sequence[object], Sequence[object]]:
-        """The calls in an object and the containers that hold some, each once, after those inside it.
-
-        Then the same with what else is to be stored once, before the calls that are given it.
-        """
+        """What of an expression is hashed by itself, and what is stored so: see inside.py."""
 
     def hash_form(self, form: Plain, /) -> Digest:
         """The value hash of the object with that form."""

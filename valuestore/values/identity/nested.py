@@ -50,10 +50,7 @@ class Inside(NamedTuple):
 def _iter_parts(
     obj: object, rules: Rulebook, beyond: Callable[[object], Iterable[object]] = lambda _: ()
 ) -> Iterator[object]:
-    """Everything inside, itself included, but for atoms and Python's own containers.
-
-    ``beyond`` says what is in an object that has no identity.
-    """
+    """Everything inside, itself too, but atoms and containers; ``beyond``: in what has no identity."""
     stack = [obj]
     seen: dict[int, object] = {}  # the objects are kept, or another could get the id of one that is gone
     while stack:
@@ -95,7 +92,6 @@ class Insides(Rulebook):
         raise NotImplementedError
 
     def rows_of(self, obj: object, /) -> tuple[list[Any], list[Any]]:
-        """What of an expression is hashed by itself, and what is stored so: see inside.py."""
         return rows_of(obj)
 
     def iter_values(self, obj: object) -> Iterator[Value]:
@@ -116,10 +112,7 @@ class Insides(Rulebook):
         return True
 
     def may_go_stale(self, codec: str, type_name: str) -> bool:
-        """Whether a stored value may hold what stands for outside state: plain data and arrays cannot.
-
-        Libraries that valuestore has the rules for are not imported to tell.
-        """
+        """Whether a stored value may stand for outside state; no library with rules of ours is imported."""
         if codec in MAY_GO_STALE:
             return True
         if codec in PLAIN_CODECS or is_built_in("types", type_name.partition(".")[0]):

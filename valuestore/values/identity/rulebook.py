@@ -60,10 +60,7 @@ class Rulebook:
         self._ours = other._ours
 
     def register(self, rule: TypeRule, *, aliases: Iterable[str] = ()) -> None:
-        """Add the rule of a foreign class; a later rule for the same class replaces it.
-
-        ``aliases`` are type names that its objects were stored under before.
-        """
+        """Add the rule of a foreign class, under its ``aliases`` too; a later one for it replaces it."""
         self._rules[rule.type] = rule
         for type_name in (rule.type_name, *aliases):
             self._named[type_name] = rule
@@ -93,10 +90,7 @@ class Rulebook:
             raise NotHashableError("value", str(refusal)) from None
 
     def rule_for(self, cls: type, /) -> TypeRule:
-        """The rule of this class: its own, its family's, a plug-in's, a parent's, by content or reduction.
-
-        Raises: Refused, saying how to add one.
-        """
+        """Its own, its family's, a plug-in's, a parent's, by content or reduction. Raises: Refused."""
         rule = self._rules.get(cls)
         if rule is None:
             rule = family_rule(cls) or self._foreign_rule(cls)

@@ -121,10 +121,7 @@ def _is_made_again(cls: Any, obj: Any, *, is_small: bool) -> bool:
 
 
 def _name_of(obj: object) -> str | None:
-    """The name of a variable that holds the object: of a module, or of a class in one.
-
-    Raises: Refused if one holds it and its name leads elsewhere.
-    """
+    """The name of a variable that holds it, of a module or a class. Raises: Refused if it leads elsewhere."""
     return next((_checked(name, obj) for module in _modules(type(obj)) for name in _names(module, obj)), None)
 
 
