@@ -15,8 +15,6 @@ from valuestore.values.identity.canonical import EXPRESSION, NODE
 from valuestore.values.value import Plain
 
 PREVIEW_MAX_CHARS = 500
-_FEW_ITEMS = 8
-_LONGEST_TEXT = 120
 
 
 def preview(lowered: Plain, size: int) -> str:
@@ -28,7 +26,7 @@ def preview(lowered: Plain, size: int) -> str:
         whole = _dumps(_readable(lowered, depth=12, items=10_000, text=10_000))
         if len(whole) <= PREVIEW_MAX_CHARS:
             return whole
-    for depth, items, text in ((4, _FEW_ITEMS, _LONGEST_TEXT), (2, 4, 40), (1, 2, 20)):
+    for depth, items, text in ((4, 8, 120), (2, 4, 40), (1, 2, 20)):
         shortened = _dumps(_readable(lowered, depth, items, text))
         if len(shortened) <= PREVIEW_MAX_CHARS:
             return shortened

@@ -165,7 +165,7 @@ def _split(pattern: str) -> tuple[str, list[str]]:
     """Where to begin, without magic, and the names that follow."""
     start, names = _split_all(pattern)
     while scheme_of(start) == "" and len(names) > 1 and not _MAGIC.search(names[0]):
-        start = _joined(start, names.pop(0))
+        start = joined(start or ".", names.pop(0))
     return start, _without_repeats(names)
 
 
@@ -190,7 +190,7 @@ def _below(filesystem: Filesystem, folder: str, names: list[str]) -> Iterator[st
     if name == "**":
         yield from _anywhere_below(filesystem, folder, rest)
     elif not _MAGIC.search(name):
-        path = _joined(folder, name)
+        path = joined(folder or ".", name)
         if rest:
             yield from _below(filesystem, path, rest)
         elif (found := filesystem.look(path)) is not None and found.kind == "file":
@@ -199,9 +199,9 @@ def _below(filesystem: Filesystem, folder: str, names: list[str]) -> Iterator[st
         for entry, kind in filesystem.list_folder(folder or "."):
             if entry != REPOSITORY and _name_fits(name, entry):
                 if rest and kind in ("folder", "link to folder"):
-                    yield from _below(filesystem, _joined(folder, entry), rest)
+                    yield from _below(filesystem, joined(folder or ".", entry), rest)
                 elif not rest and kind == "file":
-                    yield _joined(folder, entry)
+                    yield joined(folder or ".", entry)
 
 
 def _anywhere_below(filesystem: Filesystem, folder: str, rest: list[str]) -> Iterator[str]:
@@ -215,13 +215,9 @@ def _anywhere_below(filesystem: Filesystem, folder: str, rest: list[str]) -> Ite
             if entry.startswith("."):
                 continue
             if kind == "folder":
-                pending.append(_joined(here, entry))
+                pending.append(joined(here or ".", entry))
             elif kind == "file" and not rest:
-                yield _joined(here, entry)
-
-
-def _joined(folder: str, name: str) -> str:
-    return joined(folder, name) if folder != "/" and folder else folder + name
+                yield joined(here or ".", entry)
 
 
 def _fits(given: list[str], names: list[str]) -> bool:

@@ -103,7 +103,8 @@ _CURL = ("http", "https", "ftp")
 
 def shell_copy_file(source: str, destination: str, *, as_mount: bool = False) -> str:
     """The command; empty if both are one. Raises: NotSupported where no common program can do it."""
-    source, destination = _places(source, destination, as_mount)
+    if as_mount:
+        source, destination = _mounted(source), _mounted(destination)
     schemes = {scheme_of(source), scheme_of(destination)} - {""}
     if source == destination:
         return ""
@@ -121,7 +122,8 @@ def shell_copy_file(source: str, destination: str, *, as_mount: bool = False) ->
 
 def shell_copy_folder(source: str, destination: str, *, as_mount: bool = False) -> str:
     """The command, which copies what is in the folder into the other. Raises: NotSupported."""
-    source, destination = _places(source, destination, as_mount)
+    if as_mount:
+        source, destination = _mounted(source), _mounted(destination)
     schemes = {scheme_of(source), scheme_of(destination)} - {""}
     if source == destination:
         return ""
@@ -133,10 +135,6 @@ def shell_copy_folder(source: str, destination: str, *, as_mount: bool = False) 
     if schemes <= set(_GOOGLE):
         return f"{made}gcloud storage rsync --recursive {_quoted(source)} {_quoted(destination)}"
     raise NotSupported(f"a shell command from {source} to {destination}", "copying", "copy it with copy_to()")
-
-
-def _places(source: str, destination: str, as_mount: bool) -> tuple[str, str]:
-    return (_mounted(source), _mounted(destination)) if as_mount else (source, destination)
 
 
 def _mounted(path: str) -> str:

@@ -28,14 +28,6 @@ _MOST_PARTS = 100_000
 """How many parts of what has no identity are looked at for calls."""
 
 
-def iter_asked(obj: object, rules: Rulebook) -> Iterator[object]:
-    """The Values in an object and whatever else may go stale, outermost first, each object once."""
-    for part in _iter_parts(obj, rules):
-        rule = None if isinstance(part, Value) else rules.known_rule(type(part))
-        if isinstance(part, Value) or (rule is not None and rule.is_valid is not None):
-            yield part
-
-
 class Inside(NamedTuple):
     """What is in a loaded value: whatever may go stale, and the code of the user's that it brings.
 
@@ -96,11 +88,11 @@ class Insides(Rulebook):
 
     def iter_values(self, obj: object) -> Iterator[Value]:
         """Every ``Value`` in the object, however deep, and the values inside each; each once."""
-        return (found for found in iter_asked(obj, self) if isinstance(found, Value))
+        return (found for found in _iter_parts(obj, self) if isinstance(found, Value))
 
     def is_valid(self, obj: object) -> bool:
         """Whether everything inside that stands for outside state is still true of it."""
-        return self.are_valid(iter_asked(obj, self))
+        return self.are_valid(_iter_parts(obj, self))
 
     def are_valid(self, asked: Iterable[object]) -> bool:
         for found in asked:
