@@ -128,7 +128,7 @@ class Rulebook:
             raise DecodeError(type_name, f"the name now stands for a {rule.type_name}")
         module_name, _, name = type_name.rpartition(".")
         home = sys.modules.get(module_name)
-        if isinstance(home, ModuleType) and type(home) is ModuleType and vars(home).get(name) is cls:
+        if type(home) is ModuleType and vars(home).get(name) is cls:
             self._found[type_name] = home, name, rule
         return rule
 
@@ -175,12 +175,9 @@ class Rulebook:
                 return
             _being_loaded.add(library)
             try:
-                if is_built_in("types", library):
-                    for rule in find("types", library):
-                        self._register_ours(rule)
-                elif library in names("types"):
-                    for rule in find("types", library):
-                        self.register(rule)
+                is_ours = is_built_in("types", library)
+                for rule in find("types", library) if is_ours or library in names("types") else ():
+                    self._register_ours(rule) if is_ours else self.register(rule)
                 self._asked_for.add(library)
             finally:
                 _being_loaded.discard(library)

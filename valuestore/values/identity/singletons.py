@@ -142,9 +142,8 @@ def _names(module: ModuleType, obj: object) -> Iterator[str]:
     for cls in list(members(module).values()):
         if isinstance(cls, type) and cls.__module__ == module.__name__:
             found += [(type_name_of(cls), name) for name, value in list(vars(cls).items()) if value is obj]
-    found = [
-        (home, name) for home, name in found if name.strip("_")
-    ]  # ``_`` is the last thing a shell showed
+    # but ``_``, which is the last thing a shell showed
+    found = [(home, name) for home, name in found if name.strip("_")]
     yield from (f"{home}.{name}" for home, name in sorted(found, key=lambda each: each[1].startswith("_")))
 
 
