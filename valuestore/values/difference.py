@@ -18,8 +18,7 @@ from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.codecs.plain import decode_form
 from valuestore.values.identity.canonical import NODE
 from valuestore.values.identity.refusal import Refused
-from valuestore.values.preview import preview
-from valuestore.values.summary import cell
+from valuestore.values.preview import cell, preview
 
 MOST_CHANGES = 20
 _DEEPEST = 20

@@ -50,8 +50,7 @@ from valuestore.values.identity.canonical import (
 from valuestore.values.identity.nested import Insides
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
-from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.summary import summarised
+from valuestore.values.preview import preview, preview_bytes, preview_text, summarised
 from valuestore.values.trust.gate import Signature, load_vouched, needs_key
 from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, opening_of
 from valuestore.values.trust.pickling import dump_signed

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
-from valuestore.values import summary
+from valuestore.values import preview
 from valuestore.values.codecs import ipc
 from valuestore.values.codecs.arrow_content import content, describe, describe_field, metadata_of
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
-from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items
+from valuestore.values.preview import FIRST_ITEMS, FIRST_ROWS, first_items
 from valuestore.values.value import Plain
 
 _ONLY = "value"
@@ -133,7 +133,7 @@ def _rule(
 def _table_summary(table: Any) -> Plain:
     columns = [(field.name, field.type) for field in table.schema]
     first = [_first(column, FIRST_ROWS) for column in table.columns[:FIRST_ITEMS]]
-    return summary.table(table.num_rows, columns, first)
+    return preview.table(table.num_rows, columns, first)
 
 
 def _first(column: Any, most: int) -> list[Any]:

@@ -19,7 +19,7 @@ from valuestore.errors import DecodeError
 from valuestore.hashing import active_algorithm, hash_pieces
 from valuestore.values.codecs import npy
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
-from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
+from valuestore.values.preview import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 _NPY = "npy"

@@ -18,7 +18,7 @@ from valuestore.values.codecs import pandas_arrow
 from valuestore.values.codecs.numpy import digest_of, only
 from valuestore.values.codecs.pandas_arrow import zone_name
 from valuestore.values.identity.canonical import Refused, TypeRule
-from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
+from valuestore.values.preview import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
-from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
+from valuestore.values.preview import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 try:

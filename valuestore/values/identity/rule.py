@@ -35,7 +35,7 @@ def _refuse(_data: Bytes) -> Any:
 
 
 def _unsigned(_obj: object) -> list[bytes]:
-    raise AssertionError("pickles are made by dump_leaf, which signs them")
+    raise AssertionError("pickles are made by dump_signed")
 
 
 PICKLED = Codec("pickle", _unsigned, _refuse)
