@@ -188,10 +188,7 @@ def hand_on(code: str) -> None:
 
 
 def members_of(code: Iterable[object], registry: TypeRegistry) -> tuple[Dependency, ...]:
-    """Those of these functions and classes that are the user's own, as members.
-
-    Raises: NotHashableError for what no name leads to, and for what is none of these.
-    """
+    """The user's own of these, as members. Raises: NotHashableError for others, and what no name leads to."""
     found = {}
     for one in code:
         part = one if isinstance(one, type) else unwrap(one)

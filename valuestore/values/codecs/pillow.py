@@ -48,14 +48,6 @@ def _told(image: Any) -> dict[str, Any]:
     return told | ({"format": image.format} if image.format else {})
 
 
-def _identity(image: Any) -> Plain:
-    return _told(image) | {"digest": hash_bytes(image.tobytes(), algorithm=active_algorithm.get())}
-
-
-def _state(image: Any) -> Plain:
-    return _told(image) | {"pixels": image.tobytes()}
-
-
 def _from_state(state: Plain) -> Any:
     width, height = state["size"]
     bits = _BITS.get(state["mode"], 32)
@@ -110,9 +102,11 @@ RULES = [
     TypeRule(
         Image.Image,
         "PIL.Image.Image",
-        _identity,
+        lambda image: (
+            _told(image) | {"digest": hash_bytes(image.tobytes(), algorithm=active_algorithm.get())}
+        ),
         _from_state,
-        _state,
+        lambda image: _told(image) | {"pixels": image.tobytes()},
         codec=Codec("png", _encode, _decode, _fits),
         subclasses=True,
     )

@@ -32,10 +32,6 @@ def _coordinates(matrix: Any) -> Plain:
     return {"shape": _shape(matrix), "data": matrix.data, "coords": [np.asarray(axis) for axis in coords]}
 
 
-def _diagonals(matrix: Any) -> Plain:
-    return {"shape": _shape(matrix), "data": matrix.data, "offsets": matrix.offsets}
-
-
 def _keys(matrix: Any) -> Plain:
     """Entries in the order of their places; the dict's order is how it was filled."""
     told = _coordinates(matrix.tocoo())
@@ -59,16 +55,15 @@ def _from_coordinates(cls: Any, state: Plain) -> Any:
     return matrix
 
 
-def _from_diagonals(cls: Any, state: Plain) -> Any:
-    return cls((state["data"], state["offsets"]), shape=tuple(state["shape"]))
-
-
 _FORMATS: dict[str, tuple[Callable[[Any], Plain], Callable[[Any, Plain], Any]]] = {
     "csr": (_compressed, _from_compressed),
     "csc": (_compressed, _from_compressed),
     "bsr": (_compressed, _from_compressed),
     "coo": (_coordinates, _from_coordinates),
-    "dia": (_diagonals, _from_diagonals),
+    "dia": (
+        lambda matrix: {"shape": _shape(matrix), "data": matrix.data, "offsets": matrix.offsets},
+        lambda cls, state: cls((state["data"], state["offsets"]), shape=tuple(state["shape"])),
+    ),
     "lil": (
         lambda matrix: _compressed(matrix.tocsr()),
         lambda cls, state: cls(_from_compressed(sp.csr_array, state)),

@@ -94,10 +94,7 @@ def opened(
     signature: gate.Signature | None,
     signer: Signer | None,
 ) -> bytes:
-    """What is to be decoded, once a trusted key vouches for it as that value, if one is named.
-
-    Raises: UntrustedPayload.
-    """
+    """What to decode, once a trusted key vouches for it, as that value if given. Raises: UntrustedPayload."""
     data = bytes(payload)
     said = signature or sealed_signature(codec, type_name, data, value_hash)
     if value_hash is not None and value_hash != said.value_hash:

@@ -13,8 +13,9 @@ from typing import Self
 
 from valuestore.errors import BadReference
 from valuestore.hashing import Digest, active_algorithm, hash_bytes
-from valuestore.values.files.external import External, say_once
+from valuestore.values.files.external import External
 from valuestore.values.files.file import File
+from valuestore.values.files.filesystem import say_once
 from valuestore.values.files.location import joined, scheme_of
 from valuestore.values.files.manifest import Changes, compare, entries_of
 from valuestore.values.files.staging import Staging, shell_copy_folder

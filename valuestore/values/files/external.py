@@ -17,13 +17,11 @@ from __future__ import annotations
 import copyreg
 import os
 import threading
-import warnings
 from abc import abstractmethod
 from contextlib import suppress
-from functools import cache
 from typing import Any, ClassVar, Literal, Self, cast
 
-from valuestore.errors import NotHashableError, NotSupported, ValuestoreWarning
+from valuestore.errors import NotHashableError, NotSupported
 from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.values.files.filesystem import Filesystem
 from valuestore.values.files.local_files import LOCAL_FILES
@@ -214,12 +212,6 @@ class External(Value, register=False):
         if state.pop("_named"):
             written(state["path"], type(self).__name__)
         vars(self).update(state)
-
-
-@cache
-def say_once(problem: str) -> None:
-    """Warn of a place that gives nothing, where something was meant."""
-    warnings.warn(problem, ValuestoreWarning, stacklevel=2)
 
 
 def filesystem_of(path: str) -> Filesystem:

@@ -17,9 +17,9 @@ from typing import ClassVar, Self
 
 from valuestore.errors import BadReference
 from valuestore.hashing import active_algorithm
-from valuestore.values.files.external import External, say_once
+from valuestore.values.files.external import External
 from valuestore.values.files.file import File
-from valuestore.values.files.filesystem import Filesystem
+from valuestore.values.files.filesystem import Filesystem, say_once
 from valuestore.values.files.location import joined, lexical, scheme_of
 from valuestore.values.files.manifest import REPOSITORY
 from valuestore.values.value import Plain, Value
@@ -137,10 +137,7 @@ _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The pattern as written, and what its braces stand for, the innermost first.
-
-    Raises: BadReference if they have more than ``MOST_NAMES`` names together.
-    """
+    """The pattern, and what its braces stand for, innermost first. Raises: BadReference for too many."""
     found, pending = [pattern], [pattern]
     while pending and len(found) + len(pending) <= MOST_NAMES:
         current = pending.pop()

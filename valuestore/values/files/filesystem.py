@@ -11,8 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import IO, Any
 
+from valuestore.errors import ValuestoreWarning
 from valuestore.hashing import Digest
 from valuestore.values.value import Plain
 
@@ -30,10 +32,7 @@ class Found:
 
 
 class Written:
-    """A file object for writing, whose file appears with ``close`` or at the end of a ``with``.
-
-    After an exception in that, or if it is never closed, what was there before stays.
-    """
+    """Its file appears with ``close``, or at the end of a ``with`` that raises nothing; else the old stays."""
 
     def __init__(self, path: str, writing: AbstractContextManager[IO[Any]]) -> None:
         self.closed = True
@@ -63,6 +62,12 @@ class Written:
             warnings.warn(said, ResourceWarning, source=self, stacklevel=2)
 
 
+@cache
+def say_once(problem: str) -> None:
+    """Warn of a place that gives nothing, where something was meant, or less than one may think."""
+    warnings.warn(problem, ValuestoreWarning, stacklevel=2)
+
+
 class Filesystem(ABC):
     """Thread-safe. Absence is None or False where it is an answer, NotFound where it is not."""
 
@@ -75,10 +80,7 @@ class Filesystem(ABC):
         """Digest of a file's content; None if there is none. Raises: StoreUnavailable, NotHashableError."""
 
     def content_mark(self, path: str) -> dict[str, Plain] | None:
-        """What changes exactly when the content does: its digest, or what the server vouches for; or None.
-
-        Raises: StoreUnavailable, NotHashableError.
-        """
+        """Its digest, or what a server says that changes with the content; or None. Raises: as ``digest``."""
         digest = self.digest(path)
         return None if digest is None else {"digest": digest}
 

@@ -11,17 +11,16 @@ import errno
 import os
 import stat
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from operator import attrgetter
 from typing import IO, Any, cast
 
-from valuestore.errors import NotHashableError, StoreUnavailable, ValuestoreWarning
+from valuestore.errors import NotHashableError, StoreUnavailable
 from valuestore.hashing import Digest, active_algorithm
-from valuestore.values.files.filesystem import COPY_BYTES, READING, Filesystem, Found, Written
+from valuestore.values.files.filesystem import COPY_BYTES, READING, Filesystem, Found, Written, say_once
 from valuestore.values.files.manifest import REPOSITORY, Entry, folder_listing, join_listings
 from valuestore.values.files.stat_memory import RACY_NS, Changing, stat_memory
 from valuestore.values.value import Plain
@@ -261,7 +260,8 @@ class _Walk:
         with os.scandir(folder) as entries:
             statuses = {entry.name: _status_of(entry.stat(follow_symlinks=False)) for entry in entries}
         if statuses.pop(_REPOSITORY, None) is not None:
-            _say_left_out(os.fsdecode(folder))
+            repository = os.path.join(os.fsdecode(folder), REPOSITORY)
+            say_once(f"the repository {repository} is left out of the Dir around it")
         key = (self.algorithm, os.path.abspath(folder))
         if self.kind == "content":
             known = _memory.folders.get(key)
@@ -335,15 +335,6 @@ class _Walk:
         if fingerprint[:2] != status[1:3]:  # another file now, or a link to one
             raise FileNotFoundError(2, "replaced while it was read", prefix + name)
         return name, digest, is_settled and fingerprint == status[1:]
-
-
-@cache
-def _say_left_out(folder: str) -> None:
-    warnings.warn(
-        f"the repository {os.path.join(folder, REPOSITORY)} is left out of the Dir around it",
-        ValuestoreWarning,
-        stacklevel=2,
-    )
 
 
 def _in_threads(

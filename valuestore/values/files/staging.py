@@ -56,10 +56,7 @@ class Staging(Value, register=False):
         return cls(local, remote)
 
     def stage(self) -> Any:
-        """Copy the remote to the local place; the local File or Dir.
-
-        Raises: BadReference for a place that only a stored value names (fence.py), as the others do.
-        """
+        """Copy the remote to the local place; the local File or Dir. Raises: BadReference (see fence.py)."""
         check_writable(self.local.path)
         return self.remote.copy_to(self.local)
 

@@ -46,10 +46,7 @@ _OWN_PICKLING = (
 
 
 def family_rule(cls: type) -> TypeRule | None:
-    """The rule of a class that is one of a family which says what its objects are; else None.
-
-    Raises: Refused for such a class that cannot be found again by its name.
-    """
+    """The rule of a class that says what its objects are, or None. Raises: Refused if no name finds it."""
     if issubclass(cls, Value):
         return _value_rule(cls)
     make: Callable[[Any], TypeRule]

@@ -51,10 +51,7 @@ class _Rows:
 
 
 def lift(lowered: Plain, rules: Openers, rows: _Rows | None = None) -> Any:
-    """The object of this form, in which ``rows`` may be named.
-
-    Raises: DecodeError if a type is unknown here or has changed, or a row is named that is not before it.
-    """
+    """The object of this form, which may name ``rows``. Raises: DecodeError if a type or row is not here."""
     kind = type(lowered)
     if kind is list:  # most items are atoms, which are what they are
         return [item if type(item) in ATOMS else lift(item, rules, rows) for item in lowered]

@@ -76,10 +76,7 @@ class Rulebook:
         return id(rule) in self._ours
 
     def alias(self, type_name: str, cls: type) -> None:
-        """Let what was stored as ``type_name`` come back as ``cls``, which was moved or renamed.
-
-        Raises: Refused if the class has no rule.
-        """
+        """Let what was stored as ``type_name`` come back as ``cls``. Raises: Refused if that has no rule."""
         self._named[type_name] = self.rule_for(cls)
 
     def rule_of(self, obj: object) -> TypeRule:
