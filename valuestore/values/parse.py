@@ -131,9 +131,6 @@ def type_text(annotation: Any, depth: int = 4) -> str:
 _TEXTS = {bool: "bool (true or false)", types.NoneType: "none", str: "text"}
 
 
-# --- one text ------------------------------------------------------------------------------------
-
-
 def _single(kind: Any, text: str) -> Any:
     if any(kind is anything for anything in _ANYTHING):
         with suppress(ValueError):
@@ -246,9 +243,6 @@ def _first_that_fits(
     raise _misfit(kind, *given)
 
 
-# --- collections and JSON ------------------------------------------------------------------------
-
-
 def _items(kind: Any, given: Sequence[Any], parse: Callable[[Any, Any], Any]) -> Any:
     """A collection of type ``kind`` whose items are made from ``given`` by ``parse(item type, item)``."""
     make, arguments = _COLLECTIONS[_plain(kind)], get_args(kind)
@@ -298,9 +292,6 @@ def _json(text: str, kind: Any) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON (RFC 8259, section 6)")
-
-
-# --- annotations ---------------------------------------------------------------------------------
 
 
 def _resolved(annotation: Any) -> Any:

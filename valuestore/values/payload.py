@@ -98,8 +98,7 @@ class ValueRef(Shown):
     Without a ``payload_digest`` they are inline, and the very bytes that the value hash was made from.
     ``preview`` is short JSON text for people. ``external`` is the path, URL or name of the outside state
     that the value stands for. ``signature`` vouches for the bytes, where they need it. ``parts`` are the
-    Values inside it, ``classes`` the user's own of the objects in it, ``code`` as of ``Encoded``; a ref
-    read from the database has none.
+    Values inside it, ``classes`` and ``code`` as of ``Encoded``; a ref read from the database has none.
     """
 
     value_hash: Digest

@@ -131,8 +131,7 @@ class TypeRegistry(Insides):
     def load(self, payload: Payload, value_hash: str | None = None, *, copy: bool = True) -> Any:
         """The object. Unless the payload is signed by one of our keys, nothing that it names is executed.
 
-        A signed payload must have been signed as ``value_hash``, if that is given. Raises: DecodeError,
-        UntrustedPayload.
+        A signed one was signed as ``value_hash``, if that is given. Raises: DecodeError, UntrustedPayload.
         """
         if payload.codec in NEVER_STALE:
             return decode(payload.codec, payload.data)
@@ -208,8 +207,7 @@ class TypeRegistry(Insides):
     def decode(self, codec: str, type_name: str, data: Bytes, /, *, copy: bool = True) -> Any:
         """The object that a codec, which is none of plain data or signed, made these bytes from.
 
-        With ``copy`` it is in memory of its own: ``data`` itself, if that may be written to. Raises:
-        DecodeError.
+        With ``copy`` in memory of its own: ``data`` itself, if that may be written to. Raises: DecodeError.
         """
         found = self.rule_named(type_name).codec
         if found is None or found.name != codec:

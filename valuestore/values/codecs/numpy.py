@@ -3,8 +3,7 @@
 An array is its dtype, its shape and the bytes of its elements, digested where they lie. Not part of it:
 memory order (what comes back is in C order), strides, whether it was a view or a memory map, and bytes
 between the fields of a structure. Byte order is part of the dtype. Floats are compared by their bits: -0.0
-is not 0.0, and arrays that hold NaNs of other bits are other arrays. Arrays of Python objects are their
-elements.
+is not 0.0, and NaNs of other bits make other arrays. Arrays of Python objects are their elements.
 """
 
 from __future__ import annotations
@@ -31,9 +30,6 @@ _MOST_GAPS = 1024
 def digest_of(array: Any) -> str:
     """Digest of what an array's elements say, in C order; nothing is copied that lies so already."""
     return hash_pieces(npy.elements(array), algorithm=active_algorithm.get())[0]
-
-
-# --- arrays -------------------------------------------------------------------------------------
 
 
 def array_identity(array: Any) -> Plain:

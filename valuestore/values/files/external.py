@@ -63,8 +63,6 @@ class External(Value, register=False):
             return path
         return path.rstrip("/")
 
-    # --- what identifies it ---------------------------------------------------------------------
-
     @abstractmethod
     def _mark(self) -> dict[str, Plain]:
         """What counts besides the path, as it is now, by ``identity_kind``."""

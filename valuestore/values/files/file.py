@@ -32,8 +32,7 @@ class File(External):
     def digest(self) -> Digest | None:
         """Digest of the content as it is now; None if the file is missing.
 
-        Raises: StoreUnavailable if it cannot be read; NotHashableError if it is a directory, a pipe, or
-        keeps changing.
+        Raises: StoreUnavailable if it cannot be read; NotHashableError if it is no file, or keeps changing.
         """
         return self._filesystem.digest(self.path)
 

@@ -32,7 +32,7 @@ class Found:
 
 
 class Written:
-    """Its file appears with ``close``, or at the end of a ``with`` that raises nothing; else the old stays."""
+    """Its file appears with ``close``, or at the end of a ``with`` that raises nothing, or not at all."""
 
     def __init__(self, path: str, writing: AbstractContextManager[IO[Any]]) -> None:
         self.closed = True

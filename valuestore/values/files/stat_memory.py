@@ -45,8 +45,7 @@ class Changing(Exception):
 class StatMemory:
     """Digests by algorithm and (device, inode, size, mtime_ns, ctime_ns). Thread-safe, bounded.
 
-    Without locks, which a fork would copy as they are: each step is atomic by itself, and at worst a digest
-    is forgotten.
+    Without locks, which a fork would copy: each step is atomic by itself; at worst a digest is forgotten.
     """
 
     def __init__(self, record: StatRecord | None = None) -> None:
@@ -57,8 +56,7 @@ class StatMemory:
     def digest(self, path: str) -> Digest | None:
         """Digest of the file's content, or None if there is no regular file.
 
-        Raises: StoreUnavailable if it cannot be read; NotHashableError for a directory, a pipe, or a file
-        that keeps changing.
+        Raises: StoreUnavailable if it cannot be read; NotHashableError if it is no file, or keeps changing.
         """
         algorithm = active_algorithm.get()
         try:

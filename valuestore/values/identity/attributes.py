@@ -1,8 +1,7 @@
 """Attributes: what an object carries in its slots and its dictionary, read and given without its code.
 
 Slots are read through their descriptors and the dictionary as Python keeps it, so that a property, a
-``__getattr__`` or a ``__setattr__`` of the class neither hides nor changes anything. Called by value.py,
-families.py and nested.py.
+``__getattr__`` or a ``__setattr__`` of the class neither hides nor changes anything.
 """
 
 from __future__ import annotations

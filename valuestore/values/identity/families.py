@@ -152,9 +152,6 @@ def _required(cls: type, state: dict[str, Any], names: set[str]) -> None:
         raise DecodeError(type_name_of(cls), f"it was stored before it had {missing}")
 
 
-# --- by themselves -------------------------------------------------------------------------------
-
-
 def _value_rule(cls: type[Value]) -> TypeRule:
     if "<locals>" in cls.type_name:
         raise Refused(f"{cls.__qualname__} is defined inside a function; give it a type_name of its own")
@@ -182,9 +179,6 @@ def _enum_rule(cls: Any) -> TypeRule:
         return found
 
     return TypeRule(cls, type_name_of(cls), state, member)
-
-
-# --- by fields -----------------------------------------------------------------------------------
 
 
 def _fields_first(obj: Any, names: list[str]) -> dict[str, Any]:
@@ -293,9 +287,6 @@ def _namedtuple_rule(cls: Any) -> TypeRule:
         return tuple.__new__(cls, state.values())
 
     return TypeRule(cls, type_name_of(cls), state, instance)
-
-
-# --- by content ----------------------------------------------------------------------------------
 
 
 def _attributes_rule(cls: Any) -> TypeRule:

@@ -229,8 +229,7 @@ LAZY = Container(lambda lazy: lazy._parts(), lambda lazy, _: lazy)
 def rows_of(obj: object) -> tuple[list[Any], list[Any]]:
     """Calls, operations and the containers that hold some, each once, after those inside it; ``obj`` is last.
 
-    Then the same with the objects that several calls are given. Raises: NotHashableError if a call contains
-    itself.
+    Then the same with the objects that several calls are given. Raises: NotHashableError for endless ones.
     """
     holders = find(obj, Lazy, LAZY).holders
     given = [[] if container is not LAZY else holder._parts() for holder, container in holders]

@@ -1,8 +1,7 @@
 """Reduction: what an object of any class would be rebuilt from: the tree of ``__reduce_ex__``.
 
 For classes that have no rule. It is what pickle would write, without the bytes, which depend on more than
-the content. Callables that the tree starts from and the classes it names count by name; everything else
-in it is lowered like any value.
+the content. Callables that the tree starts from and classes in it count by name; all else is lowered.
 """
 
 from __future__ import annotations

@@ -135,8 +135,7 @@ def _sample(obj: Any) -> Any:
 def check_growth(obj: Any) -> None:
     """Raises: NotHashableError if parts are met so often that writing them out would take for ever.
 
-    That is: over 10 million parts, and over 16 times as many as there are. RecursionError if ``obj``
-    contains itself.
+    That is: over 10 million, and over 16 times what is there. RecursionError if ``obj`` contains itself.
     """
     sizes: dict[int, int] = {}
     there_are = 0

@@ -20,8 +20,7 @@ class Codec:
 
     ``encode`` gives the bytes in pieces, which may be views (of format B) of the object's own memory.
     ``decode`` must execute nothing that the bytes name; the object may show them as its own memory, which
-    may be written to unless they are read-only. An object that does not ``fit`` the format is stored by its
-    rule's state instead.
+    may be written to unless they are read-only. Objects that do not ``fit`` are stored by state instead.
     """
 
     name: str
