@@ -95,12 +95,12 @@ class TypeRegistry(Insides):
         as_is = self._as_is(obj)
         if as_is is None:
             return self._encode_lowered(obj)
-        return Encoded(self._digest(*as_is), *as_is, obj, is_preimage=True)
+        return Encoded(self.digest_of(*as_is), *as_is, obj, is_preimage=True)
 
     def hash(self, obj: object) -> Digest:
         """The value hash: digest of domain, type name and canonical bytes. Raises: NotHashableError."""
         as_is = self._as_is(obj)
-        return self._digest(*as_is) if as_is is not None else self.hash_with_classes(obj)[0]
+        return self.digest_of(*as_is) if as_is is not None else self.hash_with_classes(obj)[0]
 
     def _as_is(self, obj: object) -> tuple[str, str, bytes] | None:
         """Type name, codec and bytes of plain data; None for what has to be lowered."""
@@ -235,7 +235,7 @@ class TypeRegistry(Insides):
         token = active_algorithm.set(self.algorithm.name)
         try:
             lowered = lower(obj, self, stored=False, values=self, is_step=is_step)
-            return self._digest(type_name, TAGGED, encode_plain(lowered.hashed)), lowered.classes
+            return self.digest_of(type_name, TAGGED, encode_plain(lowered.hashed)), lowered.classes
         finally:
             active_algorithm.reset(token)
 
@@ -254,7 +254,7 @@ class TypeRegistry(Insides):
             active_algorithm.reset(token)
         hashed = encode_plain(lowered.hashed)
         type_name = type_name or rule.type_name  # type: ignore[union-attr]  # one of the two is there
-        digest = self._digest(type_name, TAGGED, hashed)
+        digest = self.digest_of(type_name, TAGGED, hashed)
         external = obj.external() if isinstance(obj, Value) else None
         shown = summarised(obj, lowered.shown, self.rule_of)
         if codec is None:
@@ -286,7 +286,7 @@ class TypeRegistry(Insides):
         stored = encode_plain(form) if differs else hashed
         parts = tuple([self._part(inner, differs) for inner in part.parts])
         type_name = self.rule_of(part.value).type_name
-        digest = self._digest(type_name, TAGGED, hashed)
+        digest = self.digest_of(type_name, TAGGED, hashed)
         external = part.value.external()
         return self._tagged(digest, type_name, form, stored, hashed, part.hashed, parts, external)
 
@@ -324,9 +324,10 @@ class TypeRegistry(Insides):
             active_algorithm.reset(token)
 
     def hash_form(self, form: Plain, /) -> Digest:
-        return self._digest(type_name_in(form), TAGGED, encode_plain(form))
+        return self.digest_of(type_name_in(form), TAGGED, encode_plain(form))
 
-    def _digest(self, type_name: str, codec: str, identity: bytes) -> Digest:
+    def digest_of(self, type_name: str, codec: str, identity: bytes) -> Digest:
+        """The value hash of what has these canonical bytes."""
         tag = value_tag(type_name, codec)
         if len(identity) <= _COPY_MAX_BYTES:
             return Digest(self.algorithm.hexdigest(tag + identity))

@@ -269,27 +269,10 @@ def _number_rules() -> list[TypeRule]:
     ]
 
 
-_SCALAR_RULES = [
-    *_number_rules(),
-    TypeRule(np.str_, "numpy.str_", str, np.str_),
-    TypeRule(np.bytes_, "numpy.bytes_", bytes, np.bytes_),
-    TypeRule(np.datetime64, "numpy.datetime64", _moment, _moment_from_state),
-    TypeRule(np.timedelta64, "numpy.timedelta64", _moment, _moment_from_state),
-    TypeRule(np.void, "numpy.void", _scalar_state, _scalar),
-    TypeRule(np.record, "numpy.record", _scalar_state, _scalar),
-]
-
-
 # --- random generators --------------------------------------------------------------------------
 
-_KINDS: tuple[Any, ...] = (
-    np.random.MT19937,
-    np.random.PCG64,
-    np.random.PCG64DXSM,
-    np.random.Philox,
-    np.random.SFC64,
-)
-_BIT_GENERATORS = {cls.__name__: cls for cls in _KINDS}
+_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+_BIT_GENERATORS: dict[str, Any] = {name: getattr(np.random, name) for name in _GENERATORS}
 _SEED = ("entropy", "spawn_key", "pool_size", "n_children_spawned")
 
 
@@ -324,7 +307,13 @@ RULES = [
     TypeRule(np.ma.MaskedArray, "numpy.ma.MaskedArray", _masked_identity, _masked),
     TypeRule(type(np.ma.masked), "numpy.ma.masked", lambda _: None, lambda _: np.ma.masked),
     TypeRule(np.dtype, "numpy.dtype", npy.describe, npy.dtype_of, subclasses=True),
-    *_SCALAR_RULES,
+    *_number_rules(),
+    TypeRule(np.str_, "numpy.str_", str, np.str_),
+    TypeRule(np.bytes_, "numpy.bytes_", bytes, np.bytes_),
+    TypeRule(np.datetime64, "numpy.datetime64", _moment, _moment_from_state),
+    TypeRule(np.timedelta64, "numpy.timedelta64", _moment, _moment_from_state),
+    TypeRule(np.void, "numpy.void", _scalar_state, _scalar),
+    TypeRule(np.record, "numpy.record", _scalar_state, _scalar),
     TypeRule(np.generic, "numpy.generic", only(np.generic)(_scalar_state), _scalar, subclasses=True),
     *[
         TypeRule(cls, f"numpy.random.{name}", _bits_identity, _bits)
