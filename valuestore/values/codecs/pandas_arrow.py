@@ -86,13 +86,12 @@ def _name(name: Any) -> Any:
 
 
 def _index_to_arrow(index: Any) -> tuple[Any, Any]:
-    name = _name(index.name) if not isinstance(index, pd.MultiIndex) else None
     if isinstance(index, pd.RangeIndex):
-        return None, {"range": [index.start, index.stop, index.step], "name": name}
+        return None, _labels(index)
     if type(index) is not pd.Index and (type(index) is not pd.DatetimeIndex or index.freq is not None):
         raise _Unfit
     array, spec = _to_arrow(index.array)
-    return array, {"data": spec, "name": name}
+    return array, {"data": spec, "name": _name(index.name)}
 
 
 def _to_arrow(array: Any) -> tuple[Any, Any]:
@@ -191,7 +190,7 @@ def _columns(table: Any, told: dict[str, Any], data: Bytes) -> tuple[list[Any], 
         raise DecodeError("pandas", f"{len(specs)} columns are described, {count} are there")
     arrays = [_back(table.column(position), spec, data) for position, spec in enumerate(specs)]
     if "range" in of_index:
-        return arrays, pd.RangeIndex(*of_index["range"], name=of_index["name"])
+        return arrays, _labels_back(of_index)
     values = _back(table.column(count), of_index["data"], data)
     return arrays, pd.Index(values, dtype=values.dtype, name=of_index["name"], copy=False)
 

@@ -7,12 +7,11 @@ Paths are locations as location.py makes them. All of it is literal; patterns li
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from valuestore.errors import ValuestoreWarning
 from valuestore.hashing import Digest
@@ -68,14 +67,12 @@ def say_once(problem: str) -> None:
     warnings.warn(problem, ValuestoreWarning, stacklevel=2)
 
 
-class Filesystem(ABC):
+class Filesystem(Protocol):
     """Thread-safe. Absence is None or False where it is an answer, NotFound where it is not."""
 
-    @abstractmethod
     def look(self, path: str) -> Found | None:
         """What is there, links followed. Raises: StoreUnavailable."""
 
-    @abstractmethod
     def digest(self, path: str) -> Digest | None:
         """Digest of a file's content; None if there is none. Raises: StoreUnavailable, NotHashableError."""
 
@@ -84,38 +81,30 @@ class Filesystem(ABC):
         digest = self.digest(path)
         return None if digest is None else {"digest": digest}
 
-    @abstractmethod
     def stat_mark(self, path: str) -> dict[str, Plain] | None:
         """Size and times, as far as they tell changes apart; no content is read.
 
         Raises: StoreUnavailable; NotHashableError where the filesystem keeps neither times nor identifiers.
         """
 
-    @abstractmethod
     def open(self, path: str, mode: str, encoding: str | None) -> IO[Any]:
         """Open for one of ``MODES``. What is written appears when it is closed, whole or not at all."""
 
-    @abstractmethod
     def copy(self, source: str, destination: str) -> None:
         """Copy one file within this filesystem. Whole or not at all."""
 
-    @abstractmethod
     def remove(self, path: str) -> None:
         """Delete a file; one that is not there is fine."""
 
-    @abstractmethod
     def touch(self, path: str) -> None:
         """Set the time of change to now; make an empty file if there is none."""
 
-    @abstractmethod
     def make_folder(self, path: str) -> None:
         """Make a folder, and those above it; one that is there is fine."""
 
-    @abstractmethod
     def remove_folder(self, path: str, *, recursive: bool) -> None:
         """Delete a folder; one that is not there is fine. Raises: OSError if it is not empty."""
 
-    @abstractmethod
     def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
         """The manifest (manifest.py) of a folder; None if it is not there.
 
@@ -123,6 +112,5 @@ class Filesystem(ABC):
         too as soon as something turns up that this manifest does not have.
         """
 
-    @abstractmethod
     def list_folder(self, folder: str) -> Iterator[tuple[str, str]]:
         """Name and kind (``file``, ``folder``, ``link to folder``, ``other``) of what is in a folder."""
