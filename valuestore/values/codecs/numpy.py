@@ -142,7 +142,7 @@ def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
         return TypeRule(
             cls,
             type_name,
-            only(cls)(array_identity),
+            only(cls, array_identity),
             array_from_state,
             array_state,
             codec=codec,
@@ -205,32 +205,25 @@ def _masked(state: Plain) -> Any:
     return array
 
 
-def only(*classes: type) -> Callable[[Callable[[Any], Plain]], Callable[[Any], Plain]]:
-    """An identity of these classes that refuses subclasses: what they add is in no pickle of theirs either.
+def only(cls: type, identity: Callable[[Any], Plain]) -> Callable[[Any], Plain]:
+    """The identity of a class that refuses subclasses: what they add is in no pickle of theirs either.
 
     Rules with it serve subclasses, which are thus not taken apart (reduction.py) and told alike.
     """
 
-    def narrow(identity: Callable[[Any], Plain]) -> Callable[[Any], Plain]:
-        def narrowed(obj: Any) -> Plain:
-            if type(obj) not in classes:
-                raise Refused(
-                    f"what a {type(obj).__qualname__} adds to a {classes[0].__qualname__} is not known; "
-                    "register a TypeRule for it, or pass it as its base class"
-                )
-            return identity(obj)
+    def narrowed(obj: Any) -> Plain:
+        if type(obj) is not cls:
+            raise Refused(
+                f"what a {type(obj).__qualname__} adds to a {cls.__qualname__} is not known; "
+                "register a TypeRule for it, or pass it as its base class"
+            )
+        return identity(obj)
 
-        narrowed.narrow = True  # type: ignore[attr-defined]  # asked for by TypeRule.narrow
-        return narrowed
-
-    return narrow
+    narrowed.narrow = True  # type: ignore[attr-defined]  # asked for by TypeRule.narrow
+    return narrowed
 
 
 # --- scalars ------------------------------------------------------------------------------------
-
-
-def _number(scalar: Any) -> Plain:
-    return scalar.item()
 
 
 def _moment(scalar: Any) -> Plain:
@@ -255,12 +248,12 @@ def _number_rules() -> list[TypeRule]:
     for code in "?bhilqBHILQefdFD":
         dtype = np.dtype(code)
         name = "numpy.bool" if code == "?" else f"numpy.{np.dtype(dtype.str).name}"
-        rules.append(TypeRule(dtype.type, name, _number, np.dtype(dtype.str).type))
+        rules.append(TypeRule(dtype.type, name, np.generic.item, np.dtype(dtype.str).type))
     if npy.LONG_FORMAT == "double":
         return [
             *rules,
-            TypeRule(np.longdouble, "numpy.float64", _number, np.float64),
-            TypeRule(np.clongdouble, "numpy.complex128", _number, np.complex128),
+            TypeRule(np.longdouble, "numpy.float64", np.generic.item, np.float64),
+            TypeRule(np.clongdouble, "numpy.complex128", np.generic.item, np.complex128),
         ][::-1]
     return [
         *rules,
@@ -314,7 +307,7 @@ RULES = [
     TypeRule(np.timedelta64, "numpy.timedelta64", _moment, _moment_from_state),
     TypeRule(np.void, "numpy.void", _scalar_state, _scalar),
     TypeRule(np.record, "numpy.record", _scalar_state, _scalar),
-    TypeRule(np.generic, "numpy.generic", only(np.generic)(_scalar_state), _scalar, subclasses=True),
+    TypeRule(np.generic, "numpy.generic", only(np.generic, _scalar_state), _scalar, subclasses=True),
     *[
         TypeRule(cls, f"numpy.random.{name}", _bits_identity, _bits)
         for name, cls in sorted(_BIT_GENERATORS.items())

@@ -106,7 +106,7 @@ _FRAME_RULES = [
     TypeRule(
         pd.DataFrame,
         "pandas.DataFrame",
-        only(pd.DataFrame)(_frame_identity),
+        only(pd.DataFrame, _frame_identity),
         _frame,
         codec=pandas_arrow.FRAME,
         locate=_locate_column,
@@ -116,7 +116,7 @@ _FRAME_RULES = [
     TypeRule(
         pd.Series,
         "pandas.Series",
-        only(pd.Series)(_series_identity),
+        only(pd.Series, _series_identity),
         _series,
         codec=pandas_arrow.SERIES,
         locate=_locate_element,
