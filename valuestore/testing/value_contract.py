@@ -133,9 +133,6 @@ class ValueContract:
                     continue
 
 
-# --- processes -----------------------------------------------------------------------------------
-
-
 def _module_file(contract: type) -> Path:
     return Path(str(sys.modules[contract.__module__].__file__))
 

@@ -29,16 +29,9 @@ from uuid import UUID
 _ANYTHING = (inspect.Parameter.empty, Any, object)
 
 _COLLECTIONS: dict[Any, Callable[[list[Any]], Any]] = {
-    list: list,
-    tuple: tuple,
-    set: set,
-    frozenset: frozenset,
-    abc.Sequence: list,
-    abc.MutableSequence: list,
-    abc.Collection: list,
-    abc.Iterable: list,
-    abc.Set: set,
-    abc.MutableSet: set,
+    **{kind: kind for kind in (list, tuple, set, frozenset)},
+    **dict.fromkeys((abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable), list),
+    **dict.fromkeys((abc.Set, abc.MutableSet), set),
 }
 """What a repeated option becomes."""
 

@@ -57,7 +57,10 @@ def _readable(node: Plain, depth: int, items: int, text: int, rows: Any = ()) ->
     if kind is str:
         return _cut(node, text)
     if kind is int:
-        return node if -(1 << 63) <= node < 1 << 63 else _int_text(node)
+        if -(1 << 63) <= node < 1 << 63:
+            return node
+        digits = round(node.bit_length() * 0.30103)
+        return str(node) if digits < 100 else f"an integer of about {digits} digits"
     if kind is float:
         return node if math.isfinite(node) else repr(node)
     if kind is bytes:
@@ -115,11 +118,6 @@ def _cut(text: str, length: int) -> str:
 
 def _bytes_text(data: bytes) -> str:
     return f"{data[:16]!r}... ({len(data)} bytes)" if len(data) > 16 else repr(data)
-
-
-def _int_text(number: int) -> str:
-    digits = round(number.bit_length() * 0.30103)
-    return str(number) if digits < 100 else f"an integer of about {digits} digits"
 
 
 # --- Summaries: what is shown of models, frames and arrays: shape, types, first items, as plain data.

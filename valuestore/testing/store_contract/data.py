@@ -123,8 +123,6 @@ class DataFacts(OpenedStore):
         refuses(TypeError, lambda: store.put("k", data))
         assert not store.exists("k")
 
-    # --- ranges and streams ---------------------------------------------------------------------------
-
     @pytest.mark.parametrize(
         ("start", "end"),
         [

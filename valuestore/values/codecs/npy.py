@@ -119,9 +119,6 @@ def _read_header(view: memoryview) -> tuple[Any, Any, tuple[int, ...], int]:
     return dtype, order, shape, start + length
 
 
-# --- elements -----------------------------------------------------------------------------------
-
-
 def elements(array: Any) -> Iterator[memoryview]:
     """What the elements say, in C order, in pieces that are gone when the next one is asked for.
 
@@ -173,7 +170,6 @@ def raw(array: Any) -> memoryview:
 _SIMPLE = re.compile(r"[<>|][biufcSUVmMO]\d*(\[\w+(/\d+)?\])?")
 _LONG = {63: "x87", 112: "quad", 105: "double-double"}
 _SUM_OF_LONG = {"x87": 10}
-_FLOAT64_BYTES = 8
 LONG_FORMAT = _LONG.get(int(np.finfo(np.longdouble).nmant), "double")
 """The format of this machine's ``long double``; ``double`` where it is no other type than float64."""
 
@@ -243,7 +239,7 @@ def is_long(dtype: Any) -> bool:
     """Whether it is ``long double``, real or complex, where that is a type of its own."""
     if dtype.kind not in "fc":
         return False
-    return bool(dtype.itemsize > _FLOAT64_BYTES * (1 + (dtype.kind == "c")))
+    return bool(dtype.itemsize > 8 * (1 + (dtype.kind == "c")))  # bytes of a float64
 
 
 def long_bytes(dtype: Any) -> tuple[int, int]:

@@ -223,9 +223,6 @@ def only(cls: type, identity: Callable[[Any], Plain]) -> Callable[[Any], Plain]:
     return narrowed
 
 
-# --- scalars ------------------------------------------------------------------------------------
-
-
 def _moment(scalar: Any) -> Plain:
     return {"dtype": scalar.dtype.str, "ticks": int(np.asarray(scalar).view(np.int64))}
 
@@ -261,8 +258,6 @@ def _number_rules() -> list[TypeRule]:
         TypeRule(np.clongdouble, "numpy.clongdouble", _scalar_state, _scalar),
     ]
 
-
-# --- random generators --------------------------------------------------------------------------
 
 _GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _BIT_GENERATORS: dict[str, Any] = {name: getattr(np.random, name) for name in _GENERATORS}

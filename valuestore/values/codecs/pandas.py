@@ -28,9 +28,6 @@ def values_of(owner: Any) -> Any:
     return array.to_numpy() if type(array) is pd.arrays.NumpyExtensionArray else array
 
 
-# --- frames, series, indexes --------------------------------------------------------------------
-
-
 def _frame_identity(frame: Any) -> Plain:
     told = {
         "columns": frame.columns,
@@ -124,15 +121,9 @@ _FRAME_RULES = [
         summary=_series_summary,
     ),
     *[
-        TypeRule(cls, f"pandas.{cls.__name__}", _index_identity, _index, locate=_locate_element)
-        for cls in (
-            pd.Index,
-            pd.DatetimeIndex,
-            pd.TimedeltaIndex,
-            pd.PeriodIndex,
-            pd.CategoricalIndex,
-            pd.IntervalIndex,
-        )
+        TypeRule(getattr(pd, name), f"pandas.{name}", _index_identity, _index, locate=_locate_element)
+        for of in ("", "Datetime", "Timedelta", "Period", "Categorical", "Interval")
+        for name in [f"{of}Index"]
     ],
     TypeRule(
         pd.MultiIndex,

@@ -32,29 +32,8 @@ _HOST = re.compile(r"(arn:.*|\[[^\]]*\](:\d+)?|[^:]*(:\d+)?)\Z", re.S)
 _SIGNED = re.compile(
     r"x-(amz|goog)-|(sig|signature|awsaccesskeyid|googleaccessid|policy|key-pair-id)\Z", re.I
 )
-_SIGNATURE_PARTS = frozenset(
-    [
-        "expires",
-        "se",
-        "sp",
-        "sv",
-        "sr",
-        "ss",
-        "srt",
-        "st",
-        "spr",
-        "sip",
-        "sks",
-        "skt",
-        "ske",
-        "skv",
-        "skoid",
-        "sktid",
-        "si",
-        "sdd",
-        "algorithm",
-    ]
-)
+_WITH_SIGNATURE = "algorithm expires sdd se si sip ske skoid sks skt sktid skv sp spr sr srt ss st sv"
+_SIGNATURE_PARTS = frozenset(_WITH_SIGNATURE.split())
 """Parameters that come with a signature and change with every signing."""
 
 _working_urls: dict[str, str] = {}

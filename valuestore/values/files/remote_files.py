@@ -57,8 +57,6 @@ class RemoteFiles(Filesystem):
         self._filesystem = FsspecFilesystem(f"{protocol}://{address}", self._shown, {})
         self._digests: dict[tuple[str, str, str], Digest] = {}
 
-    # --- what is there --------------------------------------------------------------------------
-
     def look(self, path: str) -> Found | None:
         info = self._info(path)
         if info is None:
@@ -103,8 +101,6 @@ class RemoteFiles(Filesystem):
                 f"File({path!r})", "its server tells its size at most; use identity='content' or 'path'"
             )
         return {**mark, **({"modified": next(iter(times.values()))} if times else {})}
-
-    # --- reading and writing --------------------------------------------------------------------
 
     def open(self, path: str, mode: str, encoding: str | None) -> IO[Any]:
         if mode not in READING:
@@ -157,8 +153,6 @@ class RemoteFiles(Filesystem):
         if self._filesystem.has_directories and self._do(path, lambda fs: fs.isdir(self._place(path))):
             self._do(path, lambda fs: fs.rm(self._place(path), recursive=True), writing=True)
 
-    # --- folders --------------------------------------------------------------------------------
-
     def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
         """One listing; contents are read, in parallel threads, only where the server vouches for none."""
         below = self._below(folder)
@@ -203,8 +197,6 @@ class RemoteFiles(Filesystem):
             place = str(info["name"]).strip("/")
             if place != own and place.startswith(own + "/"):
                 yield place[len(own) + 1 :], "folder" if info.get("type") == "directory" else "file"
-
-    # --- fsspec ---------------------------------------------------------------------------------
 
     @property
     def _is_web(self) -> bool:

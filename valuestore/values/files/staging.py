@@ -15,8 +15,6 @@ from valuestore.values.files.fence import check_writable
 from valuestore.values.files.location import may_contact, scheme_of
 from valuestore.values.value import Plain, Value
 
-_SIDES = ("local", "remote")
-
 
 class Staging(Value, register=False):
     """A place and its local copy. What identifies it are the two paths: it says where, not what."""
@@ -40,11 +38,12 @@ class Staging(Value, register=False):
     @classmethod
     def from_state(cls, state: Plain) -> Self:
         """The same two places; nothing is looked at."""
-        kind = state["identity"]
-        sides = [cls._kind.from_state({"path": state[side], "identity": kind}) for side in _SIDES]
-        for side in sides:
+        sides = []
+        for place in (state["local"], state["remote"]):
+            side = cls._kind.from_state({"path": place, "identity": state["identity"]})
             if may_contact(side.path):
                 side._recorded = None  # what is there now is what counts
+            sides.append(side)
         return cls(*sides)
 
     @classmethod
@@ -94,7 +93,6 @@ class Staging(Value, register=False):
 MOUNTS = "/mnt/disks"
 _S3 = ("s3", "s3a")
 _GOOGLE = ("gs", "gcs")
-_BUCKETS = (*_S3, *_GOOGLE)
 _CURL = ("http", "https", "ftp")
 
 
@@ -136,7 +134,7 @@ def shell_copy_folder(source: str, destination: str, *, as_mount: bool = False) 
 
 def _mounted(path: str) -> str:
     scheme = scheme_of(path)
-    return f"{MOUNTS}/{path[len(scheme) + 3 :]}" if scheme in _BUCKETS else path
+    return f"{MOUNTS}/{path[len(scheme) + 3 :]}" if scheme in (*_S3, *_GOOGLE) else path
 
 
 def _make_folder(folder: str) -> str:

@@ -67,8 +67,6 @@ class Handle(Journaled):
         )
         return handle
 
-    # --- history ----------------------------------------------------------------------------------
-
     def fork(self, key: str) -> Self:
         """A branch of its own, by name: what is done to it does not count as done to the others."""
         return self._made(self.__handle__.next("fork", str(key)))
@@ -85,8 +83,6 @@ class Handle(Journaled):
     def postprocess(self, *, eval_hash: str) -> Self:
         """Whatever a task returns, it may have changed."""
         return self.apply_call(eval_hash)
-
-    # --- as a value -------------------------------------------------------------------------------
 
     def identity(self) -> Plain:
         """Full name, arguments and history; nothing of the instance."""
@@ -145,8 +141,6 @@ class Handle(Journaled):
         if info is None:
             return f"<{type(self).__name__}, half made>"
         return f"<{type(self).__name__} {info.fullname} at {info.key[:8] or 'its beginning'}>"
-
-    # --- instance ---------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
         """An attribute of the instance, which is made if it is not there yet. Special methods are not."""

@@ -49,16 +49,10 @@ class HandleInfo:
 
     def next(self, kind: str, what: str | int) -> HandleInfo:
         key = hash_struct([self.key, kind, what], "handle", algorithm=KEY_ALGORITHM)
-        return HandleInfo(
-            self.name,
-            self.namespace,
-            self.arguments,
-            key,
-            kind,
-            str(what) if kind == "fork" else None,
-            (key,) if kind == "call" else self.anchors,
-            (*self.steps, (self.key, key)),
-        )
+        fork_name = str(what) if kind == "fork" else None
+        anchors = (key,) if kind == "call" else self.anchors
+        trail = (*self.steps, (self.key, key))
+        return HandleInfo(self.name, self.namespace, self.arguments, key, kind, fork_name, anchors, trail)
 
     @property
     def steps(self) -> tuple[tuple[str, str], ...]:

@@ -119,15 +119,8 @@ BUILTIN_RULES = [
         lambda parts: re.compile(*parts),
     ),
     *[
-        TypeRule(cls, f"pathlib.{cls.__name__}", str, cls)
-        for cls in (
-            pathlib.PurePath,
-            pathlib.PurePosixPath,
-            pathlib.PureWindowsPath,
-            pathlib.Path,
-            pathlib.PosixPath,
-            pathlib.WindowsPath,
-        )
+        TypeRule(getattr(pathlib, name), f"pathlib.{name}", str, getattr(pathlib, name))
+        for name in ("PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath")
     ],
 ]
 

@@ -75,8 +75,6 @@ def _children(obj: Any) -> list[tuple[str, Any]]:
     return []
 
 
-# --- growth
-
 _CONTAINERS = frozenset({list, tuple, dict})
 _are_atoms = ATOMS.issuperset
 MANY_PARTS = 10_000_000

@@ -65,13 +65,7 @@ RULES = [
     TypeRule(array.array, "array.array", _array_state, _array),
     *[
         TypeRule(cls, f"ipaddress.{cls.__name__}", str, cls)
-        for cls in (
-            ipaddress.IPv4Address,
-            ipaddress.IPv6Address,
-            ipaddress.IPv4Interface,
-            ipaddress.IPv6Interface,
-            ipaddress.IPv4Network,
-            ipaddress.IPv6Network,
-        )
+        for of in ("Address", "Interface", "Network")
+        for cls in (getattr(ipaddress, f"IPv4{of}"), getattr(ipaddress, f"IPv6{of}"))
     ],
 ]
