@@ -184,7 +184,8 @@ def find_object(name: str) -> Any:
     """What is called so in a module that this program has imported, or None; no code is run to find it."""
     module_name, _, qualname = present_name(name).rpartition(".")
     while module_name:
-        found: Any = module_named(module_name)
+        # as module_named does, without a call: it is asked at each hash
+        found: Any = sys.modules.get("__main__" if module_name == module_name_of("__main__") else module_name)
         if found is not None:
             for part in qualname.split("."):
                 found = members(found).get(part)

@@ -169,7 +169,6 @@ def raw(array: Any) -> memoryview:
 
 _SIMPLE = re.compile(r"[<>|][biufcSUVmMO]\d*(\[\w+(/\d+)?\])?")
 _LONG = {63: "x87", 112: "quad", 105: "double-double"}
-_SUM_OF_LONG = {"x87": 10}
 LONG_FORMAT = _LONG.get(int(np.finfo(np.longdouble).nmant), "double")
 """The format of this machine's ``long double``; ``double`` where it is no other type than float64."""
 
@@ -245,7 +244,7 @@ def is_long(dtype: Any) -> bool:
 def long_bytes(dtype: Any) -> tuple[int, int]:
     """Of each number in a long double: the bytes that say something, and all of them."""
     width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
-    return _SUM_OF_LONG.get(LONG_FORMAT, width), width
+    return 10 if LONG_FORMAT == "x87" else width, width
 
 
 def packed(dtype: Any) -> Any:
