@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.systems import is_installed
-from valuestore.values.files import local_folder
+from valuestore.values.files import local_files
 from valuestore.values.files.dir import Dir
 from valuestore.values.files.file import File
 from valuestore.values.files.stat_memory import StatMemory, StatRecord, stat_memory
@@ -152,7 +152,7 @@ def _folder(path: str, files: int, rounds: int) -> list[Row]:
 
 def _forget() -> None:
     """As a new process knows nothing."""
-    local_folder._memory = local_folder._Memory()
+    local_files._memory = local_files._Memory()
     stat_memory.cache_clear()
 
 

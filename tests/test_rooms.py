@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "valuestore"
 
 MODULES_OF_A_FOLDER = 16
-FILES = 200
+FILES = 190
 ADDED = {
     "catalog/catalog.py",
     "catalog/changing.py",
@@ -112,7 +112,6 @@ ADDED = {
     "values/code/surroundings.py",
     "values/code/trace.py",
     "values/code/walk.py",
-    "values/columns.py",
     "values/identity/cycles.py",
     "values/identity/inside.py",
     "values/identity/libraries.py",
@@ -120,7 +119,6 @@ ADDED = {
     "values/identity/refusal.py",
     "values/identity/rule.py",
     "values/identity/standard.py",
-    "values/summary.py",
     "values/trust/sending.py",
 }
 """Files that came after the rooms were laid out: truth of code and of values, values at hand; runs without

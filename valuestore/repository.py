@@ -45,7 +45,7 @@ from valuestore.stores.content.store import ContentStore
 from valuestore.stores.files.unsynced import sync
 from valuestore.stores.wrappers.opening import check_payloads, is_within_reach, open_payloads_of
 from valuestore.values.archive import Archive, ValueRef
-from valuestore.values.codecs.pickled import Signer, user_keys
+from valuestore.values.codecs.signed import Signer, user_keys
 from valuestore.values.payload import Pending
 from valuestore.values.registry import get_type_registry
 

@@ -14,8 +14,7 @@ from valuestore.errors import AlreadyExists, BadKey, NotFound, SizeMismatch, Sto
 from valuestore.observe import Event
 from valuestore.stores.data import Page
 from valuestore.testing import CatalogContract
-from valuestore.testing.store_contract.samples import BAD_KEYS
-from valuestore.testing.store_contract.sources import forward_only, pieces
+from valuestore.testing.store_contract.samples import BAD_KEYS, forward_only, pieces
 
 
 class CatalogFacts(CatalogContract):

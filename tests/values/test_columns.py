@@ -13,8 +13,7 @@ import pytest
 
 from valuestore.values.codecs import ipc
 from valuestore.values.codecs.plain import decode_form
-from valuestore.values.columns import columns_that_differ
-from valuestore.values.difference import difference
+from valuestore.values.difference import columns_that_differ, difference
 from valuestore.values.identity.canonical import NODE
 from valuestore.values.registry import TypeRegistry
 

@@ -344,7 +344,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from valuestore.values import Value
 from valuestore.values import get_type_registry as rules
-from valuestore.values.codecs.pickled import Signer
+from valuestore.values.codecs.signed import Signer
 from valuestore.values.trust.keys import KeyRing
 
 def get_type_registry():

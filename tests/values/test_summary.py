@@ -157,7 +157,7 @@ def test_a_summary_that_fails_leaves_the_form():
 
     assert preview({"f": pd.DataFrame({"a": [1]}), "l": [1, (2,)]})["l"] == [1, [2]]
     frame = pd.DataFrame([[1]], columns=pd.Index([Label("a")], dtype=object))
-    from valuestore.values.summary import summarised
+    from valuestore.values.preview import summarised
 
     assert summarised(frame, "the form", TypeRegistry().rule_of) == "the form"
 

@@ -32,7 +32,7 @@ from valuestore.values.code.function import code_dependencies
 from valuestore.values.code.members import Version
 from valuestore.values.code.ownership import is_own
 from valuestore.values.code.reads import leave_unsaid
-from valuestore.values.codecs.pickled import Signer, user_keys
+from valuestore.values.codecs.signed import Signer, user_keys
 from valuestore.values.registry import TypeRegistry, get_type_registry
 from valuestore.values.trust.sending import dump_sent, load_sent, stands_for_main
 from valuestore.values.value import Value, enter, is_task, module_name_of

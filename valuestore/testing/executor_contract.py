@@ -41,15 +41,11 @@ _ours = task(namespace="executor_contract", version="1")
 
 @dataclass
 class Station:
-    """A class of the pipeline's own."""
-
     name: str
     readings: list[float]
 
 
 class Ledger(Handle):
-    """A text file that tasks append to."""
-
     type_name = "executor_contract.Ledger"
 
     def __init__(self, path: str) -> None:
@@ -139,7 +135,6 @@ def at_second_try(folder: str) -> int:
 
 
 def everything(folder: Path) -> dict[str, Any]:
-    """Calls of most kinds."""
     (folder / "source").write_text("text")
     (folder / "ledger").write_text("")
     return {
@@ -189,7 +184,6 @@ class Seen(Executor):
         self.sizes: list[int] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As ``Executor`` says."""
         future: Future[Any] = Future()
         if self.cancels:
             future.cancel()
@@ -207,7 +201,6 @@ class ExecutorContract:
 
     @pytest.fixture
     def executor(self, make_executor: Callable[[], Executor]) -> Iterator[Executor]:
-        """The one that bodies run in."""
         with make_executor() as executor:
             yield executor
 

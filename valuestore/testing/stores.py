@@ -21,22 +21,27 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+from functools import partial
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from valuestore.errors import AlreadyExists, NotFound, SizeMismatch
 from valuestore.stores.base import Page, Stat, Store
-from valuestore.testing.store_contract.atomicity import AtomicityFacts
-from valuestore.testing.store_contract.attributes import AttributeFacts
-from valuestore.testing.store_contract.copies import CopyFacts
-from valuestore.testing.store_contract.data import DataFacts
+from valuestore.testing.store_contract.atomicity import AtomicityFacts, CopyFacts
+from valuestore.testing.store_contract.data import AttributeFacts, DataFacts
 from valuestore.testing.store_contract.keys import KeyFacts
 from valuestore.testing.store_contract.life import LifeFacts
-from valuestore.testing.store_contract.samples import ALL_BYTES, ATTRS, BAD_KEYS, ODD_KEYS
-from valuestore.testing.store_contract.sources import forward_only, pieces
+from valuestore.testing.store_contract.samples import (
+    ALL_BYTES,
+    ATTRS,
+    BAD_KEYS,
+    ODD_KEYS,
+    forward_only,
+    pieces,
+    refuses,
+)
 
 __all__ = ["ALL_BYTES", "ATTRS", "BAD_KEYS", "ODD_KEYS", "StoreContract", "StoreMachine"]
 
@@ -47,9 +52,6 @@ class StoreContract(DataFacts, AtomicityFacts, AttributeFacts, KeyFacts, CopyFac
     def odd_keys(self) -> list[str]:
         """Keys that look like something else. Override it to leave out what a place cannot hold."""
         return ODD_KEYS
-
-
-# --- StoreMachine: random work on a store, compared after each step with a dict that is to hold the same.
 
 
 _SEGMENTS = st.sampled_from(["a", "b", "a b", "a-", "a0", "A", "ä", ".vs~", "x" * 255, "y" * 256])
@@ -95,30 +97,25 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=_KEYS, data=_DATA, attrs=_ATTRS)
     def create(self, key: str, data: bytes, attrs: dict[str, Any] | None) -> None:
-        try:
-            put = self.store.put(key, data, attrs=attrs, overwrite=False)
-        except AlreadyExists:
-            assert key in self.expected
+        create = partial(self.store.put, key, data, attrs=attrs, overwrite=False)
+        if key in self.expected:
+            refuses(AlreadyExists, create)
         else:
-            assert key not in self.expected
             self.expected[key] = data, attrs or {}
-            self.compare(key, put)
+            self.compare(key, create())
 
     @rule(key=_KEYS, data=_DATA, wrong=st.integers(0, 100))
     def put_of_a_wrong_size(self, key: str, data: bytes, wrong: int) -> None:
         if wrong != len(data):
-            with pytest.raises(SizeMismatch):
-                self.store.put(key, pieces(data, 7), size=wrong)
+            refuses(SizeMismatch, lambda: self.store.put(key, pieces(data, 7), size=wrong))
 
     @rule(key=_KEYS)
     def get(self, key: str) -> None:
         assert self.store.exists(key) == (key in self.expected)
-        try:
-            known = self.store.stat(key)
-        except NotFound:
-            assert key not in self.expected
+        if key in self.expected:
+            self.compare(key, self.store.stat(key))
         else:
-            self.compare(key, known)
+            refuses(NotFound, lambda: self.store.stat(key))
 
     @rule(key=_KEYS, start=st.integers(-50, 50), end=st.none() | st.integers(-50, 50))
     def get_range(self, key: str, start: int, end: int | None) -> None:
@@ -127,20 +124,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=_KEYS)
     def delete(self, key: str) -> None:
-        try:
+        if key in self.expected:
             self.store.delete(key)
-        except NotFound:
-            assert key not in self.expected
-        else:
             del self.expected[key]
+        else:
+            refuses(NotFound, lambda: self.store.delete(key))
 
     @rule(source=_KEYS, destination=_KEYS, move=st.booleans())
     def copy_or_move(self, source: str, destination: str, move: bool) -> None:
-        try:
-            self.store.move(source, destination) if move else self.store.copy(source, destination)
-        except NotFound:
-            assert source not in self.expected
+        change = self.store.move if move else self.store.copy
+        if source not in self.expected:
+            refuses(NotFound, lambda: change(source, destination))
         else:
+            change(source, destination)
             self.expected[destination] = self.expected[source]
             if move and source != destination:
                 del self.expected[source]

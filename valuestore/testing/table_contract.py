@@ -40,12 +40,10 @@ DECLARED: dict[str, Any] = {
 
 
 def row(number: int, score: float = 0, text: str = "") -> dict[str, Any]:
-    """A row of such a table."""
     return {"id": number, "score": SCORES.index(score), "text": text}
 
 
 def ids(rows: Any) -> list[int]:
-    """Their keys, in order."""
     return [each["id"] for each in rows]
 
 
@@ -58,7 +56,6 @@ class TableContract:
 
     @pytest.fixture
     def table(self, make_table: Callable[..., Table[Any]]) -> Any:
-        """An empty one."""
         return make_table(**DECLARED)
 
     def test_what_was_put_is_found_once_by_each_index(self, table: Table[Any]) -> None:
@@ -279,7 +276,6 @@ class TableMachine(RuleBasedStateMachine):
             self.table.close()
 
     def make(self, on: Any, change: Any) -> Any:
-        """Make the change on a table or a batch."""
         verb, *arguments = change
         if verb == "delete":
             return on.delete(arguments[0], *arguments[1], where=arguments[2])

@@ -23,7 +23,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from valuestore.errors import PayloadError
 from valuestore.values.codecs.plain import SIGNED, decode_tagged
+from valuestore.values.identity.canonical import Codec
 from valuestore.values.registry import Payload, TypeRegistry, get_type_registry
 
 _SEEDS = ("0", "4242")
@@ -122,8 +124,6 @@ class ValueContract:
     def test_damaged_payloads_raise_a_decode_error_or_give_another_value(
         self, registry: TypeRegistry
     ) -> None:
-        from valuestore.errors import PayloadError
-
         for example in self.examples.values():
             payload = registry.dump(example)
             for cut in {0, 1, len(payload.data) // 2, max(len(payload.data) - 1, 0)}:
@@ -131,9 +131,6 @@ class ValueContract:
                     registry.load(Payload(payload.type_name, payload.codec, payload.data[:cut]))
                 except PayloadError:
                     continue
-
-
-# --- processes -----------------------------------------------------------------------------------
 
 
 def _module_file(contract: type) -> Path:
@@ -213,3 +210,61 @@ def _watched() -> Iterator[list[str]]:
 def _heard(event: str, _arguments: Any) -> None:
     if len(_watching) > 1 and event in _EXECUTION:
         _watching[-1].append(event)
+
+
+class CodecContract:
+    """The facts. ``examples`` are objects that fit the format; override ``same`` if ``==`` does not tell."""
+
+    codec: ClassVar[Codec]
+    examples: ClassVar[Mapping[str, Any]]
+
+    def same(self, one: Any, other: Any) -> bool:
+        return bool(one == other)
+
+    def encoded(self, obj: Any) -> bytes:
+        return b"".join(bytes(piece) for piece in self.codec.encode(obj))
+
+    def test_examples_fit(self) -> None:
+        assert self.examples
+        assert all(self.codec.fits(example) for example in self.examples.values())
+
+    def test_what_was_encoded_is_decoded_again(self) -> None:
+        for name, example in self.examples.items():
+            decoded = self.codec.decode(self.encoded(example))
+            assert type(decoded) is type(example), name
+            assert self.same(decoded, example), name
+
+    def test_read_only_views_are_decoded_and_stay_as_they_are(self) -> None:
+        for name, example in self.examples.items():
+            data = self.encoded(example)
+            copy = bytes(bytearray(data))
+            assert self.same(self.codec.decode(memoryview(data).toreadonly()), example), name
+            assert data == copy, name
+
+    def test_equal_objects_give_equal_bytes(self) -> None:
+        for name, example in self.examples.items():
+            decoded = self.codec.decode(self.encoded(example))
+            assert self.encoded(decoded) == self.encoded(example), name
+
+    def test_encoding_leaves_the_object_as_it_was(self) -> None:
+        for name, example in self.examples.items():
+            assert self.encoded(example) == self.encoded(example), name
+
+    def test_decoding_executes_nothing(self) -> None:
+        payloads = [self.encoded(example) for example in self.examples.values()]
+        for data in payloads:
+            self.codec.decode(data)
+        with _watched() as events:
+            for data in payloads:
+                self.codec.decode(data)
+        assert events == []
+
+    def test_truncated_bytes_are_no_object(self) -> None:
+        for name, example in self.examples.items():
+            data = self.encoded(example)
+            for cut in {1, len(data) // 2, len(data) - 1} - {0, len(data)}:
+                try:
+                    decoded = self.codec.decode(data[:cut])
+                except Exception:  # noqa: BLE001  # any: the registry makes it a DecodeError
+                    continue
+                assert not self.same(decoded, example), name

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from valuestore.errors import MisplacedCall, NotHashableError, PayloadCorrupt, StoreError
-from valuestore.hashing import Bytes, Digest, hash_bytes, hash_pieces, is_digest, value_tag
+from valuestore.hashing import Bytes, Digest, hash_bytes, is_digest, value_tag
 from valuestore.stores.content.store import ContentStore, PayloadRef
 from valuestore.values.codecs.plain import (
     NEVER_STALE,
@@ -125,12 +125,9 @@ class Archive:
         if ref.inline is not None:
             self.verify(ref)
             return ref.inline
-        vouches = ref.codec in NEVER_STALE
-        return self.payloads.get(address_of(ref), partial(self._is_value, ref) if vouches else None)
-
-    def _is_value(self, ref: ValueRef, data: bytes) -> bool:
-        pieces = value_tag(ref.type_name, ref.codec), data
-        return hash_pieces(pieces, algorithm=self.registry.algorithm.name)[0] == ref.value_hash
+        digest_of = partial(self.registry.digest_of, ref.type_name, ref.codec)
+        is_value = (lambda data: digest_of(data) == ref.value_hash) if ref.codec in NEVER_STALE else None
+        return self.payloads.get(address_of(ref), is_value)
 
     def verify(self, ref: ValueRef) -> None:
         """Whether inline bytes are what the row says; hashed once. Raises: PayloadCorrupt if not.

@@ -68,8 +68,6 @@ class EntryRef(Value):
             raise NotSupported(repr(self), "being read here", "pass it to a task, or ask repository.catalog")
         return self._archive
 
-    # --- as a value ---------------------------------------------------------------------------------
-
     def identity(self) -> Plain:
         """Name and content, and which value that is, if it is one."""
         return {"name": self.name, "digest": self.digest, "value": self.value_hash}
@@ -99,7 +97,6 @@ class EntryRef(Value):
         return journal().holds(self)
 
     def external(self) -> str | None:
-        """The name, as it is written among others."""
         return f"{SCHEME}{self.name}"
 
     @classmethod

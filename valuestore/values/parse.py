@@ -18,6 +18,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -28,16 +29,9 @@ from uuid import UUID
 _ANYTHING = (inspect.Parameter.empty, Any, object)
 
 _COLLECTIONS: dict[Any, Callable[[list[Any]], Any]] = {
-    list: list,
-    tuple: tuple,
-    set: set,
-    frozenset: frozenset,
-    abc.Sequence: list,
-    abc.MutableSequence: list,
-    abc.Collection: list,
-    abc.Iterable: list,
-    abc.Set: set,
-    abc.MutableSet: set,
+    **{kind: kind for kind in (list, tuple, set, frozenset)},
+    **dict.fromkeys((abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable), list),
+    **dict.fromkeys((abc.Set, abc.MutableSet), set),
 }
 """What a repeated option becomes."""
 
@@ -72,7 +66,8 @@ def parse_args(annotation: Any, texts: Sequence[str]) -> Any:
     if members:
         return _first_that_fits(kind, members, lambda member: parse_args(member, texts), texts)
     if _plain(kind) in _COLLECTIONS:
-        return _collection(kind, texts)
+        is_json = len(texts) == 1 and texts[0].lstrip().startswith("[")
+        return _from_json(kind, _json(texts[0], kind)) if is_json else _items(kind, texts, parse_arg)
     if len(texts) != 1:
         raise ValueError(f"expected {type_text(kind)} once, got {len(texts)}")
     return _single(kind, texts[0])
@@ -129,12 +124,11 @@ def type_text(annotation: Any, depth: int = 4) -> str:
 _TEXTS = {bool: "bool (true or false)", types.NoneType: "none", str: "text"}
 
 
-# --- one text ------------------------------------------------------------------------------------
-
-
 def _single(kind: Any, text: str) -> Any:
     if any(kind is anything for anything in _ANYTHING):
-        return _json_or_text(text)
+        with suppress(ValueError):
+            return _json(text, kind)
+        return text
     if get_origin(kind) is typing.Literal:
         return _literal(kind, text)
     if _plain(kind) in _MAPPINGS:
@@ -242,15 +236,6 @@ def _first_that_fits(
     raise _misfit(kind, *given)
 
 
-# --- collections and JSON ------------------------------------------------------------------------
-
-
-def _collection(kind: Any, texts: Sequence[str]) -> Any:
-    if len(texts) == 1 and texts[0].lstrip().startswith("["):
-        return _from_json(kind, _json(texts[0], kind))
-    return _items(kind, texts, parse_arg)
-
-
 def _items(kind: Any, given: Sequence[Any], parse: Callable[[Any, Any], Any]) -> Any:
     """A collection of type ``kind`` whose items are made from ``given`` by ``parse(item type, item)``."""
     make, arguments = _COLLECTIONS[_plain(kind)], get_args(kind)
@@ -298,18 +283,8 @@ def _json(text: str, kind: Any) -> Any:
         raise _misfit(kind, text, reason="it is not JSON") from error
 
 
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return text
-
-
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON (RFC 8259, section 6)")
-
-
-# --- annotations ---------------------------------------------------------------------------------
 
 
 def _resolved(annotation: Any) -> Any:

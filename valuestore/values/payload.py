@@ -32,96 +32,62 @@ class Payload:
     signature: Signature | None = None
 
 
-_NO_CLASSES: frozenset[type] = frozenset()  # Python makes another each time
-
-
+@dataclass(slots=True, eq=False, repr=False)
 class Encoded:
     """An object hashed once: its identity, and its payload, made when it is asked for.
 
     ``parts`` are the Values inside it, ``external`` the outside state that it stands for, if it does.
-    ``is_preimage``: the payload is the very bytes that the value hash was made from. ``sign`` signs them.
+    ``is_preimage``: the payload is the very bytes that the value hash was made from. ``signed_by`` signs
+    them; ``checked_by`` raises if the object is no longer what was hashed.
     ``classes`` are the user's own of the objects in it, whose code it brings to whoever is given it;
     ``code`` is what in it is code by itself (a function, a class, a task), or the name of a type whose
     objects say themselves whether they are valid.
     """
 
-    __slots__ = (
-        "_check",
-        "_payload",
-        "_sign",
-        "classes",
-        "code",
-        "codec",
-        "external",
-        "is_preimage",
-        "lowered",
-        "parts",
-        "type_name",
-        "value_hash",
-    )
-
-    def __init__(
-        self,
-        value_hash: Digest,
-        type_name: str,
-        codec: str,
-        payload: bytes | Callable[[], tuple[Bytes, ...]],
-        lowered: Plain,
-        parts: tuple[Encoded, ...] = (),
-        external: str | None = None,
-        check: Callable[[], None] | None = None,
-        *,
-        is_preimage: bool = False,
-        sign: Callable[[bytes], Signature] | None = None,
-    ) -> None:
-        self.value_hash = value_hash
-        self.type_name = type_name
-        self.codec = codec
-        self.lowered = lowered
-        self.parts = parts
-        self.external = external
-        self.is_preimage = is_preimage
-        self._payload = payload
-        self._check = check
-        self._sign = sign
-        self.classes = _NO_CLASSES
-        self.code: tuple[object, ...] = ()
+    value_hash: Digest
+    type_name: str
+    codec: str
+    content: bytes | Callable[[], tuple[Bytes, ...]]
+    lowered: Plain
+    parts: tuple[Encoded, ...] = ()
+    external: str | None = None
+    checked_by: Callable[[], None] | None = None
+    is_preimage: bool = False
+    signed_by: Callable[[bytes], Signature] | None = None
+    classes: frozenset[type] = frozenset()
+    code: tuple[object, ...] = ()
 
     @property
     def payload(self) -> Payload:
-        """The payload, its bytes in one piece."""
         pieces = self.pieces()
         data = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
         return Payload(self.type_name, self.codec, data, self.signature(data))
 
     def pieces(self) -> tuple[Bytes, ...]:
         """The payload's bytes; large ones are views of the object's own memory and change with it."""
-        if not isinstance(self._payload, bytes):
-            return self._payload()
-        return (self._payload,)
+        return (self.content,) if isinstance(self.content, bytes) else self.content()
 
     def signature(self, data: bytes) -> Signature | None:
         """Of the payload's bytes, if they need one. Raises: KeyUnusable."""
-        return None if self._sign is None else self._sign(data)
+        return None if self.signed_by is None else self.signed_by(data)
 
     @property
     def tagged(self) -> bytes | None:
         """The tagged data; None of other codecs."""
-        return self._payload if self.codec in (TAGGED, SIGNED) and isinstance(self._payload, bytes) else None
+        return self.content if self.codec in (TAGGED, SIGNED) and isinstance(self.content, bytes) else None
 
     def check(self) -> None:
         """Call it once the payload's bytes are copied. Raises: NotHashableError if the object changed."""
-        if self._check is not None:
-            self._check()
+        if self.checked_by is not None:
+            self.checked_by()
 
     @property
     def preview(self) -> str:
-        """Short JSON text of the value."""
         if self.codec == TEXT:
             return preview_text(self.lowered)
         if self.codec == BYTES:
             return preview_bytes(self.lowered)
-        return preview(self.lowered, len(self._payload) if isinstance(self._payload, bytes) else 0)
+        return preview(self.lowered, len(self.content) if isinstance(self.content, bytes) else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +98,7 @@ class ValueRef(Shown):
     Without a ``payload_digest`` they are inline, and the very bytes that the value hash was made from.
     ``preview`` is short JSON text for people. ``external`` is the path, URL or name of the outside state
     that the value stands for. ``signature`` vouches for the bytes, where they need it. ``parts`` are the
-    Values inside it, ``classes`` the user's own of the objects in it, ``code`` as of ``Encoded``; a ref
-    read from the database has none.
+    Values inside it, ``classes`` and ``code`` as of ``Encoded``; a ref read from the database has none.
     """
 
     value_hash: Digest
@@ -212,7 +177,6 @@ class Pending:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is so much that rows should be written soon."""
         return self._bytes > _PENDING_BYTES / 2
 
     def put_again(self, digest: str) -> bool:

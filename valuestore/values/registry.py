@@ -22,7 +22,6 @@ from valuestore.hashing import (
     hash_pieces,
     value_tag,
 )
-from valuestore.values.codecs.pickled import PICKLED, Signer, bare, check_pickle
 from valuestore.values.codecs.plain import (
     BYTES,
     NEVER_STALE,
@@ -36,7 +35,7 @@ from valuestore.values.codecs.plain import (
     decode_tagged,
     encode_text,
 )
-from valuestore.values.codecs.signed import opened, sign, unsigned
+from valuestore.values.codecs.signed import PICKLED, Signer, bare, check_pickle, opened, sign, unsigned
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
 from valuestore.values.identity.canonical import (
     NODE,
@@ -51,8 +50,7 @@ from valuestore.values.identity.canonical import (
 from valuestore.values.identity.nested import Insides
 from valuestore.values.payload import Encoded as Encoded
 from valuestore.values.payload import Payload as Payload
-from valuestore.values.preview import preview, preview_bytes, preview_text
-from valuestore.values.summary import summarised
+from valuestore.values.preview import preview, preview_bytes, preview_text, summarised
 from valuestore.values.trust.gate import Signature, load_vouched, needs_key
 from valuestore.values.trust.kinds import VOUCHED, Kind, Opening, opening_of
 from valuestore.values.trust.pickling import dump_signed
@@ -92,19 +90,17 @@ class TypeRegistry(Insides):
         """This registry's rules, hashing with another algorithm."""
         return self if algorithm == self.algorithm.name else self.bound(algorithm, self.signer, self.trusted)
 
-    # --- identity and payload ---------------------------------------------------------------
-
     def encode(self, obj: object) -> Encoded:
         """Hash and serialise in one pass. Raises: NotHashableError naming the path, never guesses."""
         as_is = self._as_is(obj)
         if as_is is None:
             return self._encode_lowered(obj)
-        return Encoded(self._digest(*as_is), *as_is, obj, is_preimage=True)
+        return Encoded(self.digest_of(*as_is), *as_is, obj, is_preimage=True)
 
     def hash(self, obj: object) -> Digest:
         """The value hash: digest of domain, type name and canonical bytes. Raises: NotHashableError."""
         as_is = self._as_is(obj)
-        return self._digest(*as_is) if as_is is not None else self.hash_with_classes(obj)[0]
+        return self.digest_of(*as_is) if as_is is not None else self.hash_with_classes(obj)[0]
 
     def _as_is(self, obj: object) -> tuple[str, str, bytes] | None:
         """Type name, codec and bytes of plain data; None for what has to be lowered."""
@@ -116,8 +112,17 @@ class TypeRegistry(Insides):
         if kind is int or kind is bool or obj is None:
             return PLAIN_TYPE_NAMES[kind], PLAIN, encode_plain(obj)
         type_name = PLAIN_TYPE_NAMES.get(kind)
-        plain = self._encode_plain(obj) if type_name is not None else None
-        return (type_name, PLAIN, plain) if type_name is not None and plain is not None else None
+        if type_name is None:
+            return None
+        try:
+            plain = encode(obj)
+        except (RecursionError, ValueError):
+            raise NotHashableError(*explain_depth(obj)) from None
+        except OverflowError:
+            raise NotHashableError("value", "one str or bytes inside it has 4 GiB or more") from None
+        except RuntimeError as error:
+            raise NotHashableError("value", f"it changed while it was read ({error})") from error
+        return None if plain is None else (type_name, PLAIN, plain)
 
     def dump(self, obj: object) -> Payload:
         """The payload that ``load`` gives an equal object back from. Raises: NotHashableError."""
@@ -126,8 +131,7 @@ class TypeRegistry(Insides):
     def load(self, payload: Payload, value_hash: str | None = None, *, copy: bool = True) -> Any:
         """The object. Unless the payload is signed by one of our keys, nothing that it names is executed.
 
-        A signed payload must have been signed as ``value_hash``, if that is given. Raises: DecodeError,
-        UntrustedPayload.
+        A signed one was signed as ``value_hash``, if that is given. Raises: DecodeError, UntrustedPayload.
         """
         if payload.codec in NEVER_STALE:
             return decode(payload.codec, payload.data)
@@ -164,10 +168,7 @@ class TypeRegistry(Insides):
         return self.decode(codec, type_name, data, copy=copy)
 
     def opening_named(self, type_name: str, /) -> tuple[Opening, TypeRule | None]:
-        """Of which kind values of a stored type name are, and its rule; imports nothing unlisted.
-
-        Raises: DecodeError.
-        """
+        """The kind of a type name's values, and its rule; imports nothing unlisted. Raises: DecodeError."""
         known = self._openings_named.get(type_name)
         if known is not None and (
             known[1] is self._named.get(type_name)
@@ -181,7 +182,6 @@ class TypeRegistry(Insides):
         return known
 
     def opening(self, rule: TypeRule, /) -> Opening:
-        """Of which kind the rule's values are."""
         known = self._openings.get(id(rule))
         if known is None:
             opening = opening_of(rule, is_ours=self.is_ours(rule), trusted=self.trusted)
@@ -189,7 +189,6 @@ class TypeRegistry(Insides):
         return known[1]
 
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
-        """The object's bytes in that format."""
         if codec is not PICKLED:
             return codec.encode(obj)
         rule = None if type(obj) in PLAIN_TYPE_NAMES else self.rule_of(obj)
@@ -208,8 +207,7 @@ class TypeRegistry(Insides):
     def decode(self, codec: str, type_name: str, data: Bytes, /, *, copy: bool = True) -> Any:
         """The object that a codec, which is none of plain data or signed, made these bytes from.
 
-        With ``copy`` it is in memory of its own: ``data`` itself, if that may be written to. Raises:
-        DecodeError.
+        With ``copy`` in memory of its own: ``data`` itself, if that may be written to. Raises: DecodeError.
         """
         found = self.rule_named(type_name).codec
         if found is None or found.name != codec:
@@ -231,23 +229,13 @@ class TypeRegistry(Insides):
             return preview_bytes(payload.data)
         return preview(decode_lowered(payload.codec, payload.data), len(payload.data))
 
-    def _encode_plain(self, obj: object) -> bytes | None:
-        try:
-            return encode(obj)
-        except (RecursionError, ValueError):
-            raise NotHashableError(*explain_depth(obj)) from None
-        except OverflowError:
-            raise NotHashableError("value", "one str or bytes inside it has 4 GiB or more") from None
-        except RuntimeError as error:
-            raise NotHashableError("value", f"it changed while it was read ({error})") from error
-
     def hash_with_classes(self, obj: object, is_step: bool = False) -> tuple[Digest, frozenset[type]]:
         """The hash of what is not plain, and the user's own classes in it. Raises: as ``hash``."""
         type_name = PLAIN_TYPE_NAMES.get(type(obj)) or self.rule_of(obj).type_name
         token = active_algorithm.set(self.algorithm.name)
         try:
             lowered = lower(obj, self, stored=False, values=self, is_step=is_step)
-            return self._digest(type_name, TAGGED, encode_plain(lowered.hashed)), lowered.classes
+            return self.digest_of(type_name, TAGGED, encode_plain(lowered.hashed)), lowered.classes
         finally:
             active_algorithm.reset(token)
 
@@ -266,7 +254,7 @@ class TypeRegistry(Insides):
             active_algorithm.reset(token)
         hashed = encode_plain(lowered.hashed)
         type_name = type_name or rule.type_name  # type: ignore[union-attr]  # one of the two is there
-        digest = self._digest(type_name, TAGGED, hashed)
+        digest = self.digest_of(type_name, TAGGED, hashed)
         external = obj.external() if isinstance(obj, Value) else None
         shown = summarised(obj, lowered.shown, self.rule_of)
         if codec is None:
@@ -286,7 +274,7 @@ class TypeRegistry(Insides):
 
         signed = self._signature(digest, type_name, PICKLED.name) if codec is PICKLED else None
         encoded = Encoded(
-            digest, type_name, codec.name, encode_again, shown, parts, external, check, sign=signed
+            digest, type_name, codec.name, encode_again, shown, parts, external, check, signed_by=signed
         )
         encoded.classes, encoded.code = lowered.classes, lowered.code
         return encoded
@@ -298,7 +286,7 @@ class TypeRegistry(Insides):
         stored = encode_plain(form) if differs else hashed
         parts = tuple([self._part(inner, differs) for inner in part.parts])
         type_name = self.rule_of(part.value).type_name
-        digest = self._digest(type_name, TAGGED, hashed)
+        digest = self.digest_of(type_name, TAGGED, hashed)
         external = part.value.external()
         return self._tagged(digest, type_name, form, stored, hashed, part.hashed, parts, external)
 
@@ -322,7 +310,7 @@ class TypeRegistry(Insides):
             same = data == hashed
             return Encoded(digest, type_name, TAGGED, data, shown, parts, external, is_preimage=same)
         signed = self._signature(digest, type_name, SIGNED)
-        return Encoded(digest, type_name, SIGNED, data, shown, parts, external, sign=signed)
+        return Encoded(digest, type_name, SIGNED, data, shown, parts, external, signed_by=signed)
 
     def _signature(self, digest: Digest, type_name: str, codec: str) -> Callable[[bytes], Signature]:
         return lambda data: sign(data, type_name, digest, codec, self.signer)
@@ -336,10 +324,10 @@ class TypeRegistry(Insides):
             active_algorithm.reset(token)
 
     def hash_form(self, form: Plain, /) -> Digest:
-        """The value hash of the object with that canonical form."""
-        return self._digest(type_name_in(form), TAGGED, encode_plain(form))
+        return self.digest_of(type_name_in(form), TAGGED, encode_plain(form))
 
-    def _digest(self, type_name: str, codec: str, identity: bytes) -> Digest:
+    def digest_of(self, type_name: str, codec: str, identity: bytes) -> Digest:
+        """The value hash of what has these canonical bytes."""
         tag = value_tag(type_name, codec)
         if len(identity) <= _COPY_MAX_BYTES:
             return Digest(self.algorithm.hexdigest(tag + identity))
@@ -353,7 +341,6 @@ class TypeRegistry(Insides):
 
 
 def type_name_in(form: Any) -> str:
-    """The type name of the object with this canonical form."""
     if type(form) is tuple and len(form) > 1 and form[0] == NODE:
         return str(form[1])
     return PLAIN_TYPE_NAMES[type(form)]

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from valuestore.errors import ConfigError
+from valuestore.hashing import ATOMS
 from valuestore.values.identity.attributes import set_attributes, sorted_attributes
 from valuestore.values.moved import first_name, present_name
 
@@ -129,8 +130,12 @@ def type_name_of(cls: type) -> str:
 
 
 def is_task(obj: Any) -> bool:
-    """Whether it is a task; what makes one is above."""
     return isinstance(getattr(obj, "__valuestore_task__", None), str)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether it is that very object, or an equal atom."""
+    return one is other or (type(one) is type(other) and type(one) in ATOMS and bool(one == other))
 
 
 def module_name_of(module_name: str) -> str:
@@ -146,6 +151,11 @@ def module_name_of(module_name: str) -> str:
         return str(spec.name).removesuffix(".__main__")
     file = getattr(main, "__file__", None)
     return Path(file).stem if file else "__main__"
+
+
+def module_named(module_name: str) -> ModuleType | None:
+    """The module of that stable name, if this program has imported it."""
+    return sys.modules.get("__main__" if module_name == module_name_of("__main__") else module_name)
 
 
 def members(owner: Any) -> Mapping[str, Any]:
@@ -164,8 +174,8 @@ def find_class(type_name: str) -> type | None:
     if isinstance(found, type):
         return found
     module_name = type_name.rpartition(".")[0]
-    module = sys.modules.get("__main__" if module_name == module_name_of("__main__") else module_name)
-    classes = {value for value in list(members(module).values()) if issubclass(type(value), type)}
+    of_module = members(module_named(module_name))
+    classes = {value for value in list(of_module.values()) if issubclass(type(value), type)}
     named_so = [cls for cls in classes if type_name_of(cls) == type_name]
     return named_so[0] if len(named_so) == 1 else None
 
@@ -174,10 +184,9 @@ def find_object(name: str) -> Any:
     """What is called so in a module that this program has imported, or None; no code is run to find it."""
     module_name, _, qualname = present_name(name).rpartition(".")
     while module_name:
-        is_main = module_name == module_name_of("__main__")
-        module = sys.modules.get("__main__" if is_main else module_name)
-        if module is not None:
-            found: Any = module
+        # as module_named does, without a call: it is asked at each hash
+        found: Any = sys.modules.get("__main__" if module_name == module_name_of("__main__") else module_name)
+        if found is not None:
             for part in qualname.split("."):
                 found = members(found).get(part)
             return found

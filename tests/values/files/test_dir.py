@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from valuestore import Dir, File, FileSet
 from valuestore.errors import BadReference, DecodeError, NotHashableError, StoreUnavailable
 from valuestore.hashing import encode_plain
-from valuestore.values.files import local_folder
+from valuestore.values.files import local_files
 from valuestore.values.files import stat_memory as memory_module
 from valuestore.values.files.manifest import compare, entries_of, folder_listing, join_listings
 from valuestore.values.registry import Payload, TypeRegistry
@@ -334,8 +334,8 @@ def test_random_changes_are_seen_as_a_fresh_look_sees_them(here, monkeypatch, la
             File(path).touch() if action == "touch" else File(path).write(rng.choice("xy"))
         remembered = folder.manifest()
         with monkeypatch.context() as patch:
-            patch.setattr(local_folder, "_memory", local_folder._Memory())
-            patch.setattr(local_folder, "stat_memory", lambda: memory_module.StatMemory())
+            patch.setattr(local_files, "_memory", local_files._Memory())
+            patch.setattr(local_files, "stat_memory", lambda: memory_module.StatMemory())
             assert folder.manifest() == remembered, (step, action, name)
 
 

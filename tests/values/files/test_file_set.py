@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from valuestore import Dir, File, FileSet
 from valuestore.errors import BadReference, DecodeError, ValuestoreWarning
 from valuestore.hashing import encode_plain
-from valuestore.values.files.external import say_once
-from valuestore.values.files.patterns import matches
+from valuestore.values.files.fileset import matches
+from valuestore.values.files.filesystem import say_once
 from valuestore.values.registry import Payload
 
 

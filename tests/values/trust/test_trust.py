@@ -17,7 +17,7 @@ import pytest
 from tests.values.trust.gadgets import GADGETS, LIVE
 from valuestore.errors import DecodeError, KeyUnusable, NotHashableError, UntrustedPayload
 from valuestore.hashing import encode_plain
-from valuestore.values.codecs.pickled import Signer
+from valuestore.values.codecs.signed import Signer
 from valuestore.values.identity.canonical import NODE
 from valuestore.values.registry import Payload, TypeRegistry
 from valuestore.values.trust.gate import (

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from valuestore.errors import DecodeError, UntrustedPayload
 from valuestore.hashing import encode_plain
-from valuestore.values.codecs.pickled import Signer
+from valuestore.values.codecs.signed import Signer
 from valuestore.values.identity.canonical import NODE
 from valuestore.values.registry import Payload, TypeRegistry
 from valuestore.values.trust import opcodes

@@ -128,8 +128,8 @@ def _trace_state(repository: Repository) -> str:
 
 def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], list[str]]:
     from valuestore.db.history.things import find_by_codec, find_kinds
-    from valuestore.values.codecs.pickled import PICKLED
     from valuestore.values.codecs.plain import DROPPED, PLAIN_CODECS, SIGNED, TAGGED
+    from valuestore.values.codecs.signed import PICKLED
 
     counts: Counter[str] = Counter()
     problems: list[str] = []

@@ -1,4 +1,1 @@
-"""The facts that StoreContract consists of, as classes of tests, one file for each side of the contract.
-
-``testing.stores`` joins them, so nobody subclasses one alone. Each begins with ``opened.OpenedStore``.
-"""
+"""The facts that StoreContract (testing/stores.py) consists of, one file for each side of the contract."""

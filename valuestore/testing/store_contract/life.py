@@ -13,8 +13,7 @@ import pytest
 
 from valuestore.errors import StoreClosed, StoreError
 from valuestore.stores.base import Store
-from valuestore.testing.store_contract.samples import ATTRS
-from valuestore.testing.store_contract.sources import OpenedStore
+from valuestore.testing.store_contract.samples import ATTRS, OpenedStore, refuses
 
 
 def _get_elsewhere(store: Store, key: str) -> tuple[bytes, dict[str, Any]]:
@@ -37,7 +36,8 @@ class LifeFacts(OpenedStore):
         store.put("k", b"")
         store.close()
         store.close()
-        uses: list[Callable[[], object]] = [
+        refuses(
+            StoreClosed,
             lambda: store.get("k"),
             lambda: store.put("k", b""),
             lambda: store.stat("k"),
@@ -54,10 +54,7 @@ class LifeFacts(OpenedStore):
             lambda: store.delete_many(["k"]),
             store.flush,
             store.__enter__,
-        ]
-        for use in uses:
-            with pytest.raises(StoreClosed):
-                use()
+        )
 
     def test_a_pickle_opens_the_same_place(self, store: Store) -> None:
         store.put("k", b"data", attrs={"x": 1})

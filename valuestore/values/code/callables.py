@@ -22,7 +22,7 @@ from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.moved import first_name
 from valuestore.values.registry import get_type_registry
-from valuestore.values.value import Plain, Value, find_object, is_task, module_name_of
+from valuestore.values.value import Plain, Value, find_object, is_task, module_name_of, module_named
 
 
 class MissingFunction(Value):
@@ -104,11 +104,15 @@ def _code_digest(obj: Any, algorithm: str = "") -> str:
 
 
 def _find(kind: type | tuple[type, ...], state: Plain) -> Any:
-    """The object of that name, or a ``MissingFunction`` that says what became of it."""
-    name, *code = state
-    found = find_object(name)
+    found = find_object(state[0])
     found = _function_of_task(found) or getattr(found, "__func__", found)
-    if not isinstance(found, kind):
+    return _if_current(found if isinstance(found, kind) else None, state)
+
+
+def _if_current(found: Any, state: Plain) -> Any:
+    """What a name leads to, or a ``MissingFunction`` that says what became of it."""
+    name, *code = state
+    if found is None:
         return MissingFunction(name, "this program has not imported it")
     if code and _code_digest(found, algorithm_of(code[0]) or DEFAULT_ALGORITHM) != code[0]:
         return MissingFunction(name, "its code has changed since it was stored")
@@ -172,13 +176,7 @@ def _module_state(module: types.ModuleType) -> Plain:
 
 
 def _module(state: Plain) -> Any:
-    name, *code = state
-    found = sys.modules.get("__main__" if name == module_name_of("__main__") else name)
-    if found is None:
-        return MissingFunction(name, "this program has not imported it")
-    if code and _code_digest(found, algorithm_of(code[0]) or DEFAULT_ALGORITHM) != code[0]:
-        return MissingFunction(name, "its code has changed since it was stored")
-    return found
+    return _if_current(module_named(state[0]), state)
 
 
 def _partial_state(partial: functools.partial[Any]) -> Plain:

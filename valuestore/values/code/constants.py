@@ -126,17 +126,8 @@ class Reducing:
         for encoded in self._encoded:
             yield from held(encoded)
 
-    def rule_named(self, type_name: str, /) -> TypeRule:
-        """As the registry has it. Raises: DecodeError."""
-        return self.registry.rule_named(type_name)
-
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
-        """As the registry does. Raises: UntrustedPayload."""
         return self.registry.encode_as(codec, obj)
-
-    def open_part(self, codec: str, type_name: str, data: bytes, /) -> Any:
-        """As the registry does. Raises: DecodeError, UntrustedPayload."""
-        return self.registry.open_part(codec, type_name, data)
 
 
 def _never(_state: Plain) -> Any:

@@ -21,21 +21,16 @@ _LONGEST_FILE = 2**24
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "")
 
 
-def full_path(path: str) -> str:
-    """From the root, links as they are."""
-    return os.path.abspath(path)
-
-
 def written_path(path: str) -> str:
     """As members name it: relative where it is below the working folder."""
-    full, folder = full_path(path), os.getcwd()
+    full, folder = os.path.abspath(path), os.getcwd()
     return os.path.relpath(full, folder) if full.startswith(folder + os.sep) else full
 
 
 def file_of_member(name: str) -> str | None:
     """The user's own file that a member stands for, if there is one that can be read."""
     kind, _, rest = name.partition(" ")
-    file = full_path(rest) if kind == "file" else _source_file(rest)
+    file = os.path.abspath(rest) if kind == "file" else _source_file(rest)
     try:
         status = os.stat(file) if file else None
     except (OSError, ValueError):
@@ -50,7 +45,7 @@ def _source_file(module_name: str) -> str | None:
     loaded = sys.modules.get(module_name)
     if loaded is not None or not all(part.isidentifier() for part in module_name.split(".")):
         file = getattr(loaded, "__file__", None) if is_own(module_name) else None
-        return full_path(file) if file and file.endswith(".py") else None
+        return os.path.abspath(file) if file and file.endswith(".py") else None
     folders, spec = None, None
     for count in range(1, module_name.count(".") + 2):
         spec = PathFinder.find_spec(".".join(module_name.split(".")[:count]), folders)
@@ -58,7 +53,7 @@ def _source_file(module_name: str) -> str | None:
             return None
         folders = spec.submodule_search_locations
     origin = (spec and spec.has_location and spec.origin) or ""
-    return full_path(origin) if origin.endswith(".py") else None
+    return os.path.abspath(origin) if origin.endswith(".py") else None
 
 
 def source_form(file: str, seen: set[str]) -> Plain:

@@ -75,13 +75,10 @@ def _assignments(tree: ast.Module) -> dict[str, list[ast.Assign | ast.AnnAssign]
     found: dict[str, list[ast.Assign | ast.AnnAssign]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.AnnAssign):
-            for name in dict.fromkeys(t.id for t in _targets(node) if isinstance(t, ast.Name)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in dict.fromkeys(target.id for target in targets if isinstance(target, ast.Name)):
                 found.setdefault(name, []).append(node)
     return found
-
-
-def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
-    return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def form_of_class(cls: type) -> Plain:

@@ -92,9 +92,6 @@ def code_dependencies(*roots: Any, registry: TypeRegistry) -> list[Dependency]:
     return [Dependency(name, digest, texts.get(name) or None) for name, digest in walk.parts.items()]
 
 
-# --- code objects -------------------------------------------------------------------------------
-
-
 class Walked(NamedTuple):
     """What ``code_identity`` says, None if it refuses, and the code objects of all that it visits, by ``id``.
 

@@ -14,6 +14,7 @@ Nothing is imported because a row says so, and no name leads to a library: such 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ from weakref import WeakKeyDictionary
 
 from valuestore.errors import NotHashableError
 from valuestore.hashing import Digest
-from valuestore.values.code.files import file_of_member, full_path, source_form, written_path
+from valuestore.values.code.files import file_of_member, source_form, written_path
 from valuestore.values.code.function import Dependency, walked
 from valuestore.values.code.ownership import is_own
 from valuestore.values.code.reads import Read, Reads, listen, warn_of
@@ -40,7 +41,7 @@ from valuestore.values.code.source import (
 from valuestore.values.code.surroundings import surroundings
 from valuestore.values.code.trace import Place, Reach, place_of, reached_too, trace_refused
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import find_object, is_task, module_name_of
+from valuestore.values.value import find_object, is_task, module_name_of, module_named
 
 _NEVER = Digest("")
 
@@ -128,7 +129,8 @@ class _Trace(Reach):
         self.run, self.known, self.said, self.looked_at, self.round = run, {}, set(), -1, -1
         for key, code in list(self.codes.items()):
             place = place_of(code)
-            if place is None or _is_replaced(code, *_named(code, place)):
+            name, parts = ("", []) if place is None else _named(code, place)
+            if place is None or (name.startswith("code ") and parts[0].__code__ is code):
                 self.codes.pop(key, None)
 
     def look(self, registry: TypeRegistry, *, traced: bool) -> None:
@@ -186,10 +188,7 @@ def hand_on(code: str) -> None:
 
 
 def members_of(code: Iterable[object], registry: TypeRegistry) -> tuple[Dependency, ...]:
-    """Those of these functions and classes that are the user's own, as members.
-
-    Raises: NotHashableError for what no name leads to, and for what is none of these.
-    """
+    """The user's own of these, as members. Raises: NotHashableError for others, and what no name leads to."""
     found = {}
     for one in code:
         part = one if isinstance(one, type) else unwrap(one)
@@ -234,7 +233,7 @@ def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
         is_there = (
             module is not None
             and place.module != "__main__"
-            and file_of_member(name) == full_path(code.co_filename)
+            and file_of_member(name) == os.path.abspath(code.co_filename)
         )
         name = name if is_there else f"file {written_path(code.co_filename)}"
         return name, _at(name)
@@ -256,11 +255,6 @@ def _named(code: CodeType, place: Place) -> tuple[str, list[Any]]:
     if any(same_code(code, part.__code__) for part in written):
         return name, written
     return name, [FunctionType(code, vars(module), None, None, _empty_cells(code))]
-
-
-def _is_replaced(code: CodeType, name: str, parts: list[Any]) -> bool:
-    """Whether its file has other code by now."""
-    return name.startswith("code ") and parts[0].__code__ is code
 
 
 def _wrapped(part: Any) -> Iterator[FunctionType]:
@@ -305,8 +299,7 @@ def _code_at(name: str) -> list[FunctionType]:
 
 def _module_before(name: str) -> types.ModuleType | None:
     while name := name.rpartition(".")[0]:
-        loaded = sys.modules.get("__main__" if name == module_name_of("__main__") else name)
-        if loaded is not None:
+        if (loaded := module_named(name)) is not None:
             return loaded
     return None
 

@@ -113,23 +113,19 @@ def is_own_code(obj: Any) -> bool:
     if kind is types.FunctionType:
         module_name = obj.__globals__.get("__name__")
         return module_name is None or is_own(module_name)
-    return issubclass(kind, type) and is_own(obj.__module__) and _is_of_python(obj)
-
-
-def _is_of_python(cls: type) -> bool:
-    """Whether a class is not one that C code made and named for a module that there is not."""
-    return cls.__module__ in sys.modules or any(type(v) is types.FunctionType for v in [*vars(cls).values()])
+    if not issubclass(kind, type) or not is_own(obj.__module__):
+        return False
+    # C code makes classes and names them for a module that there is not
+    return obj.__module__ in sys.modules or any(type(v) is types.FunctionType for v in [*vars(obj).values()])
 
 
 def is_namespace(obj: dict[Any, Any]) -> bool:
-    """Whether a dict is that of a module."""
     name = obj.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
     return getattr(module, "__dict__", None) is obj
 
 
 def is_own_class(obj: object) -> bool:
-    """Whether an object is of one of the user's own classes."""
     return is_own_code(type(obj))
 
 
@@ -201,9 +197,7 @@ def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None
         else:
             return None
         last = position + 1 == len(chain)
-        if last or not isinstance(obj, types.ModuleType):
-            return Found(obj, position + 1, namespace)
-        if not is_own(obj.__name__):
+        if last or not isinstance(obj, types.ModuleType) or not is_own(obj.__name__):
             return Found(obj, position + 1, namespace)
         namespace = vars(obj)
     return None
@@ -329,7 +323,8 @@ def making(names: Mapping[str, Any], variable: str) -> Making:
     """How a variable is made in its module, or in the one that it is imported from."""
     names, variable = _home(names, variable)
     statements = list(_making(tree_of(names).body, variable))
-    bound = {variable}.union(*map(_stored_names, statements))
+    names_in = [part for node in statements for part in ast.walk(node) if isinstance(part, ast.Name)]
+    bound = {variable, *(part.id for part in names_in if isinstance(part.ctx, ast.Store))}
     referred = dict.fromkeys(c for node in statements for c in chains(node) if c[0] not in bound)
     own = [c for c in referred if (found := follow(names, c)) and not library_name(found.obj)]
     name = f"{module_name_of(str(names.get('__name__', '')))}.{variable} made"
@@ -373,20 +368,12 @@ def _root(node: ast.expr) -> str:
     return root_name(node, ast.Attribute, ast.Subscript, ast.Starred)
 
 
-def _stored_names(node: ast.AST) -> set[str]:
-    """The names that a statement binds."""
-    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
-    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
-
-
 def seen_by_checkers(namespace: Mapping[str, Any]) -> ast.Module:
     """What a module has under ``if TYPE_CHECKING``, which does not run."""
     tests = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
     found = (
-        node for node in tree_of(namespace).body if isinstance(node, ast.If) and _dotted(node.test) in tests
+        node
+        for node in tree_of(namespace).body
+        if isinstance(node, ast.If) and ".".join(next(chains(node.test), ())) in tests
     )
     return ast.Module([statement for node in found for statement in node.body], [])
-
-
-def _dotted(node: ast.expr) -> str:
-    return ".".join(next(chains(node), ()))

@@ -114,7 +114,6 @@ class Reads:
         return outer
 
     def end(self, outer: Reads | None) -> None:
-        """Hear no more."""
         if outer is None:
             del _bodies[get_ident()]
         else:
@@ -162,7 +161,8 @@ class Reads:
         if words[1:2] == ["-c"] and os.path.basename(words[0]).endswith("sh"):
             words = shlex.split(words[2])
         scripts = [word for word in words[1:] if _inside(word) and os.path.isfile(word)]
-        if words and not _is_ours():
+        starts = next((module for module in _callers() if module not in ("subprocess", "os")), "")
+        if words and starts.partition(".")[0] != "valuestore":  # as a task's declared command
             self.found.append(("program", " ".join([os.path.basename(words[0]), *scripts])))
 
     def thread_started(self, function: Any) -> None:
@@ -322,12 +322,6 @@ def _is_pythons(full: str) -> bool:
     if first.startswith("importlib._bootstrap"):
         return not os.path.isfile(full) or full.endswith(tuple(all_suffixes()))
     return full.endswith(".py") and not _READ_AS_TEXT.isdisjoint({first, *modules})
-
-
-def _is_ours() -> bool:
-    """Whether it is valuestore that starts a program, as a task's declared command."""
-    starts = next((module for module in _callers() if module not in ("subprocess", "os")), "")
-    return starts.partition(".")[0] == "valuestore"
 
 
 def _callers(most: int = 6) -> Iterator[str]:

@@ -14,6 +14,7 @@ import threading
 import weakref
 from _thread import get_ident
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -39,16 +40,14 @@ def trace_refused() -> str:
     return f"the tools of sys.monitoring are taken, by {', '.join(sorted(map(str, held)))}"
 
 
+@dataclass(slots=True, eq=False)
 class Place:
     """Where a code object was met: the name of its module, and what it was called on, if it has no file."""
 
-    __slots__ = ("code", "module", "owner", "reports")
-
-    def __init__(self, code: weakref.ref[CodeType], module: str | None, owner: type | None) -> None:
-        self.code = code
-        self.module = module
-        self.owner = owner
-        self.reports = 0
+    code: weakref.ref[CodeType]
+    module: str | None
+    owner: type | None
+    reports: int = 0
 
 
 class Reach:
@@ -228,7 +227,6 @@ def reached_function(function: FunctionType) -> None:
 
 
 def place_of(code: CodeType) -> Place | None:
-    """Where a code object was met, if it was."""
     return _tracer.places.get(id(code))
 
 

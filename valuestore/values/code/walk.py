@@ -64,8 +64,6 @@ _OF_NO_MODULE = "made as the program runs"
 
 
 class Walk:
-    """One traversal of everything a function refers to."""
-
     def __init__(self, registry: TypeRegistry, defaults: bool = False) -> None:
         self.registry = registry
         self.root_defaults = defaults
@@ -86,10 +84,7 @@ class Walk:
         self.place: tuple[Mapping[str, Any], str] | None = None  # the name that leads to what is visited
 
     def roots(self, *functions: Any) -> None:
-        """Add all that identity is asked for; begun anew if another thread has changed what was looked into.
-
-        Raises: NotHashableError.
-        """
+        """Add all of these; anew if another thread changed what was looked into. Raises: NotHashableError."""
         for _ in range(_ATTEMPTS):
             try:
                 for function in functions:

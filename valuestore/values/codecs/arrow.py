@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
-from valuestore.values import summary
+from valuestore.values import preview
 from valuestore.values.codecs import ipc
 from valuestore.values.codecs.arrow_content import content, describe, describe_field, metadata_of
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
-from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items
+from valuestore.values.preview import FIRST_ITEMS, FIRST_ROWS, first_items
 from valuestore.values.value import Plain
 
 _ONLY = "value"
@@ -60,23 +60,11 @@ def _array_identity(array: Any) -> Plain:
     return {"type": describe(array.type), "content": column_content(array)}
 
 
-def _scalar_identity(scalar: Any) -> Plain:
-    return _array_identity(pa.array([scalar], scalar.type))
-
-
-# --- payloads -----------------------------------------------------------------------------------
-
-
-def _encode_batch(batch: Any) -> list[Bytes]:
-    return ipc.encode(pa.Table.from_batches([batch]))
-
-
 def _decode_batch(data: Bytes) -> Any:
     table = ipc.decode(data).combine_chunks()
-    arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
-    if not arrays:
+    if not table.num_columns:
         raise DecodeError("pyarrow.RecordBatch", "it has no columns")
-    return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
+    return ipc.batch_of(table)
 
 
 def _encode_array(array: Any) -> list[Bytes]:
@@ -98,8 +86,8 @@ def _decode_array(data: Bytes) -> Any:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _encode_scalar(scalar: Any) -> list[Bytes]:
-    return _encode_array(pa.array([scalar], scalar.type))
+def _array_of(scalar: Any) -> Any:
+    return pa.array([scalar], scalar.type)
 
 
 def _decode_scalar(data: Bytes) -> Any:
@@ -109,20 +97,8 @@ def _decode_scalar(data: Bytes) -> Any:
     return array[0]
 
 
-def _encode_schema(schema: Any) -> list[Bytes]:
-    return ipc.encode(schema.empty_table())
-
-
 def _encode_field(field: Any) -> list[Bytes]:
     return ipc.encode(pa.schema([field]).empty_table())
-
-
-def _encode_type(of: Any) -> list[Bytes]:
-    return _encode_field(pa.field(_ONLY, of))
-
-
-def _has_columns(batch: Any) -> bool:
-    return bool(batch.num_columns)
 
 
 def _keeps_rows(table: Any) -> bool:
@@ -157,7 +133,7 @@ def _rule(
 def _table_summary(table: Any) -> Plain:
     columns = [(field.name, field.type) for field in table.schema]
     first = [_first(column, FIRST_ROWS) for column in table.columns[:FIRST_ITEMS]]
-    return summary.table(table.num_rows, columns, first)
+    return preview.table(table.num_rows, columns, first)
 
 
 def _first(column: Any, most: int) -> list[Any]:
@@ -176,9 +152,9 @@ RULES = [
         pa.RecordBatch,
         "RecordBatch",
         _table_identity,
-        _encode_batch,
+        lambda batch: ipc.encode(pa.Table.from_batches([batch])),
         _decode_batch,
-        _has_columns,
+        lambda batch: bool(batch.num_columns),
         summary=_table_summary,
     ),
     _rule(
@@ -192,14 +168,27 @@ RULES = [
     _rule(
         pa.Array, "Array", _array_identity, _encode_array, _decode_array, family=True, summary=_array_summary
     ),
-    _rule(pa.Scalar, "Scalar", _scalar_identity, _encode_scalar, _decode_scalar, family=True),
-    _rule(pa.Schema, "Schema", _schema_identity, _encode_schema, lambda data: ipc.decode(data).schema),
+    _rule(
+        pa.Scalar,
+        "Scalar",
+        lambda scalar: _array_identity(_array_of(scalar)),
+        lambda scalar: _encode_array(_array_of(scalar)),
+        _decode_scalar,
+        family=True,
+    ),
+    _rule(
+        pa.Schema,
+        "Schema",
+        _schema_identity,
+        lambda schema: ipc.encode(schema.empty_table()),
+        lambda data: ipc.decode(data).schema,
+    ),
     _rule(pa.Field, "Field", describe_field, _encode_field, lambda data: ipc.decode(data).schema.field(0)),
     _rule(
         pa.DataType,
         "DataType",
         describe,
-        _encode_type,
+        lambda of: _encode_field(pa.field(_ONLY, of)),
         lambda data: ipc.decode(data).schema.field(0).type,
         family=True,
     ),

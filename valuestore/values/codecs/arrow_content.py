@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from valuestore.hashing import active_algorithm, get_algorithm
+from valuestore.hashing import active_algorithm, hash_pieces
 from valuestore.values.identity.canonical import Refused
 from valuestore.values.value import Plain
 
@@ -27,24 +27,10 @@ _NESTED: list[tuple[Callable[[Any], bool], str]] = [
     (_is.is_list_view, "list_view"),
     (_is.is_large_list_view, "large_list_view"),
 ]
-_BYTES: list[tuple[Callable[[Any], bool], str]] = [
-    (_is.is_string, "string"),
-    (_is.is_large_string, "large_string"),
-    (_is.is_binary, "binary"),
-    (_is.is_large_binary, "large_binary"),
-    (_is.is_string_view, "string_view"),
-    (_is.is_binary_view, "binary_view"),
-]
-_BARE = {
-    pa.null(): "null",
-    pa.bool_(): "bool",
-    pa.float16(): "float16",
-    pa.float32(): "float32",
-    pa.float64(): "float64",
-    pa.date32(): "date32",
-    pa.date64(): "date64",
-    pa.month_day_nano_interval(): "month_day_nano",
-}
+_TEXTS = ("string", "large_string", "binary", "large_binary", "string_view", "binary_view")
+_BYTES = {getattr(pa, name)(): name for name in _TEXTS}
+_BARE = _BYTES | {pa.bool_(): "bool", pa.month_day_nano_interval(): "month_day_nano"}
+_BARE |= {getattr(pa, name)(): name for name in ("null", "float16", "float32", "float64", "date32", "date64")}
 _BARE |= {
     getattr(pa, f"{sign}int{bits}")(): f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
@@ -70,9 +56,6 @@ def describe(of: Any) -> Plain:
         return ["extension", of.extension_name, _describe_extension(of), describe(of.storage_type)]
     if (bare := _BARE.get(of)) is not None:
         return bare
-    for test, name in _BYTES:
-        if test(of):
-            return name
     if _is.is_timestamp(of):
         return ["timestamp", of.unit, of.tz]
     for test, name in _UNITS:
@@ -120,10 +103,7 @@ def metadata_of(owner: Any) -> Plain:
 
 
 def content(chunks: list[Any], of: Any) -> Plain:
-    """What these arrays of one type hold together: length, and digests of validity and values.
-
-    Raises: Refused.
-    """
+    """What these arrays of one type hold: length, digests of validity and values. Raises: Refused."""
     chunks, of = _without_views(chunks, of)
     length = sum(map(len, chunks))
     nulls = sum(chunk.null_count for chunk in chunks)
@@ -165,7 +145,7 @@ def _values(chunks: list[Any], of: Any) -> list[Plain]:
     if any(test(of) for test, _ in _NESTED):
         lengths = [] if _is.is_fixed_size_list(of) else [_lengths(chunks, pc.list_value_length)]
         return [*lengths, content([chunk.flatten() for chunk in chunks], of.value_type)]
-    if any(test(of) for test, _ in _BYTES):
+    if of in _BYTES:
         return [_lengths(chunks, pc.binary_length), _digest(map(_text_bytes, chunks))]
     if _is.is_boolean(of):
         return [_digest(_fixed(pc.cast(chunk, pa.uint8()), 1) for chunk in chunks)]
@@ -204,8 +184,4 @@ def _text_bytes(array: Any) -> memoryview | None:
 
 
 def _digest(pieces: Iterator[memoryview | None]) -> str:
-    hasher = get_algorithm(active_algorithm.get()).new()
-    for piece in pieces:
-        if piece:
-            hasher.update(piece)
-    return hasher.hexdigest()
+    return hash_pieces(filter(None, pieces), algorithm=active_algorithm.get())[0]

@@ -8,6 +8,7 @@ https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import Any
 
@@ -24,10 +25,8 @@ _MAGIC = b"ARROW1\0\0"
 _EXTENSION = b"ARROW:extension:name"
 
 
-class _Sink:
+class _Sink(io.RawIOBase):
     """A file that keeps what is written as pieces, not copied."""
-
-    closed = False
 
     def __init__(self) -> None:
         self.pieces: list[Bytes] = []
@@ -46,15 +45,6 @@ class _Sink:
     def writable(self) -> bool:
         return True
 
-    def readable(self) -> bool:
-        return False
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        self.closed = True
-
 
 def encode(table: Any) -> list[Bytes]:
     """The table as an IPC file, in pieces; each record batch is as the table's chunks are."""
@@ -64,13 +54,13 @@ def encode(table: Any) -> list[Bytes]:
         if table.num_rows:
             writer.write_table(table)
         else:
-            writer.write_batch(_empty_batch(table))
+            writer.write_batch(batch_of(table.unify_dictionaries()))  # which may have entries
     return sink.pieces
 
 
-def _empty_batch(table: Any) -> Any:
-    """A table without rows as a batch, since its dictionaries may have entries."""
-    columns = [column.unify_dictionaries() for column in table.columns]
+def batch_of(table: Any) -> Any:
+    """A table of one chunk at most as a batch."""
+    columns = table.columns
     arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in columns]
     return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
 

@@ -12,7 +12,6 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,11 @@ def encode(array: Any) -> Iterator[Bytes]:
     """Header and elements; these are the array's own memory if it lies in C order."""
     yield _header(array)
     if array.size:
-        yield raw(_without_gaps(array) if has_gaps(array.dtype) else np.ascontiguousarray(array))
+        if has_gaps(array.dtype):  # whose bytes are to be zero
+            clean = np.zeros(array.shape, array.dtype)
+            _copy_fields(array, clean)
+            array = clean
+        yield raw(np.ascontiguousarray(array))
 
 
 def _header(array: Any) -> bytes:
@@ -73,13 +76,6 @@ def _header(array: Any) -> bytes:
     encoded += b" " * (-(start + len(encoded) + 1) % _ALIGN) + b"\n"
     length = struct.pack("<H" if version == 1 else "<I", len(encoded))
     return _MAGIC + bytes((version, 0)) + length + encoded
-
-
-def _without_gaps(array: Any) -> Any:
-    """A copy whose bytes between the fields are zero."""
-    clean = np.zeros(array.shape, array.dtype)
-    _copy_fields(array, clean)
-    return clean
 
 
 def _copy_fields(source: Any, target: Any) -> None:
@@ -121,9 +117,6 @@ def _read_header(view: memoryview) -> tuple[Any, Any, tuple[int, ...], int]:
     if not isinstance(shape, tuple):
         raise DecodeError("npy", f"its shape is {shape!r}")
     return dtype, order, shape, start + length
-
-
-# --- elements -----------------------------------------------------------------------------------
 
 
 def elements(array: Any) -> Iterator[memoryview]:
@@ -176,8 +169,6 @@ def raw(array: Any) -> memoryview:
 
 _SIMPLE = re.compile(r"[<>|][biufcSUVmMO]\d*(\[\w+(/\d+)?\])?")
 _LONG = {63: "x87", 112: "quad", 105: "double-double"}
-_SUM_OF_LONG = {"x87": 10}
-_FLOAT64_BYTES = 8
 LONG_FORMAT = _LONG.get(int(np.finfo(np.longdouble).nmant), "double")
 """The format of this machine's ``long double``; ``double`` where it is no other type than float64."""
 
@@ -187,10 +178,11 @@ def describe(dtype: Any) -> Plain:
     if dtype.kind == "T":
         described: dict[str, Any] = {"string": bool(dtype.coerce)}
         return described | ({"na": dtype.na_object} if hasattr(dtype, "na_object") else {})
-    if dtype.isbuiltin == 2 or dtype.type.__module__ != "numpy" or not _is_known(dtype):
+    is_known = dtype.subdtype is not None or dtype.names is not None or dtype.kind in "biufcSUVmMO"
+    if dtype.isbuiltin == 2 or dtype.type.__module__ != "numpy" or not is_known:
         raise Refused(f"no rule says what a {dtype} is; convert the array to a dtype of numpy's own")
     if dtype.metadata:
-        return {"of": _describe(dtype), "metadata": _described(dtype.metadata)}
+        return {"of": _describe(dtype), "metadata": dict(dtype.metadata)}
     return _describe(dtype)
 
 
@@ -208,14 +200,6 @@ def _describe(dtype: Any) -> Plain:
         fields.append([name, describe(of), offset, *title])
     described = {"fields": fields, "itemsize": dtype.itemsize}
     return described | {"record": True} if dtype.type is np.record else described
-
-
-def _described(metadata: Any) -> Plain:
-    return dict(metadata) if isinstance(metadata, MappingProxyType | dict) else metadata
-
-
-def _is_known(dtype: Any) -> bool:
-    return dtype.subdtype is not None or dtype.names is not None or dtype.kind in "biufcSUVmMO"
 
 
 def dtype_of(described: Plain) -> Any:
@@ -254,13 +238,13 @@ def is_long(dtype: Any) -> bool:
     """Whether it is ``long double``, real or complex, where that is a type of its own."""
     if dtype.kind not in "fc":
         return False
-    return bool(dtype.itemsize > _FLOAT64_BYTES * (1 + (dtype.kind == "c")))
+    return bool(dtype.itemsize > 8 * (1 + (dtype.kind == "c")))  # bytes of a float64
 
 
 def long_bytes(dtype: Any) -> tuple[int, int]:
     """Of each number in a long double: the bytes that say something, and all of them."""
     width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
-    return _SUM_OF_LONG.get(LONG_FORMAT, width), width
+    return 10 if LONG_FORMAT == "x87" else width, width
 
 
 def packed(dtype: Any) -> Any:

@@ -3,8 +3,7 @@
 An array is its dtype, its shape and the bytes of its elements, digested where they lie. Not part of it:
 memory order (what comes back is in C order), strides, whether it was a view or a memory map, and bytes
 between the fields of a structure. Byte order is part of the dtype. Floats are compared by their bits: -0.0
-is not 0.0, and arrays that hold NaNs of other bits are other arrays. Arrays of Python objects are their
-elements.
+is not 0.0, and NaNs of other bits make other arrays. Arrays of Python objects are their elements.
 """
 
 from __future__ import annotations
@@ -16,20 +15,10 @@ from typing import Any
 import numpy as np
 
 from valuestore.errors import DecodeError
-from valuestore.hashing import active_algorithm, get_algorithm
+from valuestore.hashing import active_algorithm, hash_pieces
 from valuestore.values.codecs import npy
-from valuestore.values.codecs.npy import (
-    LONG_FORMAT,
-    count,
-    describe,
-    dtype_of,
-    has_gaps,
-    is_long,
-    long_bytes,
-    packed,
-)
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
-from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
+from valuestore.values.preview import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 _NPY = "npy"
@@ -40,19 +29,13 @@ _MOST_GAPS = 1024
 
 def digest_of(array: Any) -> str:
     """Digest of what an array's elements say, in C order; nothing is copied that lies so already."""
-    hasher = get_algorithm(active_algorithm.get()).new()
-    for piece in npy.elements(array):
-        hasher.update(piece)
-    return hasher.hexdigest()
-
-
-# --- arrays -------------------------------------------------------------------------------------
+    return hash_pieces(npy.elements(array), algorithm=active_algorithm.get())[0]
 
 
 def array_identity(array: Any) -> Plain:
     """Dtype, shape, and the digest of the elements or, if they are objects, the elements."""
     array = np.asarray(array)
-    told = {"dtype": describe(array.dtype), "shape": list(array.shape)}
+    told = {"dtype": npy.describe(array.dtype), "shape": list(array.shape)}
     if array.dtype.names is not None and array.dtype.hasobject:
         return told | {"fields": {name: array[name] for name in array.dtype.names}}
     if array.dtype.hasobject or array.dtype.kind == "T":
@@ -68,15 +51,15 @@ def array_state(array: Any) -> Plain:
     if "digest" not in state:
         return state
     array = np.ascontiguousarray(array)
-    gaps = has_gaps(array.dtype) or is_long(array.dtype)
+    gaps = npy.has_gaps(array.dtype) or npy.is_long(array.dtype)
     told = b"".join(npy.elements(array)) if gaps else array.tobytes()
     return {"dtype": state["dtype"], "shape": state["shape"], "bytes": told}
 
 
 def array_from_state(state: Plain) -> Any:
     """The array. Raises: DecodeError."""
-    dtype, shape = dtype_of(state["dtype"]), tuple(state["shape"])
-    size = count(shape)
+    dtype, shape = npy.dtype_of(state["dtype"]), tuple(state["shape"])
+    size = npy.count(shape)
     if "fields" in state:
         return _from_fields(dtype, shape, state["fields"])
     if "items" in state:
@@ -103,8 +86,8 @@ def _from_fields(dtype: Any, shape: tuple[int, ...], fields: dict[str, Any]) -> 
 
 
 def _from_bytes(dtype: Any, shape: tuple[int, ...], told: bytes) -> Any:
-    if is_long(dtype):
-        said, width = long_bytes(dtype)
+    if npy.is_long(dtype):
+        said, width = npy.long_bytes(dtype)
         numbers = np.frombuffer(told, np.uint8).reshape(-1, said)
         whole = np.zeros((len(numbers), width), np.uint8)
         whole[:, :said] = numbers
@@ -113,9 +96,9 @@ def _from_bytes(dtype: Any, shape: tuple[int, ...], told: bytes) -> Any:
         raise DecodeError("numpy.ndarray", "elements without bytes")
     if dtype.itemsize * math.prod(shape) > _MOST_GAPS * len(told):
         raise DecodeError("numpy.ndarray", f"{len(told)} bytes are no array of {shape} {dtype}")
-    if has_gaps(dtype):
+    if npy.has_gaps(dtype):
         clean = np.zeros(shape, dtype)
-        clean[...] = np.frombuffer(told, packed(dtype)).reshape(shape).astype(dtype)
+        clean[...] = np.frombuffer(told, npy.packed(dtype)).reshape(shape).astype(dtype)
         return clean
     return np.frombuffer(bytearray(told), dtype).reshape(shape) if told else np.empty(shape, dtype)
 
@@ -140,14 +123,6 @@ def locate(array: Any, path: list[str]) -> None:
     path[-2:] = [f"[{', '.join(str(int(index)) for index in place)}]"]
 
 
-def _as_matrix(array: Any) -> Any:
-    return array.view(np.matrix)
-
-
-def _as_recarray(array: Any) -> Any:
-    return array.view(np.recarray)
-
-
 def _plain_view(array: Any) -> Any:
     """As an array of the base class; a record array's records become plain structures."""
     plain = array.view(np.ndarray)
@@ -167,7 +142,7 @@ def _array_rule(cls: Any, type_name: str, back: Any = None) -> TypeRule:
         return TypeRule(
             cls,
             type_name,
-            only(cls)(array_identity),
+            only(cls, array_identity),
             array_from_state,
             array_state,
             codec=codec,
@@ -230,32 +205,22 @@ def _masked(state: Plain) -> Any:
     return array
 
 
-def only(*classes: type) -> Callable[[Callable[[Any], Plain]], Callable[[Any], Plain]]:
-    """An identity of these classes that refuses subclasses: what they add is in no pickle of theirs either.
+def only(cls: type, identity: Callable[[Any], Plain]) -> Callable[[Any], Plain]:
+    """The identity of a class that refuses subclasses: what they add is in no pickle of theirs either.
 
     Rules with it serve subclasses, which are thus not taken apart (reduction.py) and told alike.
     """
 
-    def narrow(identity: Callable[[Any], Plain]) -> Callable[[Any], Plain]:
-        def narrowed(obj: Any) -> Plain:
-            if type(obj) not in classes:
-                raise Refused(
-                    f"what a {type(obj).__qualname__} adds to a {classes[0].__qualname__} is not known; "
-                    "register a TypeRule for it, or pass it as its base class"
-                )
-            return identity(obj)
+    def narrowed(obj: Any) -> Plain:
+        if type(obj) is not cls:
+            raise Refused(
+                f"what a {type(obj).__qualname__} adds to a {cls.__qualname__} is not known; "
+                "register a TypeRule for it, or pass it as its base class"
+            )
+        return identity(obj)
 
-        narrowed.narrow = True  # type: ignore[attr-defined]  # asked for by TypeRule.narrow
-        return narrowed
-
-    return narrow
-
-
-# --- scalars ------------------------------------------------------------------------------------
-
-
-def _number(scalar: Any) -> Plain:
-    return scalar.item()
+    narrowed.narrow = True  # type: ignore[attr-defined]  # asked for by TypeRule.narrow
+    return narrowed
 
 
 def _moment(scalar: Any) -> Plain:
@@ -263,7 +228,7 @@ def _moment(scalar: Any) -> Plain:
 
 
 def _moment_from_state(state: Plain) -> Any:
-    return np.array(state["ticks"], np.int64).view(dtype_of(state["dtype"]))[()]
+    return np.array(state["ticks"], np.int64).view(npy.dtype_of(state["dtype"]))[()]
 
 
 def _scalar_state(scalar: Any) -> Plain:
@@ -280,12 +245,12 @@ def _number_rules() -> list[TypeRule]:
     for code in "?bhilqBHILQefdFD":
         dtype = np.dtype(code)
         name = "numpy.bool" if code == "?" else f"numpy.{np.dtype(dtype.str).name}"
-        rules.append(TypeRule(dtype.type, name, _number, np.dtype(dtype.str).type))
-    if LONG_FORMAT == "double":
+        rules.append(TypeRule(dtype.type, name, np.generic.item, np.dtype(dtype.str).type))
+    if npy.LONG_FORMAT == "double":
         return [
             *rules,
-            TypeRule(np.longdouble, "numpy.float64", _number, np.float64),
-            TypeRule(np.clongdouble, "numpy.complex128", _number, np.complex128),
+            TypeRule(np.longdouble, "numpy.float64", np.generic.item, np.float64),
+            TypeRule(np.clongdouble, "numpy.complex128", np.generic.item, np.complex128),
         ][::-1]
     return [
         *rules,
@@ -294,39 +259,16 @@ def _number_rules() -> list[TypeRule]:
     ]
 
 
-_SCALAR_RULES = [
-    *_number_rules(),
-    TypeRule(np.str_, "numpy.str_", str, np.str_),
-    TypeRule(np.bytes_, "numpy.bytes_", bytes, np.bytes_),
-    TypeRule(np.datetime64, "numpy.datetime64", _moment, _moment_from_state),
-    TypeRule(np.timedelta64, "numpy.timedelta64", _moment, _moment_from_state),
-    TypeRule(np.void, "numpy.void", _scalar_state, _scalar),
-    TypeRule(np.record, "numpy.record", _scalar_state, _scalar),
-]
-
-
-# --- random generators --------------------------------------------------------------------------
-
-_KINDS: tuple[Any, ...] = (
-    np.random.MT19937,
-    np.random.PCG64,
-    np.random.PCG64DXSM,
-    np.random.Philox,
-    np.random.SFC64,
-)
-_BIT_GENERATORS = {cls.__name__: cls for cls in _KINDS}
+_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+_BIT_GENERATORS: dict[str, Any] = {name: getattr(np.random, name) for name in _GENERATORS}
 _SEED = ("entropy", "spawn_key", "pool_size", "n_children_spawned")
 
 
 def _bits_identity(bits: Any) -> Plain:
     """Its state, and the seed sequence that ``spawn`` goes on from."""
     seed = getattr(bits, "seed_seq", None)
-    if seed is not None and type(seed) is not np.random.SeedSequence:
-        seed = None
-    return {
-        "state": bits.state,
-        "seed": seed and {name: getattr(seed, name) for name in _SEED},
-    }
+    is_known = type(seed) is np.random.SeedSequence
+    return {"state": bits.state, "seed": {name: getattr(seed, name) for name in _SEED} if is_known else None}
 
 
 def _bits(state: Plain) -> Any:
@@ -336,10 +278,6 @@ def _bits(state: Plain) -> Any:
     bits: Any = cls(np.random.SeedSequence(**state["seed"]) if state["seed"] else 0)
     bits.state = state["state"]
     return bits
-
-
-def _legacy_identity(generator: Any) -> Plain:
-    return generator.get_state(legacy=False)
 
 
 def _legacy(state: Plain) -> Any:
@@ -352,13 +290,19 @@ def _legacy(state: Plain) -> Any:
 RULES = [
     _array_rule(np.memmap, "numpy.ndarray"),
     _array_rule(np.ndarray, "numpy.ndarray"),
-    _array_rule(np.matrix, "numpy.matrix", _as_matrix),
-    _array_rule(np.recarray, "numpy.recarray", _as_recarray),
+    _array_rule(np.matrix, "numpy.matrix", lambda array: array.view(np.matrix)),
+    _array_rule(np.recarray, "numpy.recarray", lambda array: array.view(np.recarray)),
     TypeRule(np.ma.MaskedArray, "numpy.ma.MaskedArray", _masked_identity, _masked),
     TypeRule(type(np.ma.masked), "numpy.ma.masked", lambda _: None, lambda _: np.ma.masked),
-    TypeRule(np.dtype, "numpy.dtype", describe, dtype_of, subclasses=True),
-    *_SCALAR_RULES,
-    TypeRule(np.generic, "numpy.generic", only(np.generic)(_scalar_state), _scalar, subclasses=True),
+    TypeRule(np.dtype, "numpy.dtype", npy.describe, npy.dtype_of, subclasses=True),
+    *_number_rules(),
+    TypeRule(np.str_, "numpy.str_", str, np.str_),
+    TypeRule(np.bytes_, "numpy.bytes_", bytes, np.bytes_),
+    TypeRule(np.datetime64, "numpy.datetime64", _moment, _moment_from_state),
+    TypeRule(np.timedelta64, "numpy.timedelta64", _moment, _moment_from_state),
+    TypeRule(np.void, "numpy.void", _scalar_state, _scalar),
+    TypeRule(np.record, "numpy.record", _scalar_state, _scalar),
+    TypeRule(np.generic, "numpy.generic", only(np.generic, _scalar_state), _scalar, subclasses=True),
     *[
         TypeRule(cls, f"numpy.random.{name}", _bits_identity, _bits)
         for name, cls in sorted(_BIT_GENERATORS.items())
@@ -369,5 +313,10 @@ RULES = [
         lambda generator: generator.bit_generator,
         np.random.Generator,
     ),
-    TypeRule(np.random.RandomState, "numpy.random.RandomState", _legacy_identity, _legacy),
+    TypeRule(
+        np.random.RandomState,
+        "numpy.random.RandomState",
+        lambda generator: generator.get_state(legacy=False),
+        _legacy,
+    ),
 ]

@@ -17,8 +17,8 @@ from valuestore.errors import DecodeError
 from valuestore.values.codecs import pandas_arrow
 from valuestore.values.codecs.numpy import digest_of, only
 from valuestore.values.codecs.pandas_arrow import zone_name
-from valuestore.values.identity.canonical import Codec, Refused, TypeRule
-from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
+from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.preview import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 
@@ -26,9 +26,6 @@ def values_of(owner: Any) -> Any:
     """The array of a series or index: numpy's where pandas only wraps one."""
     array = owner.array
     return array.to_numpy() if type(array) is pd.arrays.NumpyExtensionArray else array
-
-
-# --- frames, series, indexes --------------------------------------------------------------------
 
 
 def _frame_identity(frame: Any) -> Plain:
@@ -80,6 +77,17 @@ def _locate_element(_series: Any, path: list[str]) -> None:
         path.pop()
 
 
+def _frame_summary(frame: Any) -> Plain:
+    dtypes = zip(frame.columns, frame.dtypes, strict=True)
+    first = frame.iloc[:FIRST_ROWS, :FIRST_ITEMS]
+    return table(len(frame), dtypes, [series.tolist() for _, series in first.items()])
+
+
+def _series_summary(series: Any) -> Plain:
+    told = {"rows": len(series), "name": str(series.name), "dtype": str(series.dtype)}
+    return told | first_items(series.iloc[:FIRST_ITEMS].tolist())
+
+
 def _index_identity(index: Any) -> Plain:
     told = {"name": index.name, "data": values_of(index)}
     return told | {"freq": index.freq} if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex) else told
@@ -88,95 +96,60 @@ def _index_identity(index: Any) -> Plain:
 def _index(state: Plain) -> Any:
     array = state["data"]
     index = pd.Index(array, dtype=array.dtype, name=state["name"], copy=False)
-    if state.get("freq") is not None:
-        index = type(index)(index, freq=state["freq"])
-    return index
+    return index if state.get("freq") is None else type(index)(index, freq=state["freq"])
 
 
-def _multi_identity(index: Any) -> Plain:
-    return {
-        "names": list(index.names),
-        "levels": [level.rename(None) for level in index.levels],
-        "codes": [np.asarray(codes) for codes in index.codes],
-    }
-
-
-def _multi(state: Plain) -> Any:
-    return pd.MultiIndex(state["levels"], state["codes"], names=state["names"])
-
-
-def _range_identity(index: Any) -> Plain:
-    return {"name": index.name, "start": index.start, "stop": index.stop, "step": index.step}
-
-
-def _range(state: Plain) -> Any:
-    return pd.RangeIndex(state["start"], state["stop"], state["step"], name=state["name"])
+_FRAME_RULES = [
+    TypeRule(
+        pd.DataFrame,
+        "pandas.DataFrame",
+        only(pd.DataFrame, _frame_identity),
+        _frame,
+        codec=pandas_arrow.FRAME,
+        locate=_locate_column,
+        subclasses=True,
+        summary=_frame_summary,
+    ),
+    TypeRule(
+        pd.Series,
+        "pandas.Series",
+        only(pd.Series, _series_identity),
+        _series,
+        codec=pandas_arrow.SERIES,
+        locate=_locate_element,
+        subclasses=True,
+        summary=_series_summary,
+    ),
+    *[
+        TypeRule(getattr(pd, name), f"pandas.{name}", _index_identity, _index, locate=_locate_element)
+        for of in ("", "Datetime", "Timedelta", "Period", "Categorical", "Interval")
+        for name in [f"{of}Index"]
+    ],
+    TypeRule(
+        pd.MultiIndex,
+        "pandas.MultiIndex",
+        lambda index: {
+            "names": list(index.names),
+            "levels": [level.rename(None) for level in index.levels],
+            "codes": [np.asarray(codes) for codes in index.codes],
+        },
+        lambda state: pd.MultiIndex(state["levels"], state["codes"], names=state["names"]),
+    ),
+    TypeRule(
+        pd.RangeIndex,
+        "pandas.RangeIndex",
+        lambda index: {"name": index.name, "start": index.start, "stop": index.stop, "step": index.step},
+        lambda state: pd.RangeIndex(state["start"], state["stop"], state["step"], name=state["name"]),
+    ),
+]
 
 
 # --- arrays -------------------------------------------------------------------------------------
 
 
-def _datetimes_identity(array: Any) -> Plain:
-    return {"unit": array.unit, "zone": zone_name(array.tz), "ticks": array.asi8}
-
-
-def _datetimes(state: Plain) -> Any:
-    return pandas_arrow.datetimes(state["ticks"], state["unit"], state["zone"])
-
-
-def _timedeltas_identity(array: Any) -> Plain:
-    return {"unit": array.unit, "ticks": array.asi8}
-
-
-def _timedeltas(state: Plain) -> Any:
-    return pd.array(state["ticks"].view(f"m8[{state['unit']}]"), copy=False)
-
-
-def _periods_identity(array: Any) -> Plain:
-    return {"freq": array.freq, "ordinals": array.asi8}
-
-
-def _periods(state: Plain) -> Any:
-    return pd.PeriodIndex.from_ordinals(state["ordinals"], freq=state["freq"]).array
-
-
-def _intervals_identity(array: Any) -> Plain:
-    return {"left": array.left.rename(None), "right": array.right.rename(None), "closed": array.closed}
-
-
-def _intervals(state: Plain) -> Any:
-    return pd.arrays.IntervalArray.from_arrays(state["left"], state["right"], state["closed"])
-
-
-def _categories_identity(array: Any) -> Plain:
-    return {
-        "codes": np.asarray(array.codes),
-        "categories": array.categories.rename(None),
-        "ordered": bool(array.ordered),
-    }
-
-
-def _categories(state: Plain) -> Any:
-    dtype = pd.CategoricalDtype(state["categories"], ordered=state["ordered"])
-    return pd.Categorical.from_codes(state["codes"], dtype=dtype)
-
-
 def _masked_identity(array: Any) -> Plain:
     values, mask = pandas_arrow.masked_parts(array)
     return {"values": values, "mask": mask}
-
-
-def _masked(state: Plain) -> Any:
-    return pandas_arrow.masked(state["values"], state["mask"])
-
-
-def _sparse_identity(array: Any) -> Plain:
-    return {
-        "length": len(array),
-        "fill_value": array.fill_value,
-        "values": array.sp_values,
-        "indices": array.sp_index.to_int_index().indices,
-    }
 
 
 def _sparse(state: Plain) -> Any:
@@ -191,28 +164,117 @@ def _sparse(state: Plain) -> Any:
     return SparseArray._simple_new(values, index, dtype)  # the constructor no longer takes an index
 
 
-def _text_identity(array: Any) -> Plain:
-    return {"na": pandas_arrow.na_name(array.dtype), "content": text_content(array)}
+def _text_content(array: Any) -> Plain:
+    """Whether Python or Arrow keeps it: as arrow_content.py has it of large strings.
+
+    That is length, and digests of validity, lengths (eight bytes each) and UTF-8.
+    """
+    if array.dtype.storage == "pyarrow":
+        import pyarrow as pa
+
+        from valuestore.values.codecs.arrow_content import content
+
+        column = array.__arrow_array__()
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        return content([chunk.cast(pa.large_string()) for chunk in chunks], pa.large_string())
+    valid = ~np.asarray(array.isna())
+    texts = [text.encode("utf-8", "surrogatepass") for text in np.asarray(array, dtype=object)[valid]]
+    lengths = np.fromiter(map(len, texts), "<i8", len(texts))
+    validity = None if valid.all() else digest_of(valid.view(np.uint8))
+    joined = np.frombuffer(b"".join(texts), np.uint8)
+    return [len(array), validity, digest_of(lengths), digest_of(joined)]
 
 
-def _text_state(array: Any) -> Plain:
-    items = array.to_numpy(dtype=object, na_value=None).tolist()
-    return {"na": pandas_arrow.na_name(array.dtype), "items": items}
-
-
-def _text(state: Plain) -> Any:
-    return pd.array(state["items"], dtype=pandas_arrow.text_dtype(state["na"]))
-
-
-def _arrow_identity(array: Any) -> Plain:
-    return array.__arrow_array__()
+_ARRAY_RULES = [
+    TypeRule(
+        pd.arrays.DatetimeArray,
+        "pandas.arrays.DatetimeArray",
+        lambda array: {"unit": array.unit, "zone": zone_name(array.tz), "ticks": array.asi8},
+        lambda state: pandas_arrow.datetimes(state["ticks"], state["unit"], state["zone"]),
+    ),
+    TypeRule(
+        pd.arrays.TimedeltaArray,
+        "pandas.arrays.TimedeltaArray",
+        lambda array: {"unit": array.unit, "ticks": array.asi8},
+        lambda state: pd.array(state["ticks"].view(f"m8[{state['unit']}]"), copy=False),
+    ),
+    TypeRule(
+        pd.arrays.PeriodArray,
+        "pandas.arrays.PeriodArray",
+        lambda array: {"freq": array.freq, "ordinals": array.asi8},
+        lambda state: pd.PeriodIndex.from_ordinals(state["ordinals"], freq=state["freq"]).array,
+    ),
+    TypeRule(
+        pd.arrays.IntervalArray,
+        "pandas.arrays.IntervalArray",
+        lambda array: {
+            "left": array.left.rename(None),
+            "right": array.right.rename(None),
+            "closed": array.closed,
+        },
+        lambda state: pd.arrays.IntervalArray.from_arrays(state["left"], state["right"], state["closed"]),
+    ),
+    TypeRule(
+        pd.Categorical,
+        "pandas.Categorical",
+        lambda array: {
+            "codes": np.asarray(array.codes),
+            "categories": array.categories.rename(None),
+            "ordered": bool(array.ordered),
+        },
+        lambda state: pd.Categorical.from_codes(
+            state["codes"], dtype=pd.CategoricalDtype(state["categories"], ordered=state["ordered"])
+        ),
+    ),
+    TypeRule(
+        pd.arrays.SparseArray,
+        "pandas.arrays.SparseArray",
+        lambda array: {
+            "length": len(array),
+            "fill_value": array.fill_value,
+            "values": array.sp_values,
+            "indices": array.sp_index.to_int_index().indices,
+        },
+        _sparse,
+    ),
+    TypeRule(
+        pd.arrays.NumpyExtensionArray,
+        "pandas.arrays.NumpyExtensionArray",
+        lambda array: array.to_numpy(),
+        pd.arrays.NumpyExtensionArray,
+    ),
+    *[
+        TypeRule(
+            cls,
+            f"pandas.arrays.{cls.__name__}",
+            _masked_identity,
+            lambda state: pandas_arrow.masked(state["values"], state["mask"]),
+        )
+        for cls in (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
+    ],
+    *[
+        TypeRule(
+            cls,
+            "pandas.arrays.StringArray",
+            lambda array: {"na": pandas_arrow.na_name(array.dtype), "content": _text_content(array)},
+            lambda state: pd.array(state["items"], dtype=pandas_arrow.text_dtype(state["na"])),
+            lambda array: {
+                "na": pandas_arrow.na_name(array.dtype),
+                "items": array.to_numpy(dtype=object, na_value=None).tolist(),
+            },
+        )
+        for cls in {type(pd.array(["a"], dtype=dtype)) for dtype in pandas_arrow.text_dtypes()}
+    ],
+    TypeRule(
+        pd.arrays.ArrowExtensionArray,
+        "pandas.arrays.ArrowExtensionArray",
+        lambda array: array.__arrow_array__(),
+        pd.arrays.ArrowExtensionArray,
+    ),
+]
 
 
 # --- scalars ------------------------------------------------------------------------------------
-
-
-def _timestamp_identity(moment: Any) -> Plain:
-    return [moment.to_datetime64(), zone_name(moment.tzinfo)]
 
 
 def _timestamp(state: Plain) -> Any:
@@ -237,8 +299,30 @@ def _offset(state: Plain) -> Any:
     return cls(n, **({"normalize": True} if normalize else {}), **settings)
 
 
-def _interval(state: Plain) -> Any:
-    return pd.Interval(*state)
+_SCALAR_RULES = [
+    TypeRule(
+        pd.Timestamp,
+        "pandas.Timestamp",
+        lambda moment: [moment.to_datetime64(), zone_name(moment.tzinfo)],
+        _timestamp,
+    ),
+    TypeRule(pd.Timedelta, "pandas.Timedelta", pd.Timedelta.to_timedelta64, pd.Timedelta),
+    TypeRule(
+        pd.Period,
+        "pandas.Period",
+        lambda period: [period.ordinal, period.freq],
+        lambda state: pd.Period(ordinal=state[0], freq=state[1]),
+    ),
+    TypeRule(
+        pd.Interval,
+        "pandas.Interval",
+        lambda interval: [interval.left, interval.right, interval.closed],
+        lambda state: pd.Interval(*state),
+    ),
+    TypeRule(type(pd.NaT), "pandas.NaT", lambda _: None, lambda _: pd.NaT),
+    TypeRule(type(pd.NA), "pandas.NA", lambda _: None, lambda _: pd.NA),
+    TypeRule(pd.offsets.BaseOffset, "pandas.offsets", _offset_identity, _offset, subclasses=True),
+]
 
 
 _KINDS = {"ticks": "i", "ordinals": "i", "codes": "i", "indices": "i", "mask": "b"}
@@ -259,136 +343,4 @@ def _checked(rule: TypeRule) -> TypeRule:
     return replace(rule, from_state=from_state)
 
 
-def _array_rules() -> list[TypeRule]:
-    arrays = pd.arrays
-    rules = [
-        TypeRule(arrays.DatetimeArray, "pandas.arrays.DatetimeArray", _datetimes_identity, _datetimes),
-        TypeRule(arrays.TimedeltaArray, "pandas.arrays.TimedeltaArray", _timedeltas_identity, _timedeltas),
-        TypeRule(arrays.PeriodArray, "pandas.arrays.PeriodArray", _periods_identity, _periods),
-        TypeRule(arrays.IntervalArray, "pandas.arrays.IntervalArray", _intervals_identity, _intervals),
-        TypeRule(pd.Categorical, "pandas.Categorical", _categories_identity, _categories),
-        TypeRule(arrays.SparseArray, "pandas.arrays.SparseArray", _sparse_identity, _sparse),
-        TypeRule(
-            arrays.NumpyExtensionArray,
-            "pandas.arrays.NumpyExtensionArray",
-            lambda array: array.to_numpy(),
-            arrays.NumpyExtensionArray,
-        ),
-    ]
-    rules += [
-        TypeRule(cls, f"pandas.arrays.{cls.__name__}", _masked_identity, _masked)
-        for cls in (arrays.IntegerArray, arrays.FloatingArray, arrays.BooleanArray)
-    ]
-    texts = {type(pd.array(["a"], dtype=dtype)) for dtype in pandas_arrow.text_dtypes()}
-    rules += [TypeRule(cls, "pandas.arrays.StringArray", _text_identity, _text, _text_state) for cls in texts]
-    rules.append(
-        TypeRule(
-            arrays.ArrowExtensionArray,
-            "pandas.arrays.ArrowExtensionArray",
-            _arrow_identity,
-            arrays.ArrowExtensionArray,
-        )
-    )
-    return rules
-
-
-def _frame_summary(frame: Any) -> Plain:
-    dtypes = zip(frame.columns, frame.dtypes, strict=True)
-    first = frame.iloc[:FIRST_ROWS, :FIRST_ITEMS]
-    return table(len(frame), dtypes, [series.tolist() for _, series in first.items()])
-
-
-def _series_summary(series: Any) -> Plain:
-    told = {"rows": len(series), "name": str(series.name), "dtype": str(series.dtype)}
-    return told | first_items(series.iloc[:FIRST_ITEMS].tolist())
-
-
-_FRAME_CODEC = Codec(
-    pandas_arrow.CODEC, pandas_arrow.encode_frame, pandas_arrow.decode_frame, pandas_arrow.fits_frame
-)
-_SERIES_CODEC = Codec(
-    pandas_arrow.CODEC, pandas_arrow.encode_series, pandas_arrow.decode_series, pandas_arrow.fits_series
-)
-
-_ALL = [
-    TypeRule(
-        pd.DataFrame,
-        "pandas.DataFrame",
-        only(pd.DataFrame)(_frame_identity),
-        _frame,
-        codec=_FRAME_CODEC,
-        locate=_locate_column,
-        subclasses=True,
-        summary=_frame_summary,
-    ),
-    TypeRule(
-        pd.Series,
-        "pandas.Series",
-        only(pd.Series)(_series_identity),
-        _series,
-        codec=_SERIES_CODEC,
-        locate=_locate_element,
-        subclasses=True,
-        summary=_series_summary,
-    ),
-    *[
-        TypeRule(cls, f"pandas.{cls.__name__}", _index_identity, _index, locate=_locate_element)
-        for cls in (
-            pd.Index,
-            pd.DatetimeIndex,
-            pd.TimedeltaIndex,
-            pd.PeriodIndex,
-            pd.CategoricalIndex,
-            pd.IntervalIndex,
-        )
-    ],
-    TypeRule(pd.MultiIndex, "pandas.MultiIndex", _multi_identity, _multi),
-    TypeRule(pd.RangeIndex, "pandas.RangeIndex", _range_identity, _range),
-    *_array_rules(),
-    TypeRule(pd.Timestamp, "pandas.Timestamp", _timestamp_identity, _timestamp),
-    TypeRule(pd.Timedelta, "pandas.Timedelta", pd.Timedelta.to_timedelta64, pd.Timedelta),
-    TypeRule(
-        pd.Period,
-        "pandas.Period",
-        lambda period: [period.ordinal, period.freq],
-        lambda state: pd.Period(ordinal=state[0], freq=state[1]),
-    ),
-    TypeRule(
-        pd.Interval,
-        "pandas.Interval",
-        lambda interval: [interval.left, interval.right, interval.closed],
-        _interval,
-    ),
-    TypeRule(type(pd.NaT), "pandas.NaT", lambda _: None, lambda _: pd.NaT),
-    TypeRule(type(pd.NA), "pandas.NA", lambda _: None, lambda _: pd.NA),
-    TypeRule(pd.offsets.BaseOffset, "pandas.offsets", _offset_identity, _offset, subclasses=True),
-]
-RULES = [_checked(rule) for rule in _ALL]
-
-
-# --- The content of pandas strings, in the words of arrow_content.py, whether Python or Arrow keeps them.
-
-
-def text_content(array: Any) -> Plain:
-    """Length, and digests of validity, lengths (eight bytes each) and UTF-8, as of Arrow's large strings."""
-    if array.dtype.storage == "pyarrow":
-        return _of_arrow(array.__arrow_array__())
-    return _of_python(array)
-
-
-def _of_arrow(column: Any) -> Plain:
-    import pyarrow as pa
-
-    from valuestore.values.codecs.arrow_content import content
-
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    return content([chunk.cast(pa.large_string()) for chunk in chunks], pa.large_string())
-
-
-def _of_python(array: Any) -> Plain:
-    valid = ~np.asarray(array.isna())
-    texts = [text.encode("utf-8", "surrogatepass") for text in np.asarray(array, dtype=object)[valid]]
-    lengths = np.fromiter(map(len, texts), "<i8", len(texts))
-    validity = None if valid.all() else digest_of(valid.view(np.uint8))
-    joined = np.frombuffer(b"".join(texts), np.uint8)
-    return [len(array), validity, digest_of(lengths), digest_of(joined)]
+RULES = [_checked(rule) for rule in (*_FRAME_RULES, *_ARRAY_RULES, *_SCALAR_RULES)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +18,7 @@ import pandas as pd
 
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
-from valuestore.values.identity.canonical import Refused
+from valuestore.values.identity.canonical import Codec, Refused
 from valuestore.values.trust.kinds import is_zone_name
 
 try:
@@ -27,19 +28,10 @@ try:
 except ModuleNotFoundError:  # pandas works without it
     pa = None
 
-CODEC = "arrow"
 _META = b"valuestore.pandas"
 _INDEX = "__index__"
-_SERIES = "values"
 _MASKED = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
-_NUMBERS = {f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)} | {
-    "|i1",
-    "|u1",
-    "<f2",
-    "<f4",
-    "<f8",
-    "|b1",
-}
+_NUMBERS = {f"<{kind}{size}" for kind in "iuf" for size in (2, 4, 8)} | {"|i1", "|u1", "|b1"}
 
 
 class _Unfit(Exception):
@@ -47,34 +39,6 @@ class _Unfit(Exception):
 
 
 # --- to Arrow -----------------------------------------------------------------------------------
-
-
-def fits_frame(frame: Any) -> bool:
-    return pa is not None and _is_plain(frame) and _try(lambda: _frame_table(frame))
-
-
-def fits_series(series: Any) -> bool:
-    return pa is not None and _is_plain(series) and _try(lambda: _series_table(series))
-
-
-def encode_frame(frame: Any) -> list[Bytes]:
-    return ipc.encode(_frame_table(frame))
-
-
-def encode_series(series: Any) -> list[Bytes]:
-    return ipc.encode(_series_table(series))
-
-
-def _is_plain(owner: Any) -> bool:
-    return not owner.attrs and owner.flags.allows_duplicate_labels
-
-
-def _try(work: Any) -> bool:
-    try:
-        work()
-    except (_Unfit, Refused, pa.ArrowException, UnicodeEncodeError):
-        return False
-    return True
 
 
 def _frame_table(frame: Any) -> Any:
@@ -85,9 +49,8 @@ def _frame_table(frame: Any) -> Any:
 
 
 def _series_table(series: Any) -> Any:
-    return _table(
-        [_to_arrow(series.array)], [_SERIES], _index_to_arrow(series.index), {"name": _name(series.name)}
-    )
+    index = _index_to_arrow(series.index)
+    return _table([_to_arrow(series.array)], ["values"], index, {"name": _name(series.name)})
 
 
 def _table(columns: list[Any], names: list[str], index: Any, told: dict[str, Any]) -> Any:
@@ -109,15 +72,11 @@ def _labels(columns: Any) -> Any:
     if not labels or {type(label) for label in labels} != {str} or len(labels) > 10_000:
         raise _Unfit
     "".join(labels).encode()
-    return {"labels": labels, "dtype": _label_dtype(columns.dtype), "name": _name(columns.name)}
-
-
-def _label_dtype(dtype: Any) -> str:
-    if dtype.kind == "O" and isinstance(dtype, np.dtype):
-        return "object"
-    if isinstance(dtype, pd.StringDtype):
-        return na_name(dtype)
-    raise _Unfit
+    is_text = isinstance(columns.dtype, pd.StringDtype)
+    if not is_text and columns.dtype != object:
+        raise _Unfit
+    dtype = na_name(columns.dtype) if is_text else "object"
+    return {"labels": labels, "dtype": dtype, "name": _name(columns.name)}
 
 
 def _name(name: Any) -> Any:
@@ -127,13 +86,12 @@ def _name(name: Any) -> Any:
 
 
 def _index_to_arrow(index: Any) -> tuple[Any, Any]:
-    name = _name(index.name) if not isinstance(index, pd.MultiIndex) else None
     if isinstance(index, pd.RangeIndex):
-        return None, {"range": [index.start, index.stop, index.step], "name": name}
+        return None, _labels(index)
     if type(index) is not pd.Index and (type(index) is not pd.DatetimeIndex or index.freq is not None):
         raise _Unfit
     array, spec = _to_arrow(index.array)
-    return array, {"data": spec, "name": name}
+    return array, {"data": spec, "name": _name(index.name)}
 
 
 def _to_arrow(array: Any) -> tuple[Any, Any]:
@@ -141,26 +99,23 @@ def _to_arrow(array: Any) -> tuple[Any, Any]:
     if type(array) is pd.arrays.NumpyExtensionArray:  # whose subclass holds strings
         return _numpy_to_arrow(array.to_numpy())
     if isinstance(array, pd.arrays.DatetimeArray):
-        of, spec = (
-            pa.timestamp(array.unit, zone_name(array.tz)),
-            ["datetime", array.unit, zone_name(array.tz)],
-        )
-        return _fixed(of, array.asi8, np.asarray(array.isna())), spec
+        unit, zone = array.unit, zone_name(array.tz)
+        column = _fixed(pa.timestamp(unit, zone), array.asi8, np.asarray(array.isna()))
+        return column, ["datetime", unit, zone]
     if isinstance(array, pd.arrays.TimedeltaArray):
-        return _fixed(pa.duration(array.unit), array.asi8, np.asarray(array.isna())), [
-            "timedelta",
-            array.unit,
-        ]
+        column = _fixed(pa.duration(array.unit), array.asi8, np.asarray(array.isna()))
+        return column, ["timedelta", array.unit]
     if isinstance(array, _MASKED):
         values, mask = masked_parts(array)
         return _masked_to_arrow(values, mask), ["masked", values.dtype.str]
     if isinstance(array, pd.Categorical):
         return _categories_to_arrow(array)
-    if isinstance(array.dtype, pd.StringDtype) and array.dtype.storage == "pyarrow":
-        return array.__arrow_array__(), ["text", na_name(array.dtype)]
     if isinstance(array.dtype, pd.StringDtype):
-        texts = array.to_numpy(dtype=object, na_value=None)
-        return pa.array(texts, pa.large_string()), ["text", na_name(array.dtype)]
+        if array.dtype.storage == "pyarrow":
+            column = array.__arrow_array__()
+        else:
+            column = pa.array(array.to_numpy(dtype=object, na_value=None), pa.large_string())
+        return column, ["text", na_name(array.dtype)]
     if isinstance(array.dtype, pd.ArrowDtype):
         return array.__arrow_array__(), ["arrow"]
     raise _Unfit
@@ -205,16 +160,15 @@ def _categories_to_arrow(array: Any) -> tuple[Any, Any]:
 # --- and back -----------------------------------------------------------------------------------
 
 
-def decode_frame(data: Bytes) -> Any:
+def _decode_frame(data: Bytes) -> Any:
     table, told = _open(data, {"columns", "data", "index"})
     arrays, index = _columns(table, told, data)
     return frame_of(arrays, _labels_back(told["columns"]), index)
 
 
-def decode_series(data: Bytes) -> Any:
+def _decode_series(data: Bytes) -> Any:
     table, told = _open(data, {"name", "data", "index"})
-    arrays, index = _columns(table, told, data)
-    (array,) = arrays
+    (array,), index = _columns(table, told, data)
     return pd.Series(array, index=index, name=told["name"], dtype=array.dtype, copy=False)
 
 
@@ -234,11 +188,10 @@ def _columns(table: Any, told: dict[str, Any], data: Bytes) -> tuple[list[Any], 
     specs = told["data"]
     if len(specs) != count:
         raise DecodeError("pandas", f"{len(specs)} columns are described, {count} are there")
-    memory = _Memory(data)
-    arrays = [_back(table.column(position), spec, memory) for position, spec in enumerate(specs)]
+    arrays = [_back(table.column(position), spec, data) for position, spec in enumerate(specs)]
     if "range" in of_index:
-        return arrays, pd.RangeIndex(*of_index["range"], name=of_index["name"])
-    values = _back(table.column(count), of_index["data"], memory)
+        return arrays, _labels_back(of_index)
+    values = _back(table.column(count), of_index["data"], data)
     return arrays, pd.Index(values, dtype=values.dtype, name=of_index["name"], copy=False)
 
 
@@ -249,54 +202,47 @@ def _labels_back(told: dict[str, Any]) -> Any:
     return pd.Index(told["labels"], dtype=dtype, name=told["name"])
 
 
-class _Memory:
-    """The payload's bytes, to show parts of as numpy arrays, writeable if the payload is."""
-
-    def __init__(self, data: Bytes) -> None:
-        self._data = data
-        self._start = pa.py_buffer(data).address
-
-    def values(self, column: Any, dtype: Any) -> Any:
-        """The values of a column of fixed width, whatever its nulls are."""
-        arrays = [self._of(chunk, np.dtype(dtype)) for chunk in column.chunks]
-        return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, dtype), *arrays]).astype(dtype)
-
-    def _of(self, chunk: Any, dtype: Any) -> Any:
-        width = chunk.type.bit_width
-        if width != 8 * dtype.itemsize:
-            raise DecodeError("pandas", f"a column of {chunk.type} is no {dtype}")
-        buffer = chunk.buffers()[1]
-        offset = buffer.address - self._start + chunk.offset * dtype.itemsize
-        if len(chunk) and not 0 <= offset <= len(self._data) - len(chunk) * dtype.itemsize:
-            return np.frombuffer(buffer, dtype, len(chunk), chunk.offset * dtype.itemsize).copy()
-        return np.frombuffer(self._data, dtype, len(chunk), offset) if len(chunk) else np.empty(0, dtype)
+def _values(column: Any, dtype: Any, data: Bytes) -> Any:
+    """The values of a column of fixed width, whatever its nulls are: as they lie in ``data``."""
+    arrays = [_part(chunk, np.dtype(dtype), data) for chunk in column.chunks]
+    return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, dtype), *arrays]).astype(dtype)
 
 
-def _back(column: Any, spec: Any, memory: _Memory) -> Any:
+def _part(chunk: Any, dtype: Any, data: Bytes) -> Any:
+    if chunk.type.bit_width != 8 * dtype.itemsize:
+        raise DecodeError("pandas", f"a column of {chunk.type} is no {dtype}")
+    buffer = chunk.buffers()[1]
+    offset = buffer.address - pa.py_buffer(data).address + chunk.offset * dtype.itemsize
+    if len(chunk) and not 0 <= offset <= len(data) - len(chunk) * dtype.itemsize:
+        return np.frombuffer(buffer, dtype, len(chunk), chunk.offset * dtype.itemsize).copy()
+    return np.frombuffer(data, dtype, len(chunk), offset) if len(chunk) else np.empty(0, dtype)
+
+
+def _back(column: Any, spec: Any, data: Bytes) -> Any:
     """The array that ``_to_arrow`` was given."""
     match spec:
         case ["numpy", "|b1"]:
             return _booleans(column)
         case ["numpy", str(dtype)] if dtype in _NUMBERS:
-            return memory.values(column, dtype)
+            return _values(column, dtype, data)
         case ["objects"] if pa.types.is_large_string(column.type):
             items = column.to_pylist()
             array = np.empty(len(items), object)
             array[:] = items
             return array
         case ["datetime", str(unit), None | str() as zone]:
-            return datetimes(memory.values(column, "<i8"), unit, zone)
+            return datetimes(_values(column, "<i8", data), unit, zone)
         case ["timedelta", str(unit)]:
-            return pd.array(memory.values(column, "<i8").view(f"m8[{unit}]"), copy=False)
+            return pd.array(_values(column, "<i8", data).view(f"m8[{unit}]"), copy=False)
         case ["masked", str(dtype)] if dtype in _NUMBERS:
-            values = _booleans(column) if dtype == "|b1" else memory.values(column, dtype)
+            values = _booleans(column) if dtype == "|b1" else _values(column, dtype, data)
             return masked(values, ~_booleans(column.is_valid()) if column.null_count else None)
         case ["text", str(na)]:
             return text_dtype(na).__from_arrow__(column)
         case ["arrow"]:
             return pd.arrays.ArrowExtensionArray(column)
         case ["category", bool(ordered), of]:
-            return _categories_back(column, ordered, of, memory)
+            return _categories_back(column, ordered, of, data)
     raise DecodeError("pandas", f"no column is a {str(spec)[:60]} here")
 
 
@@ -305,13 +251,30 @@ def _booleans(column: Any) -> Any:
     return np.concatenate([np.empty(0, np.uint8), *(chunk.to_numpy() for chunk in values.chunks)]).view(bool)
 
 
-def _categories_back(column: Any, ordered: bool, spec: Any, memory: _Memory) -> Any:
+def _categories_back(column: Any, ordered: bool, spec: Any, data: Bytes) -> Any:
     whole = column.unify_dictionaries().combine_chunks()
     array = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-    words = _back(pa.chunked_array([array.dictionary]), spec, memory)
+    words = _back(pa.chunked_array([array.dictionary]), spec, data)
     categories = pd.Index(words, dtype=words.dtype, copy=False)
     codes = array.indices.fill_null(-1).to_numpy()
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(categories, ordered=ordered))
+
+
+def _codec(table_of: Callable[[Any], Any], decode: Callable[[Bytes], Any]) -> Codec:
+    def fits(owner: Any) -> bool:
+        if pa is None or owner.attrs or not owner.flags.allows_duplicate_labels:
+            return False
+        try:
+            table_of(owner)
+        except (_Unfit, Refused, pa.ArrowException, UnicodeEncodeError):
+            return False
+        return True
+
+    return Codec("arrow", lambda owner: ipc.encode(table_of(owner)), decode, fits)
+
+
+FRAME = _codec(_frame_table, _decode_frame)
+SERIES = _codec(_series_table, _decode_series)
 
 
 def frame_of(arrays: list[Any], columns: Any, index: Any) -> Any:
@@ -338,11 +301,8 @@ def zone_name(zone: Any) -> str | None:
     if isinstance(zone, datetime.timezone) or type(zone).__module__.partition(".")[0] == "pytz":
         minutes, rest = divmod(int(zone.utcoffset(None).total_seconds()), 60)
         if not rest:
-            return (
-                "UTC"
-                if not minutes
-                else f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
-            )
+            sign, (hours, left) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
+            return f"{sign}{hours:02}:{left:02}" if minutes else "UTC"
     raise Refused(f"the time zone {zone!r} has no name; use a zoneinfo.ZoneInfo")
 
 
@@ -366,7 +326,6 @@ def masked_parts(array: Any) -> tuple[Any, Any]:
 
 
 def masked(values: Any, mask: Any) -> Any:
-    """The nullable array of these."""
     cls = {"b": _MASKED[2], "f": _MASKED[1]}.get(values.dtype.kind, _MASKED[0])
     return cls(values, mask if mask is not None else np.zeros(len(values), bool), copy=False)
 
@@ -384,7 +343,6 @@ def text_dtype(na: str) -> Any:
 
 
 def text_dtypes() -> list[Any]:
-    """The string dtypes that there are here."""
     storages = ["python"] if pa is None else ["python", "pyarrow"]
     found = [pd.StringDtype(storage) for storage in storages]
     with suppress(TypeError):  # before pandas 2.3

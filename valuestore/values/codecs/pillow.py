@@ -14,26 +14,15 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from valuestore.errors import DecodeError
-from valuestore.hashing import Bytes, active_algorithm, get_algorithm
+from valuestore.hashing import Bytes, active_algorithm, hash_bytes
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
 from valuestore.values.value import Plain
 
 _PNG_MODES = {"L": (0, 1), "RGB": (2, 3), "LA": (4, 2), "RGBA": (6, 4)}
 """By mode: PNG's number for it, and bytes per pixel."""
 
-_BITS = {
-    "1": 1,
-    "L": 8,
-    "P": 8,
-    "LA": 16,
-    "La": 16,
-    "PA": 16,
-    "I;16": 16,
-    "I;16L": 16,
-    "I;16B": 16,
-    "I;16N": 16,
-}
-_BITS |= dict.fromkeys(("RGB", "YCbCr", "HSV", "LAB"), 24)
+_BITS = {"1": 1, "L": 8, "P": 8} | dict.fromkeys(("RGB", "YCbCr", "HSV", "LAB"), 24)
+_BITS |= dict.fromkeys(("LA", "La", "PA", "I;16", "I;16L", "I;16B", "I;16N"), 16)
 """Bits per pixel of the modes that have not 32."""
 
 _MOST_PIXELS = 1 << 26
@@ -57,16 +46,6 @@ def _told(image: Any) -> dict[str, Any]:
         mode = image.palette.mode
         told["palette"] = [mode, bytes(image.getpalette(mode))]
     return told | ({"format": image.format} if image.format else {})
-
-
-def _identity(image: Any) -> Plain:
-    told = _told(image)
-    digest = get_algorithm(active_algorithm.get()).hexdigest(image.tobytes())
-    return told | {"digest": digest}
-
-
-def _state(image: Any) -> Plain:
-    return _told(image) | {"pixels": image.tobytes()}
 
 
 def _from_state(state: Plain) -> Any:
@@ -123,9 +102,11 @@ RULES = [
     TypeRule(
         Image.Image,
         "PIL.Image.Image",
-        _identity,
+        lambda image: (
+            _told(image) | {"digest": hash_bytes(image.tobytes(), algorithm=active_algorithm.get())}
+        ),
         _from_state,
-        _state,
+        lambda image: _told(image) | {"pixels": image.tobytes()},
         codec=Codec("png", _encode, _decode, _fits),
         subclasses=True,
     )

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from valuestore.errors import DecodeError, PayloadError
-from valuestore.values.codecs.pickled import is_sealed, signature_of
-from valuestore.values.identity.canonical import Rules
-from valuestore.values.identity.lift import lift
+from valuestore.values.codecs.signed import is_sealed, signature_of
+from valuestore.values.identity.lift import Openers, lift
 from valuestore.values.trust.gate import decode_plain
 
 TEXT = "text"
@@ -51,11 +50,8 @@ def decode(codec: str, data: bytes) -> Any:
     raise DecodeError(codec, "no such codec here; it was stored by a newer valuestore or by a plug-in")
 
 
-def decode_tagged(data: bytes, rules: Rules, check: Callable[[Any], None] | None = None) -> Any:
-    """The object of tagged data, which ``check`` looks at before anything is built; without, it was signed.
-
-    Raises: DecodeError; what ``check`` raises.
-    """
+def decode_tagged(data: bytes, rules: Openers, check: Callable[[Any], None] | None = None) -> Any:
+    """The object; ``check`` looks at its form first, unless it was signed. Raises: DecodeError; as it."""
     try:
         form = decode_plain(data)
         if check is not None:

@@ -16,7 +16,7 @@ import polars as pl
 from valuestore.errors import DecodeError
 from valuestore.hashing import Bytes
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule
-from valuestore.values.summary import FIRST_ITEMS, FIRST_ROWS, first_items, table
+from valuestore.values.preview import FIRST_ITEMS, FIRST_ROWS, first_items, table
 from valuestore.values.value import Plain
 
 try:
@@ -36,9 +36,6 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 _PLAIN = {"Boolean", "String", "Binary", "Date", "Time", "Null", "Float32", "Float64", "Categorical"}
 _PLAIN |= {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
-
-
-# --- dtypes -------------------------------------------------------------------------------------
 
 
 def _describe(dtype: Any) -> Plain:
@@ -88,9 +85,6 @@ def _written(described: Plain) -> Plain:
     return described
 
 
-# --- columns ------------------------------------------------------------------------------------
-
-
 def _to_arrow(series: Any) -> Any:
     if pa is None:
         raise Refused("polars data is read through pyarrow, which is not installed")
@@ -112,10 +106,6 @@ def _frame_identity(frame: Any) -> Plain:
             refusal.parts.append(f"[{series.name!r}]")
             raise
     return {"rows": frame.height, "columns": columns}
-
-
-def _series_identity(series: Any) -> Plain:
-    return {"name": series.name} | _content(series)
 
 
 def _encode(frame: Any) -> list[Bytes]:
@@ -148,10 +138,6 @@ def _series(name: str, column: Any, dtype: Any) -> Any:
     return series if series.dtype == dtype else series.cast(dtype)
 
 
-def _keeps_rows(frame: Any) -> bool:
-    return bool(frame.width or not frame.height)
-
-
 def _unreadable(_state: Plain) -> Any:
     raise DecodeError("polars.DataFrame", "stored without its content")
 
@@ -177,17 +163,13 @@ def _first(series: Any, most: int) -> list[Any]:
     return [str(series.dtype)] * len(head) if series.dtype.is_nested() else head.to_list()
 
 
-def _one(frame: Any) -> Any:
-    return frame.to_series(0)
-
-
 RULES = [
     TypeRule(
         pl.DataFrame,
         "polars.DataFrame",
         _exactly(pl.DataFrame, _frame_identity),
         _unreadable,
-        codec=Codec("arrow", _encode, _decode, _keeps_rows),
+        codec=Codec("arrow", _encode, _decode, lambda frame: bool(frame.width or not frame.height)),
         subclasses=True,
         summary=lambda frame: table(
             frame.height,
@@ -198,9 +180,11 @@ RULES = [
     TypeRule(
         pl.Series,
         "polars.Series",
-        _exactly(pl.Series, _series_identity),
+        _exactly(pl.Series, lambda series: {"name": series.name} | _content(series)),
         _unreadable,
-        codec=Codec("arrow", lambda series: _encode(series.to_frame()), lambda data: _one(_decode(data))),
+        codec=Codec(
+            "arrow", lambda series: _encode(series.to_frame()), lambda data: _decode(data).to_series(0)
+        ),
         subclasses=True,
         summary=lambda series: {
             "rows": len(series),

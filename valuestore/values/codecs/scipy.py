@@ -23,12 +23,8 @@ def _shape(matrix: Any) -> list[int]:
 
 
 def _compressed(matrix: Any) -> Plain:
-    return {
-        "shape": _shape(matrix),
-        "data": matrix.data,
-        "indices": matrix.indices,
-        "indptr": matrix.indptr,
-    }
+    parts = {name: getattr(matrix, name) for name in ("data", "indices", "indptr")}
+    return {"shape": _shape(matrix)} | parts
 
 
 def _coordinates(matrix: Any) -> Plain:
@@ -36,82 +32,61 @@ def _coordinates(matrix: Any) -> Plain:
     return {"shape": _shape(matrix), "data": matrix.data, "coords": [np.asarray(axis) for axis in coords]}
 
 
-def _diagonals(matrix: Any) -> Plain:
-    return {"shape": _shape(matrix), "data": matrix.data, "offsets": matrix.offsets}
-
-
-def _lists(matrix: Any) -> Plain:
-    return _compressed(matrix.tocsr())
-
-
 def _keys(matrix: Any) -> Plain:
     """Entries in the order of their places; the dict's order is how it was filled."""
-    coordinates = matrix.tocoo()
-    told = _coordinates(coordinates)
+    told = _coordinates(matrix.tocoo())
     order = np.lexsort(tuple(reversed(told["coords"])))
     return told | {"data": told["data"][order], "coords": [axis[order] for axis in told["coords"]]}
 
 
-def _from_compressed(cls: Any) -> Callable[[Plain], Any]:
-    def build(state: Plain) -> Any:
-        parts = (state["data"], state["indices"], state["indptr"])
-        matrix = cls(parts, shape=tuple(state["shape"]))
-        matrix.check_format(full_check=True)
-        # the constructor may have chosen another index type
-        matrix.indices, matrix.indptr = state["indices"], state["indptr"]
-        return matrix
-
-    return build
+def _from_compressed(cls: Any, state: Plain) -> Any:
+    parts = (state["data"], state["indices"], state["indptr"])
+    matrix = cls(parts, shape=tuple(state["shape"]))
+    matrix.check_format(full_check=True)
+    # the constructor may have chosen another index type
+    matrix.indices, matrix.indptr = state["indices"], state["indptr"]
+    return matrix
 
 
-def _from_coordinates(cls: Any) -> Callable[[Plain], Any]:
-    def build(state: Plain) -> Any:
-        matrix = cls((state["data"], tuple(state["coords"])), shape=tuple(state["shape"]))
-        if hasattr(matrix, "coords"):
-            matrix.coords = tuple(state["coords"])
-        return matrix
-
-    return build
+def _from_coordinates(cls: Any, state: Plain) -> Any:
+    matrix = cls((state["data"], tuple(state["coords"])), shape=tuple(state["shape"]))
+    if hasattr(matrix, "coords"):
+        matrix.coords = tuple(state["coords"])
+    return matrix
 
 
-def _from_diagonals(cls: Any) -> Callable[[Plain], Any]:
-    return lambda state: cls((state["data"], state["offsets"]), shape=tuple(state["shape"]))
-
-
-def _through(other: Any, build: Any) -> Callable[[Any], Callable[[Plain], Any]]:
-    return lambda cls: lambda state: cls(build(other)(state))
-
-
-_FORMATS: dict[str, tuple[Callable[[Any], Plain], Callable[[Any], Callable[[Plain], Any]]]] = {
+_FORMATS: dict[str, tuple[Callable[[Any], Plain], Callable[[Any, Plain], Any]]] = {
     "csr": (_compressed, _from_compressed),
     "csc": (_compressed, _from_compressed),
     "bsr": (_compressed, _from_compressed),
     "coo": (_coordinates, _from_coordinates),
-    "dia": (_diagonals, _from_diagonals),
-    "lil": (_lists, _through(sp.csr_array, _from_compressed)),
-    "dok": (_keys, _through(sp.coo_array, _from_coordinates)),
+    "dia": (
+        lambda matrix: {"shape": _shape(matrix), "data": matrix.data, "offsets": matrix.offsets},
+        lambda cls, state: cls((state["data"], state["offsets"]), shape=tuple(state["shape"])),
+    ),
+    "lil": (
+        lambda matrix: _compressed(matrix.tocsr()),
+        lambda cls, state: cls(_from_compressed(sp.csr_array, state)),
+    ),
+    "dok": (_keys, lambda cls, state: cls(_from_coordinates(sp.coo_array, state))),
 }
 
 
-def _rules() -> list[TypeRule]:
-    rules = []
-    for name, (identity, build) in _FORMATS.items():
-        for kind in ("matrix", "array"):
-            cls = getattr(sp, f"{name}_{kind}")
-            type_name = f"scipy.sparse.{name}_{kind}"
-            rules.append(TypeRule(cls, type_name, identity, _checked(type_name, build(cls))))
-    return rules
+def _rule(name: str, identity: Callable[[Any], Plain], build: Callable[[Any, Plain], Any]) -> TypeRule:
+    cls, type_name = getattr(sp, name), f"scipy.sparse.{name}"
 
-
-def _checked(type_name: str, build: Callable[[Plain], Any]) -> Callable[[Plain], Any]:
     def checked(state: Plain) -> Any:
         arrays: list[Any] = [part for name, part in state.items() if name not in ("shape", "coords")]
         arrays += state.get("coords", [])
         if not all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in arrays):
             raise DecodeError(type_name, "it is not made of arrays")
-        return build(state)
+        return build(cls, state)
 
-    return checked
+    return TypeRule(cls, type_name, identity, checked)
 
 
-RULES = _rules()
+RULES = [
+    _rule(f"{name}_{kind}", identity, build)
+    for name, (identity, build) in _FORMATS.items()
+    for kind in ("matrix", "array")
+]

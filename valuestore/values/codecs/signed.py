@@ -1,19 +1,23 @@
-"""Signatures of vouched values: tagged data or a pickle, with a signature beside it for each key.
+"""Signed: values that load with a signature alone, which stands beside the bytes: tagged data, or a pickle.
 
-What such bytes stand for is built only once the signature of a trusted key holds over value hash, type,
-codec and bytes. It holds wherever that value is stored: which repository it is, only a database could claim.
-Without a repository, a key of this process alone signs. Older payloads hold their one signature themselves,
-in an envelope.
+A pickle is the codec of last resort, for objects of classes that nobody has a rule for. What such bytes stand
+for is built, by the trust gate (trust/gate.py), only once the signature of a trusted key holds over value
+hash, type, codec and bytes. It holds wherever that value is stored: which repository it is, only a database
+could claim. Without a repository, a key of this process alone signs. Older payloads hold their one signature
+themselves, in an envelope, with the value hash.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from valuestore.errors import DecodeError, UntrustedPayload
+from valuestore.errors import ConfigError, DecodeError, KeyUnusable, NotHashableError, UntrustedPayload
 from valuestore.hashing import Bytes
-from valuestore.values.codecs.pickled import PICKLED, Signer, signature_of
+from valuestore.values.identity.canonical import PICKLED as PICKLED
 from valuestore.values.trust import gate
 
 if TYPE_CHECKING:
@@ -22,6 +26,59 @@ if TYPE_CHECKING:
 _UNSIGNED = (
     "it holds a {}, and no key signed it: run the pipeline again, or sign it by `valuestore keys adopt`"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signs: how to get at the user's keys; the repository's id, which older pickles are bound to."""
+
+    repository_id: str
+    keys: Callable[[], KeyRing]
+
+    def knows(self, key_id: str) -> bool:
+        """Whether a key of that id is on the ring; of one that cannot be used, reading the value tells."""
+        with suppress(KeyUnusable, ConfigError):
+            return self.keys().find(key_id) is not None
+        return False
+
+
+def user_keys() -> KeyRing:
+    """The user's keys; asked for only when something has to be signed or verified."""
+    from valuestore.values.trust.keys import KeyRing
+
+    return KeyRing.open()
+
+
+def check_pickle(data: bytes, type_name: str, value_hash: str, hash_of: Callable[[Any], str]) -> None:
+    """Raises: NotHashableError if the pickle of an object that is not told by it says something else."""
+    try:
+        same = hash_of(gate.load_vouched(data, type_name)) == value_hash
+        reason = "the way it is pickled leaves something out"
+    except (DecodeError, NotHashableError) as error:
+        same, reason = False, str(error)
+    if not same:
+        raise NotHashableError("value", f"it leads back to itself, and {reason}")
+
+
+def bare(data: Bytes) -> Bytes:
+    """The pickle without its envelope, if it is in one. Verifies nothing."""
+    try:
+        return signature_of(data)[1].data
+    except DecodeError:
+        return data
+
+
+def is_sealed(form: Any) -> bool:
+    """Whether this is a value hash and an envelope, and not what the envelope would hold."""
+    return isinstance(form, tuple) and [type(part) for part in form] == [str, bytes]
+
+
+def signature_of(data: Bytes) -> tuple[str, gate.Envelope]:
+    """The value hash and the envelope in an older payload, nothing verified. Raises: DecodeError."""
+    leaf = gate.decode_plain(bytes(data))
+    if not is_sealed(leaf):
+        raise DecodeError("pickle", "it is no signed pickle")
+    return leaf[0], gate.decode_envelope(leaf[1])
 
 
 def sign(data: bytes, type_name: str, value_hash: str, codec: str, signer: Signer | None) -> gate.Signature:
@@ -37,10 +94,7 @@ def opened(
     signature: gate.Signature | None,
     signer: Signer | None,
 ) -> bytes:
-    """What is to be decoded, once a trusted key vouches for it as that value, if one is named.
-
-    Raises: UntrustedPayload.
-    """
+    """What to decode, once a trusted key vouches for it, as that value if given. Raises: UntrustedPayload."""
     data = bytes(payload)
     said = signature or sealed_signature(codec, type_name, data, value_hash)
     if value_hash is not None and value_hash != said.value_hash:

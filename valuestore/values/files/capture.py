@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from valuestore.errors import NotHashableError, PayloadError, StoreUnavailable
@@ -139,8 +138,11 @@ def _put_back(
 
     temporary = f".restored.{os.urandom(8).hex()}"
     with entered(path, named) as (folder, name):
+
+        def make(temporary: str, flags: int) -> int:
+            return os.open(temporary, flags | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+
         try:
-            make = partial(_open_in, folder)
             with payloads.open(digest) as source, open(temporary, "xb", opener=make) as target:
                 copyfileobj(source, target, _COPY_BYTES)
             return _moved(folder, temporary, name, overwrite)
@@ -151,18 +153,12 @@ def _put_back(
                 os.unlink(temporary, dir_fd=folder)
 
 
-def _open_in(folder: int, name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NOFOLLOW, 0o666, dir_fd=folder)
-
-
 def _moved(folder: int, temporary: str, name: str, overwrite: bool) -> bool:
     if not overwrite:
         try:
-            os.link(
-                temporary, name, src_dir_fd=folder, dst_dir_fd=folder
-            )  # fails if the file was made meanwhile
+            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             return True
-        except FileExistsError:
+        except FileExistsError:  # it was made meanwhile
             return False
         except OSError:  # a filesystem without links
             if name in os.listdir(folder):

@@ -13,12 +13,12 @@ from typing import Self
 
 from valuestore.errors import BadReference
 from valuestore.hashing import Digest, active_algorithm, hash_bytes
-from valuestore.values.files.external import External, say_once
+from valuestore.values.files.external import External
 from valuestore.values.files.file import File
+from valuestore.values.files.filesystem import say_once
 from valuestore.values.files.location import joined, scheme_of
 from valuestore.values.files.manifest import Changes, compare, entries_of
-from valuestore.values.files.shell_copy import shell_copy_folder
-from valuestore.values.files.staging import Staging
+from valuestore.values.files.staging import Staging, shell_copy_folder
 from valuestore.values.value import Plain
 
 
@@ -63,7 +63,6 @@ class Dir(External):
             active_algorithm.reset(token)
 
     def changed_place(self) -> str:
-        """As every External."""
         if self.identity_kind == "path":
             return self.path
         changes = self.changes_since(self)
@@ -81,14 +80,6 @@ class Dir(External):
         kind = "stat" if self.identity_kind == "stat" else "content"
         manifest = self._filesystem.manifest(self.path, kind, recorded["manifest"])
         return {"manifest": manifest, "algorithm": active_algorithm.get()}
-
-    def _is_there(self) -> bool:
-        return self.exists()
-
-    def _is_missing(self, mark: dict[str, Plain]) -> bool:
-        return next(iter(mark.values())) in (None, False)
-
-    # --- the folder itself ----------------------------------------------------------------------
 
     def exists(self) -> bool:
         """Whether a folder is there."""
@@ -156,7 +147,7 @@ class Dir(External):
         return target
 
     def shell_copy_to(self, destination: str | Dir, as_mount: bool = False) -> str:
-        """A shell command that copies the folder. See files/shell_copy.py for ``as_mount``."""
+        """A shell command that copies the folder. See files/staging.py for ``as_mount``."""
         target = destination if isinstance(destination, Dir) else Dir(destination)
         return shell_copy_folder(self.path, target.path, as_mount=as_mount)
 

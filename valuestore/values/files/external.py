@@ -17,12 +17,11 @@ from __future__ import annotations
 import copyreg
 import os
 import threading
-import warnings
 from abc import abstractmethod
-from functools import cache
+from contextlib import suppress
 from typing import Any, ClassVar, Literal, Self, cast
 
-from valuestore.errors import NotHashableError, NotSupported, ValuestoreWarning
+from valuestore.errors import NotHashableError, NotSupported
 from valuestore.hashing import ALGORITHMS, DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.values.files.filesystem import Filesystem
 from valuestore.values.files.local_files import LOCAL_FILES
@@ -38,7 +37,7 @@ class External(Value, register=False):
 
     _place_key: ClassVar[str] = "path"
     _path_says_all: ClassVar[bool] = True
-    """Whether ``identity="path"`` needs no look."""
+    """Whether ``identity="path"`` needs no look, nor says what one would show."""
 
     path: str
     identity_kind: Identity
@@ -64,8 +63,6 @@ class External(Value, register=False):
             return path
         return path.rstrip("/")
 
-    # --- what identifies it ---------------------------------------------------------------------
-
     @abstractmethod
     def _mark(self) -> dict[str, Plain]:
         """What counts besides the path, as it is now, by ``identity_kind``."""
@@ -77,9 +74,9 @@ class External(Value, register=False):
         """
         return self._mark()
 
-    @abstractmethod
     def _is_missing(self, mark: dict[str, Plain]) -> bool:
         """Whether a mark says that nothing is there."""
+        return next(iter(mark.values())) in (None, False)
 
     def exists(self) -> bool:
         """Whether something is there."""
@@ -128,7 +125,9 @@ class External(Value, register=False):
         more): a value from a store calls nobody. Raises: StoreUnavailable if the place gives no answer.
         """
         if self._recorded is None:
-            return self._is_there_now()
+            with suppress(NotHashableError):
+                return self._is_there()
+            return False
         mark = self._recorded_mark(self._recorded) if may_contact(self.path) else None
         return mark is not None and not self._is_missing(mark)
 
@@ -139,7 +138,10 @@ class External(Value, register=False):
 
     def _recorded_mark(self, recorded: dict[str, Plain]) -> dict[str, Plain] | None:
         """What counts of it now, or None if that is not what was recorded."""
-        token = active_algorithm.set(_algorithm_of(recorded))
+        algorithm = recorded.get("algorithm")
+        if not isinstance(algorithm, str):
+            algorithm = algorithm_of(recorded.get("digest")) or DEFAULT_ALGORITHM
+        token = active_algorithm.set(algorithm)
         try:
             mark = self._mark_unlike(recorded)
         except NotHashableError:
@@ -147,12 +149,6 @@ class External(Value, register=False):
         finally:
             active_algorithm.reset(token)
         return mark if mark is not None and recorded == self._state_of(mark) else None
-
-    def _is_there_now(self) -> bool:
-        try:
-            return self._is_there()
-        except NotHashableError:
-            return False
 
     def changed_place(self) -> str:
         """Of one that is not as it was recorded: the first place that is not, itself or in it."""
@@ -162,9 +158,9 @@ class External(Value, register=False):
         """The place, without credentials."""
         return self.path
 
-    @abstractmethod
     def _is_there(self) -> bool:
         """Whether what it stands for is there; nothing is read."""
+        return self.exists()
 
     def _state_now(self) -> dict[str, Plain]:
         if self._recorded is not None and not may_contact(self.path):
@@ -173,14 +169,12 @@ class External(Value, register=False):
 
     def _state_of(self, mark: dict[str, Plain]) -> dict[str, Plain]:
         kind = {} if self.identity_kind == "path+content" else {"identity": self.identity_kind}
-        if self.identity_kind == "path":
+        if self.identity_kind == "path" and self._path_says_all:
             mark = {}
         return {self._place_key: self.path, **mark, **kind}
 
     def _without_place(self, state: dict[str, Plain]) -> dict[str, Plain]:
         return {name: part for name, part in state.items() if name != self._place_key}
-
-    # --- as an object -----------------------------------------------------------------------------
 
     @property
     def _filesystem(self) -> Filesystem:
@@ -216,25 +210,6 @@ class External(Value, register=False):
         if state.pop("_named"):
             written(state["path"], type(self).__name__)
         vars(self).update(state)
-
-
-def _algorithm_of(recorded: dict[str, Plain] | None) -> str:
-    """The algorithm of the digests in what was recorded."""
-    if recorded is None:
-        return active_algorithm.get()
-    name = recorded.get("algorithm")
-    if isinstance(name, str):
-        return name
-    return algorithm_of(recorded.get("digest")) or DEFAULT_ALGORITHM
-
-
-@cache
-def say_once(problem: str) -> None:
-    """Warn of a place that gives nothing, where something was meant."""
-    warnings.warn(problem, ValuestoreWarning, stacklevel=2)
-
-
-# --- Which filesystem a location is on: this machine's, or one of fsspec's.
 
 
 def filesystem_of(path: str) -> Filesystem:

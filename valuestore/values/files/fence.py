@@ -79,12 +79,10 @@ def check_writable(path: str) -> None:
     if scheme_of(path):
         raise BadReference(path, _REFUSED)
     folder, names = granted(path)
-    inside = [
-        entry for parent in os.walk(path) for entry in (*parent[1], *parent[2]) if _is_link(parent[0], entry)
-    ]
-    if inside or os.path.realpath(path) != os.path.join(os.path.realpath(folder), *names):
+    has_links = any(
+        os.path.islink(os.path.join(parent, entry))
+        for parent, folders, files in os.walk(path)
+        for entry in (*folders, *files)
+    )
+    if has_links or os.path.realpath(path) != os.path.join(os.path.realpath(folder), *names):
         raise BadReference(path, _LINKED)
-
-
-def _is_link(folder: str, name: str) -> bool:
-    return os.path.islink(os.path.join(folder, name))

@@ -13,8 +13,7 @@ from valuestore.hashing import Digest
 from valuestore.values.files.external import External
 from valuestore.values.files.filesystem import COPY_BYTES, MODES
 from valuestore.values.files.location import scheme_of
-from valuestore.values.files.shell_copy import shell_copy_file
-from valuestore.values.files.staging import Staging
+from valuestore.values.files.staging import Staging, shell_copy_file
 from valuestore.values.value import Plain
 
 
@@ -33,8 +32,7 @@ class File(External):
     def digest(self) -> Digest | None:
         """Digest of the content as it is now; None if the file is missing.
 
-        Raises: StoreUnavailable if it cannot be read; NotHashableError if it is a directory, a pipe, or
-        keeps changing.
+        Raises: StoreUnavailable if it cannot be read; NotHashableError if it is no file, or keeps changing.
         """
         return self._filesystem.digest(self.path)
 
@@ -49,11 +47,6 @@ class File(External):
 
     def _is_there(self) -> bool:
         return self.isfile()
-
-    def _is_missing(self, mark: dict[str, Plain]) -> bool:
-        return next(iter(mark.values())) in (None, False)
-
-    # --- the file itself ---------------------------------------------------------------------
 
     def isfile(self) -> bool:
         """Whether a file is there, links followed."""
@@ -146,7 +139,7 @@ class File(External):
         return target
 
     def shell_copy_to(self, destination: str | File, as_mount: bool = False) -> str:
-        """A shell command that copies the file. See files/shell_copy.py for ``as_mount``."""
+        """A shell command that copies the file. See files/staging.py for ``as_mount``."""
         target = destination if isinstance(destination, File) else File(destination)
         return shell_copy_file(self.path, target.path, as_mount=as_mount)
 

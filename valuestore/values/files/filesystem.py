@@ -1,18 +1,19 @@
 """Filesystem: what File, FileSet and Dir ask of the place where they are.
 
-Two implementations, and which.py chooses: local_files.py, and remote_files.py for whatever fsspec knows.
-Paths are locations as location.py makes them. All of it is literal; patterns live in patterns.py.
+Two implementations, and external.py chooses: local_files.py, and remote_files.py for whatever fsspec knows.
+Paths are locations as location.py makes them. All of it is literal; patterns live in fileset.py.
 """
 
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import IO, Any
+from functools import cache
+from typing import IO, Any, Protocol
 
+from valuestore.errors import ValuestoreWarning
 from valuestore.hashing import Digest
 from valuestore.values.value import Plain
 
@@ -30,10 +31,7 @@ class Found:
 
 
 class Written:
-    """A file object for writing, whose file appears with ``close`` or at the end of a ``with``.
-
-    After an exception in that, or if it is never closed, what was there before stays.
-    """
+    """Its file appears with ``close``, or at the end of a ``with`` that raises nothing, or not at all."""
 
     def __init__(self, path: str, writing: AbstractContextManager[IO[Any]]) -> None:
         self.closed = True
@@ -63,56 +61,50 @@ class Written:
             warnings.warn(said, ResourceWarning, source=self, stacklevel=2)
 
 
-class Filesystem(ABC):
+@cache
+def say_once(problem: str) -> None:
+    """Warn of a place that gives nothing, where something was meant, or less than one may think."""
+    warnings.warn(problem, ValuestoreWarning, stacklevel=2)
+
+
+class Filesystem(Protocol):
     """Thread-safe. Absence is None or False where it is an answer, NotFound where it is not."""
 
-    @abstractmethod
     def look(self, path: str) -> Found | None:
         """What is there, links followed. Raises: StoreUnavailable."""
 
-    @abstractmethod
     def digest(self, path: str) -> Digest | None:
         """Digest of a file's content; None if there is none. Raises: StoreUnavailable, NotHashableError."""
 
-    @abstractmethod
     def content_mark(self, path: str) -> dict[str, Plain] | None:
-        """What changes exactly when the content does: its digest, or what the server vouches for; or None.
+        """Its digest, or what a server says that changes with the content; or None. Raises: as ``digest``."""
+        digest = self.digest(path)
+        return None if digest is None else {"digest": digest}
 
-        Raises: StoreUnavailable, NotHashableError.
-        """
-
-    @abstractmethod
     def stat_mark(self, path: str) -> dict[str, Plain] | None:
         """Size and times, as far as they tell changes apart; no content is read.
 
         Raises: StoreUnavailable; NotHashableError where the filesystem keeps neither times nor identifiers.
         """
 
-    @abstractmethod
     def open(self, path: str, mode: str, encoding: str | None) -> IO[Any]:
         """Open for one of ``MODES``. What is written appears when it is closed, whole or not at all."""
 
-    @abstractmethod
     def copy(self, source: str, destination: str) -> None:
         """Copy one file within this filesystem. Whole or not at all."""
 
-    @abstractmethod
     def remove(self, path: str) -> None:
         """Delete a file; one that is not there is fine."""
 
-    @abstractmethod
     def touch(self, path: str) -> None:
         """Set the time of change to now; make an empty file if there is none."""
 
-    @abstractmethod
     def make_folder(self, path: str) -> None:
         """Make a folder, and those above it; one that is there is fine."""
 
-    @abstractmethod
     def remove_folder(self, path: str, *, recursive: bool) -> None:
         """Delete a folder; one that is not there is fine. Raises: OSError if it is not empty."""
 
-    @abstractmethod
     def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
         """The manifest (manifest.py) of a folder; None if it is not there.
 
@@ -120,6 +112,5 @@ class Filesystem(ABC):
         too as soon as something turns up that this manifest does not have.
         """
 
-    @abstractmethod
     def list_folder(self, folder: str) -> Iterator[tuple[str, str]]:
         """Name and kind (``file``, ``folder``, ``link to folder``, ``other``) of what is in a folder."""

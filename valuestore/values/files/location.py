@@ -12,7 +12,6 @@ import os
 import posixpath
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
 from valuestore.config import contact_hosts
@@ -33,29 +32,8 @@ _HOST = re.compile(r"(arn:.*|\[[^\]]*\](:\d+)?|[^:]*(:\d+)?)\Z", re.S)
 _SIGNED = re.compile(
     r"x-(amz|goog)-|(sig|signature|awsaccesskeyid|googleaccessid|policy|key-pair-id)\Z", re.I
 )
-_SIGNATURE_PARTS = frozenset(
-    [
-        "expires",
-        "se",
-        "sp",
-        "sv",
-        "sr",
-        "ss",
-        "srt",
-        "st",
-        "spr",
-        "sip",
-        "sks",
-        "skt",
-        "ske",
-        "skv",
-        "skoid",
-        "sktid",
-        "si",
-        "sdd",
-        "algorithm",
-    ]
-)
+_WITH_SIGNATURE = "algorithm expires sdd se si sip ske skoid sks skt sktid skv sp spr sr srt ss st sv"
+_SIGNATURE_PARTS = frozenset(_WITH_SIGNATURE.split())
 """Parameters that come with a signature and change with every signing."""
 
 _working_urls: dict[str, str] = {}
@@ -148,7 +126,6 @@ def lexical(path: str) -> str:
 
 
 def joined(folder: str, relative: str) -> str:
-    """The location of ``relative`` below a folder."""
     if folder == "." or folder.endswith("://"):
         return relative if folder == "." else folder + relative
     return f"{folder.rstrip('/')}/{relative}"
@@ -176,14 +153,12 @@ def _kept_query(scheme: str, query: str) -> str:
     signed = any(_SIGNED.match(name) for name in names)
     if scheme in _WITHOUT_QUERY and not signed:
         return query + hash_sign + fragment
-    return "&".join(_public(pairs, names, signed)) + hash_sign + fragment
-
-
-def _public(pairs: Iterable[str], names: Iterable[str], signed: bool) -> Iterable[str]:
+    public = []
     for pair, name in zip(pairs, names, strict=True):
-        secret = _SIGNED.match(name) or suggests_secret(name) or (signed and name.lower() in _SIGNATURE_PARTS)
-        if not secret:
-            yield pair
+        is_part = signed and name.lower() in _SIGNATURE_PARTS
+        if not (_SIGNED.match(name) or suggests_secret(name) or is_part):
+            public.append(pair)
+    return "&".join(public) + hash_sign + fragment
 
 
 def _host_of(path: str) -> str:

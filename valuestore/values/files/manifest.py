@@ -72,10 +72,7 @@ def entries_of(manifest: bytes) -> Iterator[tuple[str, bytes, bytes]]:
 
 
 def compare(old: bytes | None, new: bytes | None) -> Changes:
-    """What changed from one manifest to the other; None is a folder that is not there.
-
-    Raises: DecodeError.
-    """
+    """What changed between two manifests; None is a folder that is not there. Raises: DecodeError."""
     before, after = _by_path(old), _by_path(new)
     return Changes(
         added=_names(after.keys() - before.keys()),

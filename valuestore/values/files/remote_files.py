@@ -14,7 +14,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
+from operator import methodcaller
+from shutil import copyfileobj
 from tempfile import NamedTemporaryFile
 from typing import IO, Any, BinaryIO, TypeVar, cast
 
@@ -39,11 +41,6 @@ _TIMES = ("mtime", "last_modified", "lastmodified", "modified", "updated", "crea
 _CHANGE_SHOWS = {"size", *_TIMES, *_VOUCHED}
 
 
-@lru_cache(maxsize=64)
-def _shared(protocol: str, address: str) -> RemoteFiles:
-    return RemoteFiles(protocol, address)
-
-
 def remote_files(path: str) -> RemoteFiles:
     """The filesystem that a URL is on; one for all files of a server."""
     protocol = scheme_of(path)
@@ -59,8 +56,6 @@ class RemoteFiles(Filesystem):
         self._shown = f"{protocol}://{address.rpartition('@')[2]}"
         self._filesystem = FsspecFilesystem(f"{protocol}://{address}", self._shown, {})
         self._digests: dict[tuple[str, str, str], Digest] = {}
-
-    # --- what is there --------------------------------------------------------------------------
 
     def look(self, path: str) -> Found | None:
         info = self._info(path)
@@ -107,8 +102,6 @@ class RemoteFiles(Filesystem):
             )
         return {**mark, **({"modified": next(iter(times.values()))} if times else {})}
 
-    # --- reading and writing --------------------------------------------------------------------
-
     def open(self, path: str, mode: str, encoding: str | None) -> IO[Any]:
         if mode not in READING:
             return cast(IO[Any], Written(path, self._written(path, mode, encoding)))
@@ -130,8 +123,7 @@ class RemoteFiles(Filesystem):
     def copy(self, source: str, destination: str) -> None:
         if self._protocol == "memory" or self._is_web:
             with self._reading(source) as stream, self._writing(destination, append=False) as to:
-                while chunk := stream.read(COPY_BYTES):
-                    to.write(chunk)
+                copyfileobj(stream, to, COPY_BYTES)
             return
         places = self._place(source), self._place(destination)
         self._do(source, lambda fs: fs.cp_file(*places), writing=True)
@@ -157,16 +149,14 @@ class RemoteFiles(Filesystem):
             raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
         for place, info in below.items():
             if info["type"] == "file":
-                self._do(path, partial(_remove, place), writing=True)
+                self._do(path, methodcaller("rm_file", place), writing=True)
         if self._filesystem.has_directories and self._do(path, lambda fs: fs.isdir(self._place(path))):
             self._do(path, lambda fs: fs.rm(self._place(path), recursive=True), writing=True)
-
-    # --- folders --------------------------------------------------------------------------------
 
     def manifest(self, folder: str, kind: str, like: bytes | None = None) -> bytes | None:
         """One listing; contents are read, in parallel threads, only where the server vouches for none."""
         below = self._below(folder)
-        if not below and not self._is_folder(folder):
+        if not below and ((found := self.look(folder)) is None or found.kind != "folder"):
             return None
         root = self._place(folder).rstrip("/") + "/"
         algorithm = active_algorithm.get()
@@ -208,8 +198,6 @@ class RemoteFiles(Filesystem):
             if place != own and place.startswith(own + "/"):
                 yield place[len(own) + 1 :], "folder" if info.get("type") == "directory" else "file"
 
-    # --- fsspec ---------------------------------------------------------------------------------
-
     @property
     def _is_web(self) -> bool:
         return self._filesystem.is_web
@@ -223,20 +211,15 @@ class RemoteFiles(Filesystem):
 
     def _info(self, path: str) -> dict[str, Any] | None:
         try:
-            info = self._do(path, lambda fs: _told(fs, self._place(path), self._shown))
+            return dict(self._do(path, lambda fs: _told(fs, self._place(path), self._shown)))
         except (NotFound, NotADirectoryError):
             return None
-        return dict(info)
 
     def _file_info(self, path: str) -> dict[str, Any] | None:
         info = self._info(path)
         if info is not None and info.get("type", "file") != "file":
             raise NotHashableError(f"File({path!r})", "it is a directory")
         return info
-
-    def _is_folder(self, folder: str) -> bool:
-        found = self.look(folder)
-        return found is not None and found.kind == "folder"
 
     def _below(self, folder: str) -> dict[str, dict[str, Any]]:
         """Every file below a folder, by fsspec's path; ``data/`` never includes ``data2/``."""
@@ -274,8 +257,7 @@ class RemoteFiles(Filesystem):
         with NamedTemporaryFile(prefix="valuestore-") as held:
             if append and self._info(path) is not None:
                 with self._reading(path) as old:
-                    while chunk := old.read(COPY_BYTES):
-                        held.write(chunk)
+                    copyfileobj(old, held, COPY_BYTES)
             yield held.file  # type: ignore[misc]  # what it wraps is a BinaryIO by another name
             held.flush()
             self._send(path, held)
@@ -299,16 +281,17 @@ class RemoteFiles(Filesystem):
             except NotFound:
                 return None
             again = self._info(path)
-            if again is not None and _shows(again) == _shows(info):
-                return digest
-            if again is None:
-                return None
+            if again is None or _shows(again) == _shows(info):
+                return None if again is None else digest
             info = again
         raise NotHashableError(f"File({path!r})", "its content keeps changing while it is read")
 
     def _check_writable(self) -> None:
         if self._is_web:
             raise StoreReadOnly(self._shown, "over HTTP one reads")
+
+
+_shared = lru_cache(maxsize=64)(RemoteFiles)
 
 
 def vouched_for(info: dict[str, Any]) -> dict[str, Plain] | None:
@@ -336,10 +319,6 @@ def _told(fs: Any, place: str, shown: str) -> Any:
             raise CredentialsRejected(shown, f"status {status}") from None
         reason = f"status {status}" if status else type(error.__cause__).__name__
         raise StoreUnavailable(shown, reason) from None
-
-
-def _remove(place: str, fs: Any) -> None:
-    fs.rm_file(place)
 
 
 def _shows(info: dict[str, Any]) -> dict[str, str]:

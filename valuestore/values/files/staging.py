@@ -6,15 +6,14 @@ command. File and Dir have one each (file.py, dir.py).
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, ClassVar, Self
 
-from valuestore.errors import BadReference
+from valuestore.errors import BadReference, NotSupported
 from valuestore.values.files.external import External
 from valuestore.values.files.fence import check_writable
 from valuestore.values.files.location import may_contact, scheme_of
 from valuestore.values.value import Plain, Value
-
-_SIDES = ("local", "remote")
 
 
 class Staging(Value, register=False):
@@ -39,11 +38,12 @@ class Staging(Value, register=False):
     @classmethod
     def from_state(cls, state: Plain) -> Self:
         """The same two places; nothing is looked at."""
-        kind = state["identity"]
-        sides = [cls._kind.from_state({"path": state[side], "identity": kind}) for side in _SIDES]
-        for side in sides:
+        sides = []
+        for place in (state["local"], state["remote"]):
+            side = cls._kind.from_state({"path": place, "identity": state["identity"]})
             if may_contact(side.path):
                 side._recorded = None  # what is there now is what counts
+            sides.append(side)
         return cls(*sides)
 
     @classmethod
@@ -55,10 +55,7 @@ class Staging(Value, register=False):
         return cls(local, remote)
 
     def stage(self) -> Any:
-        """Copy the remote to the local place; the local File or Dir.
-
-        Raises: BadReference for a place that only a stored value names (fence.py), as the others do.
-        """
+        """Copy the remote to the local place; the local File or Dir. Raises: BadReference (see fence.py)."""
         check_writable(self.local.path)
         return self.remote.copy_to(self.local)
 
@@ -85,3 +82,76 @@ class Staging(Value, register=False):
 
     def __hash__(self) -> int:
         return hash((self.local, self.remote))
+
+
+# --- Shell commands that copy, for scripts that run elsewhere.
+#
+# Every name is quoted. With ``as_mount``, buckets are taken to be mounted below ``/mnt/disks``, as Google's
+# Batch does: ``gs://bucket/key`` is copied by ``cp`` from ``/mnt/disks/bucket/key``.
+
+
+MOUNTS = "/mnt/disks"
+_S3 = ("s3", "s3a")
+_GOOGLE = ("gs", "gcs")
+_CURL = ("http", "https", "ftp")
+
+
+def shell_copy_file(source: str, destination: str, *, as_mount: bool = False) -> str:
+    """The command; empty if both are one. Raises: NotSupported where no common program can do it."""
+    if as_mount:
+        source, destination = _mounted(source), _mounted(destination)
+    schemes = {scheme_of(source), scheme_of(destination)} - {""}
+    if source == destination:
+        return ""
+    made = _make_folder(destination.rpartition("/")[0]) if not scheme_of(destination) else ""
+    if not schemes:
+        return f"{made}cp -- {_quoted(source)} {_quoted(destination)}"
+    if schemes <= set(_S3):
+        return f"{made}aws s3 cp --no-progress {_s3(source)} {_s3(destination)}"
+    if schemes <= set(_GOOGLE):
+        return f"{made}gcloud storage cp {_literal(source)} {_literal(destination)}"
+    if scheme_of(source) in _CURL and not scheme_of(destination):
+        return f"{made}curl -fsSL --globoff -o {_quoted(destination)} {_quoted(source)}"
+    raise NotSupported(f"a shell command from {source} to {destination}", "copying", "copy it with copy_to()")
+
+
+def shell_copy_folder(source: str, destination: str, *, as_mount: bool = False) -> str:
+    """The command, which copies what is in the folder into the other. Raises: NotSupported."""
+    if as_mount:
+        source, destination = _mounted(source), _mounted(destination)
+    schemes = {scheme_of(source), scheme_of(destination)} - {""}
+    if source == destination:
+        return ""
+    made = _make_folder(destination) if not scheme_of(destination) else ""
+    if not schemes:
+        return f"{made}cp -R -P -- {_quoted(source.rstrip('/') + '/.')} {_quoted(destination)}"
+    if schemes <= set(_S3):
+        return f"{made}aws s3 cp --no-progress --recursive {_s3(source + '/')} {_s3(destination + '/')}"
+    if schemes <= set(_GOOGLE):
+        return f"{made}gcloud storage rsync --recursive {_quoted(source)} {_quoted(destination)}"
+    raise NotSupported(f"a shell command from {source} to {destination}", "copying", "copy it with copy_to()")
+
+
+def _mounted(path: str) -> str:
+    scheme = scheme_of(path)
+    return f"{MOUNTS}/{path[len(scheme) + 3 :]}" if scheme in (*_S3, *_GOOGLE) else path
+
+
+def _make_folder(folder: str) -> str:
+    return f"mkdir -p -- {_quoted(folder)} && " if folder not in ("", ".") else ""
+
+
+def _quoted(path: str) -> str:
+    """For the shell; a name that begins with a dash stays a name."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
+
+
+def _s3(path: str) -> str:
+    return _quoted(f"s3://{path[len('s3a://') :]}" if path.startswith("s3a://") else path)
+
+
+def _literal(url: str) -> str:
+    """For a program that expands patterns in URLs: what looks like one is refused."""
+    if scheme_of(url) and any(letter in url for letter in "*?[]"):
+        raise NotSupported(f"a shell command for {url}", "a name that reads as a pattern", "use copy_to()")
+    return _quoted(url)

@@ -11,7 +11,7 @@ import stat
 import struct
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
@@ -26,7 +26,10 @@ RACY_NS = 2_000_000_000
 """A file touched less than two seconds before it is read is not remembered: it could change again within its
 time stamp's granularity (the "racily clean" problem of git's index)."""
 
-_fingerprint = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+fingerprint_of: Callable[[os.stat_result], Fingerprint]
+fingerprint_of = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+"""What identifies a file's content as long as nobody sets the clock back."""
+
 _READS_TRIED = 3
 _REMEMBERED = 200_000
 _KEPT_AT_ONCE = 1_000
@@ -42,8 +45,7 @@ class Changing(Exception):
 class StatMemory:
     """Digests by algorithm and (device, inode, size, mtime_ns, ctime_ns). Thread-safe, bounded.
 
-    Without locks, which a fork would copy as they are: each step is atomic by itself, and at worst a digest
-    is forgotten.
+    Without locks, which a fork would copy: each step is atomic by itself; at worst a digest is forgotten.
     """
 
     def __init__(self, record: StatRecord | None = None) -> None:
@@ -54,15 +56,18 @@ class StatMemory:
     def digest(self, path: str) -> Digest | None:
         """Digest of the file's content, or None if there is no regular file.
 
-        Raises: StoreUnavailable if it cannot be read; NotHashableError for a directory, a pipe, or a file
-        that keeps changing.
+        Raises: StoreUnavailable if it cannot be read; NotHashableError if it is no file, or keeps changing.
         """
         algorithm = active_algorithm.get()
         try:
             status = os.stat(path)
             if stat.S_ISREG(status.st_mode):
                 fingerprint = fingerprint_of(status)
-                return self.known(algorithm, fingerprint) or self._learn(path, algorithm)
+                digest = self.known(algorithm, fingerprint)
+                if digest is None:
+                    digest = self.read(path, algorithm)[0]
+                    self.keep()
+                return digest
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -73,7 +78,6 @@ class StatMemory:
         raise NotHashableError(f"File({path!r})", f"it is {kind}")
 
     def known(self, algorithm: str, fingerprint: Fingerprint) -> Digest | None:
-        """The digest remembered for a file of this status."""
         found = self._digests.get((algorithm, fingerprint))
         if found is None and self._record is not None:
             found = self._record.find(algorithm, fingerprint)
@@ -105,11 +109,6 @@ class StatMemory:
         if learned and self._record is not None:
             self._record.keep(learned)
 
-    def _learn(self, path: str, algorithm: str) -> Digest:
-        digest = self.read(path, algorithm)[0]
-        self.keep()
-        return digest
-
     def _remember(self, key: tuple[str, Fingerprint], digest: Digest) -> None:
         if len(self._digests) >= _REMEMBERED:
             self._digests.clear()
@@ -118,15 +117,8 @@ class StatMemory:
 
 @cache
 def stat_memory() -> StatMemory:
-    """The memory of this process."""
     folder = cache_folder()
     return StatMemory(StatRecord(folder) if folder else None)
-
-
-def fingerprint_of(status: os.stat_result) -> Fingerprint:
-    """What identifies a file's content as long as nobody sets the clock back."""
-    found: Fingerprint = _fingerprint(status)
-    return found
 
 
 def _read_once(path: str, algorithm: str) -> tuple[Digest | None, Fingerprint, Fingerprint]:
@@ -264,10 +256,7 @@ class StatRecord:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
         if not _is_own(os.stat(self._folder)):
             return None
-        if writing:
-            descriptor = os.open(self.path, flags | os.O_RDWR | os.O_CREAT, 0o600)
-        else:
-            descriptor = os.open(self.path, flags | os.O_RDONLY)
+        descriptor = os.open(self.path, flags | (os.O_RDWR | os.O_CREAT if writing else os.O_RDONLY), 0o600)
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and _is_own(status):
             return descriptor

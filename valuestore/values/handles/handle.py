@@ -8,14 +8,21 @@ state of it. Which states are still current is recorded elsewhere (db/handles.py
 
 from __future__ import annotations
 
+import copy
+import inspect
+import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar, Self, TypeVar
 
-from valuestore.errors import ArgumentError, HandleNotOpened
+from valuestore.errors import ArgumentError, CredentialsInArgument, HandleNotOpened, NotHashableError
 from valuestore.hashing import hash_struct
-from valuestore.values.handles.arguments import bound_arguments, given_again
+from valuestore.redaction import SECRET, names_secret
 from valuestore.values.handles.journal import KEY_ALGORITHM, HandleInfo, Journaled, journal
+from valuestore.values.payload import Encoded
+from valuestore.values.registry import get_type_registry
 from valuestore.values.value import Plain
 
 H = TypeVar("H", bound="Handle")
@@ -39,7 +46,7 @@ class Handle(Journaled):
     _handle_lock: threading.RLock
 
     def __new__(cls, name: str, *args: Any, **kwargs: Any) -> Self:
-        if not _is_name(name):
+        if not isinstance(name, str) or not name or "\0" in name:  # type: ignore[redundant-expr]  # or else
             raise ArgumentError(cls.__qualname__, "a handle's name is a non-empty str without NUL")
         arguments = bound_arguments(cls, (name, *args), kwargs)
         given = kwargs.get("namespace")
@@ -50,7 +57,6 @@ class Handle(Journaled):
         """A handle of this very class has a name and a history, and no instance."""
 
     def at(self, key: str) -> Self:
-        """Another state of this handle, of which no more than the key is known."""
         return self._made(self.__handle__.at(key))
 
     @classmethod
@@ -60,8 +66,6 @@ class Handle(Journaled):
             {"__handle__": info, "_handle_opened": opened, "_handle_lock": threading.RLock()}
         )
         return handle
-
-    # --- history ----------------------------------------------------------------------------------
 
     def fork(self, key: str) -> Self:
         """A branch of its own, by name: what is done to it does not count as done to the others."""
@@ -79,8 +83,6 @@ class Handle(Journaled):
     def postprocess(self, *, eval_hash: str) -> Self:
         """Whatever a task returns, it may have changed."""
         return self.apply_call(eval_hash)
-
-    # --- as a value -------------------------------------------------------------------------------
 
     def identity(self) -> Plain:
         """Full name, arguments and history; nothing of the instance."""
@@ -106,28 +108,18 @@ class Handle(Journaled):
         """The handle as it was recorded; ``__init__`` runs when something of it is first used."""
         anchors = tuple(state["anchors"])
         trail = tuple((before, after) for before, after in state["trail"])
-        texts = (state["name"], state["namespace"], state["key"], state["kind"], *anchors, *sum(trail, ()))
-        if not all(isinstance(text, str) for text in texts) or not isinstance(state["arguments"], dict):
+        parts = ("name", "namespace", "arguments", "key", "kind", "fork")
+        name, namespace, arguments, key, kind, fork = (state[part] for part in parts)
+        texts = (name, namespace, key, kind, *anchors, *sum(trail, ()))
+        if not all(isinstance(text, str) for text in texts) or not isinstance(arguments, dict):
             raise ValueError("a handle's state is made of text")
-        return cls._made(
-            HandleInfo(
-                state["name"],
-                state["namespace"],
-                state["arguments"],
-                state["key"],
-                state["kind"],
-                state["fork"],
-                anchors,
-                trail,
-            )
-        )
+        return cls._made(HandleInfo(name, namespace, arguments, key, kind, fork, anchors, trail))
 
     def is_valid(self) -> bool:
         """Whether no task has been given an earlier state since; False where there is nobody to ask."""
         return not self.__handle__.anchors or journal().is_valid(self)
 
     def external(self) -> str:
-        """Its full name."""
         return self.__handle__.fullname
 
     @classmethod
@@ -149,8 +141,6 @@ class Handle(Journaled):
         if info is None:
             return f"<{type(self).__name__}, half made>"
         return f"<{type(self).__name__} {info.fullname} at {info.key[:8] or 'its beginning'}>"
-
-    # --- instance ---------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
         """An attribute of the instance, which is made if it is not there yet. Special methods are not."""
@@ -180,15 +170,8 @@ class Handle(Journaled):
                 raise
 
 
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and bool(name) and "\0" not in name
-
-
 def merged(handles: Iterable[H]) -> H:
-    """The state after all of these states of one handle; their order does not count.
-
-    Raises: ArgumentError if there are none, or if they are of different handles.
-    """
+    """The state after all of these, in any order. Raises: ArgumentError for none or for several handles."""
     states = list(handles)
     if not states or not all(isinstance(state, Handle) for state in states):
         raise ArgumentError("merge_handles", "it takes a list of handles, and at least one")
@@ -205,7 +188,84 @@ def merged(handles: Iterable[H]) -> H:
     key = hash_struct([keys, "merge"], "handle", algorithm=KEY_ALGORITHM)
     steps = [step for info in infos for step in info.steps] + [(before, key) for before in keys]
     anchors = tuple(sorted({anchor for info in infos for anchor in info.anchors}))
-    made = HandleInfo(
-        first.name, first.namespace, first.arguments, key, "merge", None, anchors, tuple(dict.fromkeys(steps))
+    trail = tuple(dict.fromkeys(steps))
+    return states[0]._made(
+        replace(first, key=key, kind="merge", fork_name=None, anchors=anchors, trail=trail)
     )
-    return states[0]._made(made)
+
+
+# --- Arguments: what a constructor was given, bound to its parameters and free of secrets.
+#
+# They are all that is stored of a handle, in rows where anyone may read them, so what looks like a credential
+# is refused, and so is what would change while the handle stays the same.
+
+
+_SECRET_TEXT = re.compile(
+    rf"://[^:/@\s]*:[^@\s]+@|https?://[^/?#\s@]+@|(?:\A|[?&;\s]|\b)[\w-]*{SECRET}\s*=\s*[^\s&;]", re.I
+)
+
+
+@lru_cache(maxsize=1000)
+def _signature(cls: type) -> inspect.Signature:
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # of this very class
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments by parameter, defaults applied; a private copy.
+
+    Raises: ArgumentError if they do not fit; NotHashableError for one without identity or one that stands
+    for outside state itself; CredentialsInArgument.
+    """
+    try:
+        bound = _signature(cls).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ArgumentError(cls.__qualname__, str(error)) from None
+    bound.apply_defaults()
+    arguments = dict(bound.arguments)
+    for parameter in _signature(cls).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments[parameter.name] = dict(sorted(arguments[parameter.name].items()))
+    for name, argument in arguments.items():
+        _check(cls, name, argument)
+    return copy.deepcopy(arguments)
+
+
+def given_again(cls: type, arguments: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments as a call takes them. Raises: KeyError, TypeError if the signature has changed."""
+    bound = inspect.BoundArguments(_signature(cls), dict(arguments))
+    return bound.args, bound.kwargs
+
+
+def _check(cls: type, name: str, argument: Any) -> None:
+    where = f"{cls.__qualname__}.{name}"
+    try:
+        encoded = get_type_registry().encode(argument)
+    except NotHashableError as error:
+        path, reason = error.args
+        raise NotHashableError(f"{where}{path.removeprefix('value')}", reason) from None
+    if any(part.external is not None for part in _parts(encoded)):
+        raise NotHashableError(
+            where, "it changes while the handle is the same; pass its path or name as text"
+        )
+    if _holds_secret(encoded.lowered, name):
+        raise CredentialsInArgument(cls.__qualname__, name)
+
+
+def _parts(encoded: Encoded) -> Iterator[Encoded]:
+    yield encoded
+    for part in encoded.parts:
+        yield from _parts(part)
+
+
+def _holds_secret(plain: Any, name: str) -> bool:
+    if isinstance(plain, bytes):
+        plain = plain.decode("latin-1")
+    if isinstance(plain, str):
+        return bool(plain and (names_secret(name) or _SECRET_TEXT.search(plain)))
+    if isinstance(plain, dict):
+        return any(
+            _holds_secret(key, "") or _holds_secret(value, key if isinstance(key, str) else name)
+            for key, value in plain.items()
+        )
+    return isinstance(plain, list | tuple) and any(_holds_secret(item, name) for item in plain)

@@ -41,7 +41,6 @@ class HandleInfo:
 
     @property
     def fullname(self) -> str:
-        """Namespace and name."""
         return f"{self.namespace}.{self.name}" if self.namespace else self.name
 
     def at(self, key: str) -> HandleInfo:
@@ -49,18 +48,11 @@ class HandleInfo:
         return HandleInfo(self.name, self.namespace, self.arguments, key)
 
     def next(self, kind: str, what: str | int) -> HandleInfo:
-        """The state after one step."""
         key = hash_struct([self.key, kind, what], "handle", algorithm=KEY_ALGORITHM)
-        return HandleInfo(
-            self.name,
-            self.namespace,
-            self.arguments,
-            key,
-            kind,
-            str(what) if kind == "fork" else None,
-            (key,) if kind == "call" else self.anchors,
-            (*self.steps, (self.key, key)),
-        )
+        fork_name = str(what) if kind == "fork" else None
+        anchors = (key,) if kind == "call" else self.anchors
+        trail = (*self.steps, (self.key, key))
+        return HandleInfo(self.name, self.namespace, self.arguments, key, kind, fork_name, anchors, trail)
 
     @property
     def steps(self) -> tuple[tuple[str, str], ...]:
@@ -112,7 +104,6 @@ def journal() -> HandleJournal:
 
 @contextmanager
 def journal_kept_by(keeper: HandleJournal) -> Iterator[None]:
-    """While it lasts, ``keeper`` says which handles are valid."""
     token = _journal.set(keeper)
     try:
         yield

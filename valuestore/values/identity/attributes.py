@@ -1,8 +1,7 @@
 """Attributes: what an object carries in its slots and its dictionary, read and given without its code.
 
 Slots are read through their descriptors and the dictionary as Python keeps it, so that a property, a
-``__getattr__`` or a ``__setattr__`` of the class neither hides nor changes anything. Called by value.py,
-families.py and nested.py.
+``__getattr__`` or a ``__setattr__`` of the class neither hides nor changes anything.
 """
 
 from __future__ import annotations
@@ -58,8 +57,9 @@ def layout_of(cls: type) -> Layout:
         own = vars(base).get("__dict__")
         if own is not None and not isinstance(own, GetSetDescriptorType):
             unclear = f"{base.__qualname__} has a __dict__ of its own making"
-    names = {name for base in cls.__mro__ for name, member in [*vars(base).items()] if _is_saved(member)}
-    saved = {name for name in names if _is_saved(_found(cls, name))} | _saved_by_attrs(cls)
+    members = [pair for base in cls.__mro__ for pair in [*vars(base).items()]]
+    names = {name for name, member in members if isinstance(member, cached_property)}
+    saved = {name for name in names if isinstance(_found(cls, name), cached_property)} | _saved_by_attrs(cls)
     code = getattr(_found(cls, "__hash__"), "__code__", None)
     keeps_hash = code is not None and ATTRS_HASH in code.co_names
     return Layout(slots, frozenset(saved), unclear, tuple(covered), keeps_hash)
@@ -159,10 +159,6 @@ def _is_set_by_hand(obj: object, name: str, value: object) -> bool:
         return held != encode_plain(saved.func(obj))
     except Exception:  # noqa: BLE001  # it cannot have come from there
         return True
-
-
-def _is_saved(member: Any) -> bool:
-    return isinstance(member, cached_property)
 
 
 def registered_reduce(cls: type) -> Any:

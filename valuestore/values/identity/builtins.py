@@ -14,24 +14,16 @@ import pathlib
 import re
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from valuestore.hashing import ATOMS
 from valuestore.values.identity.attributes import HEAP_TYPE, set_attributes, sorted_attributes
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.singletons import OBJECT_RULE
 from valuestore.values.value import Plain, type_name_of
 
-PLAIN_TYPE_NAMES: dict[type, str] = {
-    type(None): "builtins.NoneType",
-    bool: "builtins.bool",
-    int: "builtins.int",
-    float: "builtins.float",
-    str: "builtins.str",
-    bytes: "builtins.bytes",
-    list: "builtins.list",
-    tuple: "builtins.tuple",
-    dict: "builtins.dict",
-}
+PLAIN_TYPE_NAMES: dict[type, str] = {cls: f"builtins.{cls.__name__}" for cls in (*ATOMS, list, tuple, dict)}
 """Types whose objects may be plain as they are."""
 
 
@@ -50,18 +42,9 @@ def _moment_state(moment: datetime.datetime | datetime.time) -> Plain:
     return [moment.replace(tzinfo=None).isoformat(), moment.fold, moment.tzinfo]
 
 
-def _datetime(state: Plain) -> datetime.datetime:
+def _moment(cls: Any, state: Plain) -> Any:
     text, fold, zone = state
-    return datetime.datetime.fromisoformat(text).replace(fold=fold, tzinfo=zone)
-
-
-def _time(state: Plain) -> datetime.time:
-    text, fold, zone = state
-    return datetime.time.fromisoformat(text).replace(fold=fold, tzinfo=zone)
-
-
-def _path_rule(cls: type[pathlib.PurePath]) -> TypeRule:
-    return TypeRule(cls, f"pathlib.{cls.__name__}", str, cls)
+    return cls.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
 def _with_nothing_else(content: Callable[[Any], Plain], *known: str) -> Callable[[Any], Plain]:
@@ -75,14 +58,6 @@ def _with_nothing_else(content: Callable[[Any], Plain], *known: str) -> Callable
     return told
 
 
-def _deque_state(items: collections.deque[Any]) -> Plain:
-    return [list(items), items.maxlen]
-
-
-def _default_dict_state(mapping: collections.defaultdict[Any, Any]) -> Plain:
-    return [mapping.default_factory, dict(mapping)]
-
-
 BUILTIN_RULES = [
     OBJECT_RULE,
     TypeRule(complex, "builtins.complex", lambda z: [z.real, z.imag], lambda parts: complex(*parts)),
@@ -93,8 +68,8 @@ BUILTIN_RULES = [
     TypeRule(slice, "builtins.slice", lambda s: [s.start, s.stop, s.step], lambda parts: slice(*parts)),
     TypeRule(type(...), "builtins.ellipsis", lambda _: None, lambda _: ...),
     TypeRule(datetime.date, "datetime.date", datetime.date.isoformat, datetime.date.fromisoformat),
-    TypeRule(datetime.datetime, "datetime.datetime", _moment_state, _datetime),
-    TypeRule(datetime.time, "datetime.time", _moment_state, _time),
+    TypeRule(datetime.datetime, "datetime.datetime", _moment_state, partial(_moment, datetime.datetime)),
+    TypeRule(datetime.time, "datetime.time", _moment_state, partial(_moment, datetime.time)),
     TypeRule(
         datetime.timedelta,
         "datetime.timedelta",
@@ -106,19 +81,19 @@ BUILTIN_RULES = [
         collections.OrderedDict,
         "collections.OrderedDict",
         _with_nothing_else(dict),
-        lambda mapping: collections.OrderedDict(mapping),
+        collections.OrderedDict,
     ),
     TypeRule(
         collections.defaultdict,
         "collections.defaultdict",
-        _default_dict_state,
+        lambda mapping: [mapping.default_factory, dict(mapping)],
         lambda parts: collections.defaultdict(*parts),
     ),
     TypeRule(collections.Counter, "collections.Counter", _with_nothing_else(dict), collections.Counter),
     TypeRule(
         collections.deque,
         "collections.deque",
-        _deque_state,
+        lambda items: [list(items), items.maxlen],
         lambda parts: collections.deque(*parts),
     ),
     TypeRule(
@@ -144,15 +119,8 @@ BUILTIN_RULES = [
         lambda parts: re.compile(*parts),
     ),
     *[
-        _path_rule(cls)
-        for cls in (
-            pathlib.PurePath,
-            pathlib.PurePosixPath,
-            pathlib.PureWindowsPath,
-            pathlib.Path,
-            pathlib.PosixPath,
-            pathlib.WindowsPath,
-        )
+        TypeRule(getattr(pathlib, name), f"pathlib.{name}", str, getattr(pathlib, name))
+        for name in ("PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath")
     ],
 ]
 
@@ -184,11 +152,8 @@ def exception_rule(cls: Any) -> TypeRule:
     }
 
     def state(error: Any) -> Plain:
-        given = (
-            BaseException.__reduce__(error)[1]
-            if not isinstance(error, OSError)
-            else OSError.__reduce__(error)[1]
-        )
+        base: Any = OSError if isinstance(error, OSError) else BaseException
+        given = base.__reduce__(error)[1]
         attributes = _changed(builtin, given, error, extra) if extra else {}
         attributes |= sorted_attributes(error)
         return {"args": list(given), "attributes": attributes} if attributes else {"args": list(given)}

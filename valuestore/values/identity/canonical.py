@@ -41,29 +41,20 @@ _CONTAINERS = frozenset({list, tuple, dict})
 
 
 class Rules(Protocol):
-    """Where lowering and lifting look things up: the registry."""
+    """Where lowering looks things up: the registry."""
 
     def rule_for(self, cls: type, /) -> TypeRule:
         """The rule of a class. Raises: Refused."""
 
-    def rule_named(self, type_name: str, /) -> TypeRule:
-        """The rule behind a stored type name. Raises: DecodeError."""
-
     def encode_as(self, codec: Codec, obj: object, /) -> Iterable[Bytes]:
         """The object's bytes in that format, in pieces."""
-
-    def open_part(self, codec: str, type_name: str, data: bytes, /) -> Any:
-        """The object of such bytes inside data that was looked at or signed. Raises: DecodeError."""
 
 
 class Values(Protocol):
     """What is asked about values, and not about constants in code: the registry."""
 
     def rows_of(self, obj: object, /) -> tuple[Sequence[object], Sequence[object]]:
-        """The calls in an object and the containers that hold some, each once, after those inside it.
-
-        Then the same with what else is to be stored once, before the calls that are given it.
-        """
+        """What of an expression is hashed by itself, and what is stored so: see inside.py."""
 
     def hash_form(self, form: Plain, /) -> Digest:
         """The value hash of the object with that form."""

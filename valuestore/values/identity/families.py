@@ -46,10 +46,7 @@ _OWN_PICKLING = (
 
 
 def family_rule(cls: type) -> TypeRule | None:
-    """The rule of a class that is one of a family which says what its objects are; else None.
-
-    Raises: Refused for such a class that cannot be found again by its name.
-    """
+    """The rule of a class that says what its objects are, or None. Raises: Refused if no name finds it."""
     if issubclass(cls, Value):
         return _value_rule(cls)
     make: Callable[[Any], TypeRule]
@@ -60,10 +57,10 @@ def family_rule(cls: type) -> TypeRule | None:
     elif _is_msgspec(cls):
         family, make = "msgspec", _msgspec_rule
     elif "__attrs_attrs__" in vars(cls) and is_bare(cls):
-        family, make = "attrs", _attrs_rule
+        family, make = "attrs", lambda cls: _fields_rule(cls, cls.__attrs_attrs__)
     elif dataclasses.is_dataclass(cls) and is_bare(cls):
-        family, make = "dataclass", _dataclass_rule
-    elif _is_namedtuple(cls):
+        family, make = "dataclass", lambda cls: _fields_rule(cls, dataclasses.fields(cls))
+    elif issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__mro__[1] is tuple:
         family, make = "namedtuple", _namedtuple_rule
     else:
         return None
@@ -155,9 +152,6 @@ def _required(cls: type, state: dict[str, Any], names: set[str]) -> None:
         raise DecodeError(type_name_of(cls), f"it was stored before it had {missing}")
 
 
-# --- by themselves -------------------------------------------------------------------------------
-
-
 def _value_rule(cls: type[Value]) -> TypeRule:
     if "<locals>" in cls.type_name:
         raise Refused(f"{cls.__qualname__} is defined inside a function; give it a type_name of its own")
@@ -187,23 +181,12 @@ def _enum_rule(cls: Any) -> TypeRule:
     return TypeRule(cls, type_name_of(cls), state, member)
 
 
-# --- by fields -----------------------------------------------------------------------------------
-
-
 def _fields_first(obj: Any, names: list[str]) -> dict[str, Any]:
     """Fields in their order, then whatever else the instance carries, by name: a later read may need it."""
     found = instance_attributes(obj)
     found.pop("__orig_class__", None)
     own = {name: found.pop(name) for name in names if name in found}
     return own | {name: found[name] for name in sorted(found)}
-
-
-def _dataclass_rule(cls: Any) -> TypeRule:
-    return _fields_rule(cls, dataclasses.fields(cls))
-
-
-def _attrs_rule(cls: Any) -> TypeRule:
-    return _fields_rule(cls, cls.__attrs_attrs__)
 
 
 def _fields_rule(cls: Any, fields: Any) -> TypeRule:
@@ -240,23 +223,19 @@ def _pydantic_rule(cls: Any) -> TypeRule:
             "fields": {name: found[name] for name in model.__dict__ if name in found},
             "set": set(model.__pydantic_fields_set__),
         }
-        more = {
-            "extra": model.__pydantic_extra__,
-            "private": model.__pydantic_private__,
-            "parameters": parameters,
-        }
+        extra, private = model.__pydantic_extra__, model.__pydantic_private__
+        more = {"extra": extra, "private": private, "parameters": parameters}
         return state | {name: value for name, value in more.items() if value}
 
     def instance(state: Plain) -> Any:
         made = origin[tuple(state["parameters"])] if "parameters" in state else origin
         _required(made, state["fields"], set(made.__pydantic_fields__))
         private = state.get("private")
+        no_extra: Plain = {} if made.model_config.get("extra") == "allow" else None
         attributes = {
             **state["fields"],
             "__pydantic_fields_set__": state["set"],
-            "__pydantic_extra__": state.get(
-                "extra", {} if made.model_config.get("extra") == "allow" else None
-            ),
+            "__pydantic_extra__": state.get("extra", no_extra),
             "__pydantic_private__": {} if private is None and made.__private_attributes__ else private,
         }
         return with_attributes(made, attributes)
@@ -290,16 +269,8 @@ def _msgspec_rule(cls: Any) -> TypeRule:
 @functools.cache
 def _silent(cls: Any) -> Any:
     """The same Struct without ``__post_init__``: there is no other way to make one and not run it."""
-    return type(cls)(
-        cls.__name__,
-        (cls,),
-        {"__post_init__": lambda _self: None, "__module__": cls.__module__},
-        frozen=False,
-    )
-
-
-def _is_namedtuple(cls: type) -> bool:
-    return issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__mro__[1] is tuple
+    names = {"__post_init__": lambda _self: None, "__module__": cls.__module__}
+    return type(cls)(cls.__name__, (cls,), names, frozen=False)
 
 
 def _namedtuple_rule(cls: Any) -> TypeRule:
@@ -318,14 +289,11 @@ def _namedtuple_rule(cls: Any) -> TypeRule:
     return TypeRule(cls, type_name_of(cls), state, instance)
 
 
-# --- by content ----------------------------------------------------------------------------------
-
-
 def _attributes_rule(cls: Any) -> TypeRule:
     def instance(state: Plain) -> Any:
-        return (
-            named_one(cls, state, sorted_attributes) if type(state) is list else with_attributes(cls, state)
-        )
+        if type(state) is list:
+            return named_one(cls, state, sorted_attributes)
+        return with_attributes(cls, state)
 
     one = telling_ones(cls, sorted_attributes)
     return TypeRule(cls, type_name_of(cls), sorted_attributes, instance, as_value=one)

@@ -52,12 +52,8 @@ class ForeignType:
 def register_type(foreign: type, **options: Any) -> Callable[[C], C]:
     """Decorate the class that has ``identity`` and ``from_state`` for the objects of ``foreign``.
 
-    ``type_name``  stable name; default: module and qualified name of the class
-    ``aliases``    type names that its objects were stored under before
-    ``subclasses`` whether the rule serves subclasses too that have none of their own
-    ``unordered``  the identity is a list whose order does not count
-    ``codec``      a format of its own, see ``Codec``
-    ``registry``   default: that of the process
+    ``type_name`` is by default module and qualified name of ``foreign``, ``aliases`` are what its objects
+    were stored under before, ``registry`` is by default that of the process; others are as in ``TypeRule``.
     """
 
     def decorate(rule_class: C) -> C:

@@ -151,16 +151,12 @@ container_of: Callable[[type], Container | None] = lru_cache(maxsize=4096)(_cont
 def _fields(cls: type) -> Container:
     """Of a class whose objects are their attributes. What they keep only to save time is left behind."""
     layout = layout_of(cls)
-
-    def parts(obj: Any) -> Collection[Any]:
-        return instance_attributes(obj).values()
+    attributes_of = instance_attributes if layout.slots or layout.saved else instance_dictionary
 
     def rebuilt(obj: Any, parts: list[Any]) -> Any:
         return with_attributes(cls, dict(zip(instance_attributes(obj), parts, strict=True)))
 
-    if layout.slots or layout.saved:
-        return Container(parts, rebuilt)
-    return Container(lambda obj: instance_dictionary(obj).values(), rebuilt)
+    return Container(lambda obj: attributes_of(obj).values(), rebuilt)
 
 
 def _items(make: Callable[[Any, list[Any]], Any]) -> Container:
@@ -172,10 +168,6 @@ def _pairs(make: Callable[[dict[Any, Any]], Any]) -> Container:
         return _with_attributes_of(obj, make(dict(zip(parts[::2], parts[1::2], strict=True))))
 
     return Container(lambda obj: [*_flat(obj.items())], rebuilt)
-
-
-def _default_dict(_: Any, parts: list[Any]) -> collections.defaultdict[Any, Any]:
-    return collections.defaultdict(parts[0], zip(parts[1::2], parts[2::2], strict=True))
 
 
 def _with_attributes_of(obj: Any, made: Any) -> Any:
@@ -205,7 +197,10 @@ _KNOWN = {
     dict: _pairs(lambda pairs: pairs),
     collections.OrderedDict: _pairs(collections.OrderedDict),
     collections.Counter: _pairs(collections.Counter),
-    collections.defaultdict: Container(lambda obj: [obj.default_factory, *_flat(obj.items())], _default_dict),
+    collections.defaultdict: Container(
+        lambda obj: [obj.default_factory, *_flat(obj.items())],
+        lambda _, parts: collections.defaultdict(parts[0], zip(parts[1::2], parts[2::2], strict=True)),
+    ),
     collections.ChainMap: _fields(collections.ChainMap),
     types.SimpleNamespace: Container(
         lambda obj: vars(obj).values(),
@@ -234,8 +229,7 @@ LAZY = Container(lambda lazy: lazy._parts(), lambda lazy, _: lazy)
 def rows_of(obj: object) -> tuple[list[Any], list[Any]]:
     """Calls, operations and the containers that hold some, each once, after those inside it; ``obj`` is last.
 
-    Then the same with the objects that several calls are given. Raises: NotHashableError if a call contains
-    itself.
+    Then the same with the objects that several calls are given. Raises: NotHashableError for endless ones.
     """
     holders = find(obj, Lazy, LAZY).holders
     given = [[] if container is not LAZY else holder._parts() for holder, container in holders]

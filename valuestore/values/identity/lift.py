@@ -6,13 +6,23 @@ rows say, lifting them takes time and memory in proportion to their bytes. Calle
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from valuestore.errors import DecodeError, PayloadError
 from valuestore.hashing import ATOMS
-from valuestore.values.identity.canonical import CALLS, DICT, EXPRESSION, NODE, TUPLE, Rules
+from valuestore.values.identity.canonical import CALLS, DICT, EXPRESSION, NODE, TUPLE, TypeRule
 from valuestore.values.identity.refusal import MANY_PARTS, MANY_TIMES
 from valuestore.values.value import Plain
+
+
+class Openers(Protocol):
+    """Where lifting looks things up: the registry."""
+
+    def rule_named(self, type_name: str, /) -> TypeRule:
+        """The rule behind a stored type name. Raises: DecodeError."""
+
+    def open_part(self, codec: str, type_name: str, data: bytes, /) -> Any:
+        """The object of such bytes inside data that was looked at or signed. Raises: DecodeError."""
 
 
 class _Rows:
@@ -24,7 +34,7 @@ class _Rows:
         self.size = 0
         self.named = 0
 
-    def add(self, row: Plain, rules: Rules) -> None:
+    def add(self, row: Plain, rules: Openers) -> None:
         self.size = 1
         self.objects.append(lift(row, rules, self))
         is_call = type(row) is tuple and row[:1] == (NODE,) and row[1] in CALLS  # told by who it is
@@ -40,11 +50,8 @@ class _Rows:
         return self.objects[number]
 
 
-def lift(lowered: Plain, rules: Rules, rows: _Rows | None = None) -> Any:
-    """The object of this form, in which ``rows`` may be named.
-
-    Raises: DecodeError if a type is unknown here or has changed, or a row is named that is not before it.
-    """
+def lift(lowered: Plain, rules: Openers, rows: _Rows | None = None) -> Any:
+    """The object of this form, which may name ``rows``. Raises: DecodeError if a type or row is not here."""
     kind = type(lowered)
     if kind is list:  # most items are atoms, which are what they are
         return [item if type(item) in ATOMS else lift(item, rules, rows) for item in lowered]
@@ -67,7 +74,12 @@ def lift(lowered: Plain, rules: Rules, rows: _Rows | None = None) -> Any:
     if type_name == DICT:
         return {lift(key, rules, rows): lift(value, rules, rows) for key, value in state}
     if type_name == EXPRESSION:
-        return _lift_rows(state, rules) if type(state) is list else (rows or _Rows()).at(state)
+        if type(state) is not list:
+            return (rows or _Rows()).at(state)
+        rows = _Rows()
+        for form in state:
+            rows.add(form, rules)
+        return rows.at(len(state) - 1)
     rule = rules.rule_named(type_name)
     try:
         return rule.from_state(lift(state, rules, rows))
@@ -75,11 +87,3 @@ def lift(lowered: Plain, rules: Rules, rows: _Rows | None = None) -> Any:
         raise
     except Exception as error:
         raise DecodeError(type_name, f"its stored state no longer fits ({error!r})") from error
-
-
-def _lift_rows(forms: list[Plain], rules: Rules) -> Any:
-    """What the last of the rows is."""
-    rows = _Rows()
-    for form in forms:
-        rows.add(form, rules)
-    return rows.at(len(forms) - 1)

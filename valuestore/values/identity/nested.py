@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from valuestore.errors import DecodeError, MisplacedCall, NotHashableError
 from valuestore.hashing import ATOMS, Digest
 from valuestore.plugins import is_built_in
 from valuestore.values.code.ownership import is_own_class
-from valuestore.values.codecs.pickled import PICKLED
 from valuestore.values.codecs.plain import MAY_GO_STALE, PLAIN_CODECS
+from valuestore.values.codecs.signed import PICKLED
 from valuestore.values.identity.attributes import instance_attributes
 from valuestore.values.identity.builtins import PLAIN_TYPE_NAMES
-from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.canonical import Refused
 from valuestore.values.identity.inside import Lazy, calls_refused, find, referents, rows_of
 from valuestore.values.identity.rulebook import Rulebook
 from valuestore.values.value import Value, hooks_in_use
@@ -26,21 +26,6 @@ from valuestore.values.value import Value, hooks_in_use
 _LEAVES = ATOMS | {complex}
 _MOST_PARTS = 100_000
 """How many parts of what has no identity are looked at for calls."""
-
-
-class KnownRules(Protocol):
-    """Where the rule of a class is looked up: the registry."""
-
-    def known_rule(self, cls: type, /) -> TypeRule | None:
-        """The rule of the class, or None if it has none."""
-
-
-def iter_asked(obj: object, rules: KnownRules) -> Iterator[object]:
-    """The Values in an object and whatever else may go stale, outermost first, each object once."""
-    for part in _iter_parts(obj, rules):
-        rule = None if isinstance(part, Value) else rules.known_rule(type(part))
-        if isinstance(part, Value) or (rule is not None and rule.is_valid is not None):
-            yield part
 
 
 class Inside(NamedTuple):
@@ -55,12 +40,9 @@ class Inside(NamedTuple):
 
 
 def _iter_parts(
-    obj: object, rules: KnownRules, beyond: Callable[[object], Iterable[object]] = lambda _: ()
+    obj: object, rules: Rulebook, beyond: Callable[[object], Iterable[object]] = lambda _: ()
 ) -> Iterator[object]:
-    """Everything inside, itself included, but for atoms and Python's own containers.
-
-    ``beyond`` says what is in an object that has no identity.
-    """
+    """Everything inside, itself too, but atoms and containers; ``beyond``: in what has no identity."""
     stack = [obj]
     seen: dict[int, object] = {}  # the objects are kept, or another could get the id of one that is gone
     while stack:
@@ -94,15 +76,6 @@ def _iter_parts(
             stack.extend(beyond(current))
 
 
-def map_values(obj: Any, function: Callable[[Value], Any]) -> Any:
-    """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.
-
-    Looks into what inside.py says, and not into Values. A Value that is met twice is replaced by one object.
-    Raises: NotHashableError if ``obj`` contains itself; what ``function`` raises.
-    """
-    return find(obj, Value).replaced(function)
-
-
 class Insides(Rulebook):
     """A rulebook that says what is inside an object. The registry is one."""
 
@@ -111,19 +84,17 @@ class Insides(Rulebook):
         raise NotImplementedError
 
     def rows_of(self, obj: object, /) -> tuple[list[Any], list[Any]]:
-        """What of an expression is hashed by itself, and what is stored so: see inside.py."""
         return rows_of(obj)
 
     def iter_values(self, obj: object) -> Iterator[Value]:
         """Every ``Value`` in the object, however deep, and the values inside each; each once."""
-        return (found for found in iter_asked(obj, self) if isinstance(found, Value))
+        return (found for found in _iter_parts(obj, self) if isinstance(found, Value))
 
     def is_valid(self, obj: object) -> bool:
         """Whether everything inside that stands for outside state is still true of it."""
-        return self.are_valid(iter_asked(obj, self))
+        return self.are_valid(_iter_parts(obj, self))
 
     def are_valid(self, asked: Iterable[object]) -> bool:
-        """The same of what is inside."""
         for found in asked:
             if isinstance(found, Value):
                 if not found.is_valid():
@@ -133,10 +104,7 @@ class Insides(Rulebook):
         return True
 
     def may_go_stale(self, codec: str, type_name: str) -> bool:
-        """Whether a stored value may hold what stands for outside state: plain data and arrays cannot.
-
-        Libraries that valuestore has the rules for are not imported to tell.
-        """
+        """Whether a stored value may stand for outside state; no library with rules of ours is imported."""
         if codec in MAY_GO_STALE:
             return True
         if codec in PLAIN_CODECS or is_built_in("types", type_name.partition(".")[0]):
@@ -174,9 +142,10 @@ class Insides(Rulebook):
     def map_values(self, obj: Any, function: Callable[[Value], Any]) -> Any:
         """``obj`` with ``function(value)`` for each Value in it; the same object if none was replaced.
 
-        See nested.py for where it looks. Raises: NotHashableError for cycles; what ``function`` raises.
+        Looks into what inside.py says, and not into Values. A Value that is met twice is replaced by one
+        object. Raises: NotHashableError if ``obj`` contains itself; what ``function`` raises.
         """
-        return map_values(obj, function)
+        return find(obj, Value).replaced(function)
 
     def check_no_calls(self, obj: object) -> None:
         """For what has no identity. Raises: MisplacedCall if it holds a call where nothing evaluates it."""
@@ -198,10 +167,10 @@ class Insides(Rulebook):
         """What a task is given in place of ``obj``: each Value in it as its ``preprocess`` says."""
         if "preprocess" not in hooks_in_use:
             return obj
-        return map_values(obj, lambda value: value.preprocess(position=position_of()))
+        return self.map_values(obj, lambda value: value.preprocess(position=position_of()))
 
     def postprocess(self, obj: Any, *, eval_hash: str) -> Any:
         """What is kept in place of ``obj`` that a task returned: each Value as its ``postprocess`` says."""
         if "postprocess" not in hooks_in_use:
             return obj
-        return map_values(obj, lambda value: value.postprocess(eval_hash=eval_hash))
+        return self.map_values(obj, lambda value: value.postprocess(eval_hash=eval_hash))

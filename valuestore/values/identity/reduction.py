@@ -1,8 +1,7 @@
 """Reduction: what an object of any class would be rebuilt from: the tree of ``__reduce_ex__``.
 
 For classes that have no rule. It is what pickle would write, without the bytes, which depend on more than
-the content. Callables that the tree starts from and the classes it names count by name; everything else
-in it is lowered like any value.
+the content. Callables that the tree starts from and classes in it count by name; all else is lowered.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from valuestore.hashing import ATOMS
 from valuestore.values.code.ownership import is_own
-from valuestore.values.identity.attributes import instance_dictionary, registered_reduce
+from valuestore.values.identity.attributes import instance_dictionary, registered_reduce, slot_names
 from valuestore.values.identity.canonical import Refused
 from valuestore.values.identity.libraries import keeps_global, with_global
 from valuestore.values.moved import first_name
-from valuestore.values.value import Plain, find_object, is_task, module_name_of, type_name_of
+from valuestore.values.value import Plain, find_object, is_same, is_task, module_name_of, type_name_of
 
 _PROTOCOL = 4
 _GONE = object()
@@ -135,25 +133,20 @@ def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | Non
     made = function(*arguments)
     if made is obj:  # kept by its library; in one's own, that does not tell what was added to it
         return names[0] if is_own(type(obj).__module__) else None
-    return next(
-        (name for name in names if not _is_same(getattr(obj, name), getattr(made, name, _GONE))), None
-    )
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    return one is other or (type(one) is type(other) and type(one) in ATOMS and one == other)
+    return next((name for name in names if not is_same(getattr(obj, name), getattr(made, name, _GONE))), None)
 
 
 def _left_out(obj: Any) -> Iterator[str]:
     """The attributes that subclasses added to the base which takes objects apart."""
+    methods = [type(obj).__reduce__, type(obj).__reduce_ex__]
+    is_default = methods == [object.__reduce__, object.__reduce_ex__]  # which knows all attributes
     for base in type(obj).__mro__[:-1]:
         if "__reduce__" in vars(base) or "__reduce_ex__" in vars(base):
             if not base.__dictoffset__:
                 yield from instance_dictionary(obj)
             return
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if not name.startswith("__") and hasattr(obj, name) and not _is_default(type(obj)):
+        for name in slot_names(base):
+            if not name.startswith("__") and hasattr(obj, name) and not is_default:
                 yield name
 
 
@@ -165,12 +158,6 @@ def takes_itself_apart(cls: type, base: type) -> bool:
     if own is None or own.__module__.partition(".")[0] != library:
         return False
     return own is cls or not is_own(cls.__module__)
-
-
-def _is_default(cls: type) -> bool:
-    """Whether pickling is left to ``object``, which knows all attributes."""
-    methods: list[Any] = [cls.__reduce__, cls.__reduce_ex__]
-    return methods == [object.__reduce__, object.__reduce_ex__]
 
 
 def _place(obj: Any, name: str) -> list[str]:
@@ -203,9 +190,9 @@ def name_of(obj: Any) -> Plain:
         owner = ["class", type_name_of(owner)] if isinstance(owner, type) else owner
         return [_module_of(obj), obj.__qualname__, owner]
     module_name, name = _module_of(obj), getattr(obj, "__qualname__", None) or module_name_of(obj.__name__)
-    return (
-        [first_name(f"{module_name}.{name}").removesuffix(f".{name}"), name] if module_name else [None, name]
-    )
+    if module_name:
+        module_name = first_name(f"{module_name}.{name}").removesuffix(f".{name}")
+    return [module_name or None, name]
 
 
 def _module_of(obj: Any) -> str | None:

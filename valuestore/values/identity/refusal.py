@@ -75,8 +75,6 @@ def _children(obj: Any) -> list[tuple[str, Any]]:
     return []
 
 
-# --- growth
-
 _CONTAINERS = frozenset({list, tuple, dict})
 _are_atoms = ATOMS.issuperset
 MANY_PARTS = 10_000_000
@@ -135,8 +133,7 @@ def _sample(obj: Any) -> Any:
 def check_growth(obj: Any) -> None:
     """Raises: NotHashableError if parts are met so often that writing them out would take for ever.
 
-    That is: over 10 million parts, and over 16 times as many as there are. RecursionError if ``obj``
-    contains itself.
+    That is: over 10 million, and over 16 times what is there. RecursionError if ``obj`` contains itself.
     """
     sizes: dict[int, int] = {}
     there_are = 0

@@ -20,8 +20,7 @@ class Codec:
 
     ``encode`` gives the bytes in pieces, which may be views (of format B) of the object's own memory.
     ``decode`` must execute nothing that the bytes name; the object may show them as its own memory, which
-    may be written to unless they are read-only. An object that does not ``fit`` the format is stored by its
-    rule's state instead.
+    may be written to unless they are read-only. Objects that do not ``fit`` are stored by state instead.
     """
 
     name: str
@@ -35,11 +34,11 @@ def _refuse(_data: Bytes) -> Any:
 
 
 def _unsigned(_obj: object) -> list[bytes]:
-    raise AssertionError("pickles are made by dump_leaf, which signs them")
+    raise AssertionError("pickles are made by dump_signed")
 
 
 PICKLED = Codec("pickle", _unsigned, _refuse)
-"""The format of objects that nobody has another for (codecs/pickled.py)."""
+"""The format of objects that nobody has another for (codecs/signed.py)."""
 
 
 _CODE = frozenset(

@@ -15,7 +15,7 @@ from types import ModuleType
 from valuestore.errors import ConfigError, DecodeError, NotHashableError
 from valuestore.lazy import renew_after_fork
 from valuestore.plugins import find, is_built_in, names
-from valuestore.values.codecs.pickled import PICKLED
+from valuestore.values.codecs.signed import PICKLED
 from valuestore.values.identity.builtins import BUILTIN_RULES
 from valuestore.values.identity.canonical import Refused, TypeRule
 from valuestore.values.identity.families import content_rule, family_rule
@@ -60,10 +60,7 @@ class Rulebook:
         self._ours = other._ours
 
     def register(self, rule: TypeRule, *, aliases: Iterable[str] = ()) -> None:
-        """Add the rule of a foreign class; a later rule for the same class replaces it.
-
-        ``aliases`` are type names that its objects were stored under before.
-        """
+        """Add the rule of a foreign class, under its ``aliases`` too; a later one for it replaces it."""
         self._rules[rule.type] = rule
         for type_name in (rule.type_name, *aliases):
             self._named[type_name] = rule
@@ -79,10 +76,7 @@ class Rulebook:
         return id(rule) in self._ours
 
     def alias(self, type_name: str, cls: type) -> None:
-        """Let what was stored as ``type_name`` come back as ``cls``, which was moved or renamed.
-
-        Raises: Refused if the class has no rule.
-        """
+        """Let what was stored as ``type_name`` come back as ``cls``. Raises: Refused if that has no rule."""
         self._named[type_name] = self.rule_for(cls)
 
     def rule_of(self, obj: object) -> TypeRule:
@@ -93,16 +87,13 @@ class Rulebook:
             raise NotHashableError("value", str(refusal)) from None
 
     def rule_for(self, cls: type, /) -> TypeRule:
-        """The rule of this class: its own, its family's, a plug-in's, a parent's, by content or reduction.
-
-        Raises: Refused, saying how to add one.
-        """
+        """Its own, its family's, a plug-in's, a parent's, by content or reduction. Raises: Refused."""
         rule = self._rules.get(cls)
         if rule is None:
             rule = family_rule(cls) or self._foreign_rule(cls)
             if rule is None and (reason := why_not_reducible(cls)):
                 raise Refused(reason)
-            rule = rule or as_known(_unless_file(content_rule(cls)) or self._reduced_rule(cls))
+            rule = rule or as_known(_unless_file(content_rule(cls)) or _reduced_rule(cls))
             rule = self._rules.setdefault(cls, rule)
         return rule
 
@@ -134,7 +125,7 @@ class Rulebook:
             raise DecodeError(type_name, f"the name now stands for a {rule.type_name}")
         module_name, _, name = type_name.rpartition(".")
         home = sys.modules.get(module_name)
-        if isinstance(home, ModuleType) and type(home) is ModuleType and vars(home).get(name) is cls:
+        if type(home) is ModuleType and vars(home).get(name) is cls:
             self._found[type_name] = home, name, rule
         return rule
 
@@ -181,12 +172,9 @@ class Rulebook:
                 return
             _being_loaded.add(library)
             try:
-                if is_built_in("types", library):
-                    for rule in find("types", library):
-                        self._register_ours(rule)
-                elif library in names("types"):
-                    for rule in find("types", library):
-                        self.register(rule)
+                is_ours = is_built_in("types", library)
+                for rule in find("types", library) if is_ours or library in names("types") else ():
+                    self._register_ours(rule) if is_ours else self.register(rule)
                 self._asked_for.add(library)
             finally:
                 _being_loaded.discard(library)
@@ -200,24 +188,25 @@ class Rulebook:
         except ConfigError as error:
             raise DecodeError(type_name, str(error)) from error
 
-    def _reduced_rule(self, cls: type) -> TypeRule:
-        """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
-        return TypeRule(
-            cls,
-            type_name_of(cls),
-            reduction,
-            PICKLED.decode,
-            codec=PICKLED,
-            as_value=reduction_of_value,
-            check=_check_class,
-        )
-
     def known_rule(self, cls: type, /) -> TypeRule | None:
         """The rule of this class, or None if it has none."""
         try:
             return self.rule_for(cls)
         except Refused:
             return None
+
+
+def _reduced_rule(cls: type) -> TypeRule:
+    """For a class that nobody has a rule for: by its reduction; stored as a signed pickle."""
+    return TypeRule(
+        cls,
+        type_name_of(cls),
+        reduction,
+        PICKLED.decode,
+        codec=PICKLED,
+        as_value=reduction_of_value,
+        check=_check_class,
+    )
 
 
 def _unless_file(rule: TypeRule | None) -> TypeRule | None:

@@ -85,9 +85,6 @@ OBJECT_RULE = TypeRule(
 )
 
 
-# --- names ----------------------------------------------------------------------------------------
-
-
 def _held(cls: Any, obj: object, attributes: dict[str, Any]) -> list[Any] | None:
     """Where a class keeps what its ``__new__``, or its metaclass, made; the key too if that is a dict.
 
@@ -124,10 +121,7 @@ def _is_made_again(cls: Any, obj: Any, *, is_small: bool) -> bool:
 
 
 def _name_of(obj: object) -> str | None:
-    """The name of a variable that holds the object: of a module, or of a class in one.
-
-    Raises: Refused if one holds it and its name leads elsewhere.
-    """
+    """The name of a variable that holds it, of a module or a class. Raises: Refused if it leads elsewhere."""
     return next((_checked(name, obj) for module in _modules(type(obj)) for name in _names(module, obj)), None)
 
 
@@ -148,9 +142,8 @@ def _names(module: ModuleType, obj: object) -> Iterator[str]:
     for cls in list(members(module).values()):
         if isinstance(cls, type) and cls.__module__ == module.__name__:
             found += [(type_name_of(cls), name) for name, value in list(vars(cls).items()) if value is obj]
-    found = [
-        (home, name) for home, name in found if name.strip("_")
-    ]  # ``_`` is the last thing a shell showed
+    # but ``_``, which is the last thing a shell showed
+    found = [(home, name) for home, name in found if name.strip("_")]
     yield from (f"{home}.{name}" for home, name in sorted(found, key=lambda each: each[1].startswith("_")))
 
 

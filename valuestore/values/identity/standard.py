@@ -13,7 +13,7 @@ import pickle  # for the error that a ZoneInfo without a name raises
 import sys
 import uuid
 import zoneinfo
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from valuestore.errors import DecodeError
@@ -22,15 +22,11 @@ from valuestore.values.value import Plain
 
 
 def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
-    try:
+    with suppress(pickle.PicklingError):  # of one from a file, which may hold anything, whatever its key is
         zone.__reduce__()
-    except pickle.PicklingError:
-        named = None  # one from a file, which may hold anything, whatever its key is
-    else:
-        named = zone.key
-    if not named:
-        raise Refused("a ZoneInfo of a file cannot be named; make it with ZoneInfo('Area/City')")
-    return named
+        if zone.key:
+            return zone.key
+    raise Refused("a ZoneInfo of a file cannot be named; make it with ZoneInfo('Area/City')")
 
 
 def _array_state(numbers: array.array[Any]) -> Plain:
@@ -52,16 +48,8 @@ def _array(state: Plain) -> array.array[Any]:
     return numbers
 
 
-_DECIMAL = decimal.Context(capitals=1)
-
-
-def _decimal_text(number: decimal.Decimal) -> str:
-    """``str`` in words that the thread's own context does not change."""
-    return _DECIMAL.to_sci_string(number)
-
-
-def _text_rule(cls: Callable[[str], Any], type_name: str) -> TypeRule:
-    return TypeRule(cls, type_name, str, cls)  # type: ignore[arg-type]  # a class, made from its text
+_decimal_text = decimal.Context(capitals=1).to_sci_string
+"""``str`` in words that the thread's own context does not change."""
 
 
 RULES = [
@@ -76,14 +64,8 @@ RULES = [
     TypeRule(uuid.UUID, "uuid.UUID", str, uuid.UUID),
     TypeRule(array.array, "array.array", _array_state, _array),
     *[
-        _text_rule(cls, f"ipaddress.{cls.__name__}")
-        for cls in (
-            ipaddress.IPv4Address,
-            ipaddress.IPv6Address,
-            ipaddress.IPv4Interface,
-            ipaddress.IPv6Interface,
-            ipaddress.IPv4Network,
-            ipaddress.IPv6Network,
-        )
+        TypeRule(cls, f"ipaddress.{cls.__name__}", str, cls)
+        for of in ("Address", "Interface", "Network")
+        for cls in (getattr(ipaddress, f"IPv4{of}"), getattr(ipaddress, f"IPv6{of}"))
     ],
 ]

@@ -25,28 +25,11 @@ from valuestore.values.identity.canonical import EXPRESSION, NODE, TypeRule
 from valuestore.values.moved import present_name
 from valuestore.values.trust.kinds import CONTAINERS, Kind, Opening
 from valuestore.values.trust.opcodes import check_plain
-from valuestore.values.trust.pickling import dump_signed
+from valuestore.values.trust.pickling import dump_signed as dump_signed
 from valuestore.values.value import Plain
 
 if TYPE_CHECKING:
     from valuestore.values.trust.keys import Key, KeyRing
-
-__all__ = [
-    "Claim",
-    "Envelope",
-    "Signature",
-    "decode_envelope",
-    "decode_plain",
-    "dump_signed",
-    "encode_envelope",
-    "load_signed",
-    "load_vouched",
-    "needs_key",
-    "sign",
-    "sign_beside",
-    "verify",
-    "verify_beside",
-]
 
 _FORMAT = b"valuestore/signed/1\0"
 _FORMAT_BESIDE = "valuestore/signed/2 "
@@ -268,8 +251,6 @@ def needs_key(form: Plain, rules: Known, size: int) -> str | None:
 
 
 class _Look:
-    """One look at a form."""
-
     def __init__(self, rules: Known, size: int) -> None:
         self.rules = rules
         self.most_made = _AMPLIFIED * size

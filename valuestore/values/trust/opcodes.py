@@ -80,9 +80,8 @@ def _walk(data: bytes, skip: Skip) -> int:
     try:
         while position < size and data[position] in _COUNTED:
             _steps += 1
-            position = skip(
-                data, _past_counted(data, position)
-            ).end()  # not past the end, whatever is claimed
+            # not past the end, whatever is claimed
+            position = skip(data, _past_counted(data, position)).end()
     except (IndexError, struct.error):
         position = size
     if position >= size:

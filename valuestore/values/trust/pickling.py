@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import io
 import pickle  # only its Pickler: this module writes, gate.py alone reads
-import sys
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,7 @@ from valuestore.errors import NotHashableError
 from valuestore.hashing import ATOMS
 from valuestore.values.identity.attributes import set_attributes, sorted_attributes
 from valuestore.values.identity.libraries import GlobalByName, keeps_global, with_global
-from valuestore.values.value import Value, module_name_of, restored
+from valuestore.values.value import Value, module_name_of, module_named, restored
 
 PROTOCOL = 5
 _MAIN = ("__main__", "__mp_main__")
@@ -47,7 +46,7 @@ def main_member(module_name: str, qualname: str) -> Any:
 
     Imports nothing: running a script once more to read a value would surprise. Raises: AttributeError.
     """
-    found: Any = sys.modules.get("__main__" if module_name == module_name_of("__main__") else module_name)
+    found: Any = module_named(module_name)
     for part in qualname.split("."):
         found = getattr(found, part)
     return found
@@ -155,6 +154,5 @@ def _joined(path: str, name: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Why something cannot be pickled."""
     text = str(error) if type(error).__str__ in (Exception.__str__, OSError.__str__) else type(error).__name__
     return f"it cannot be pickled ({text[:_LONGEST]})"
