@@ -109,9 +109,9 @@ def test_a_task_is_found_by_its_full_name(cli: Cli) -> None:
 
 
 def test_a_file_without_tasks_says_so(cli: Cli, here: Path) -> None:
-    (here / "empty.py").write_text("def plain(): pass\n")
-    assert cli("run", "empty.py", "plain").code == 2
-    assert "@task" in cli("run", "empty.py", "plain").err
+    (here / "empty.py").write_text("def of_no_task(): pass\n")
+    assert cli("run", "empty.py", "of_no_task").code == 2
+    assert "@task" in cli("run", "empty.py", "of_no_task").err
 
 
 @pytest.mark.parametrize("target", ["missing.py", "no/such/file", "missing_module", "..", ""])
