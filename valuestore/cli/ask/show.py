@@ -15,6 +15,7 @@ from valuestore.cli.terminal import (
     open_existing,
     print_facts,
     print_json,
+    print_more,
     print_table,
     short,
 )
@@ -182,19 +183,15 @@ def print_record(kind: str, record: dict[str, Any]) -> None:
 
 def _print_call(record: dict[str, Any]) -> None:
     """What it was given, and which calls it made, whether or not they are jobs of the same run."""
-    if record["arguments"]:
-        rows = [
-            (each["name"], each["type_name"], short(each["value_hash"]), each["preview"])
-            for each in record["arguments"]
-        ]
-        print()
-        print_table(("argument", "type", "id", "preview"), rows)
-    if record["made"]:
-        made = [
-            (short(each["call_hash"]), each["task"], each["calls"], each["result"]) for each in record["made"]
-        ]
-        print()
-        print_table(("call made", "task", "calls", "result"), made)
+    rows = [
+        (each["name"], each["type_name"], short(each["value_hash"]), each["preview"])
+        for each in record["arguments"]
+    ]
+    print_more(("argument", "type", "id", "preview"), rows)
+    made = [
+        (short(each["call_hash"]), each["task"], each["calls"], each["result"]) for each in record["made"]
+    ]
+    print_more(("call made", "task", "calls", "result"), made)
 
 
 def _print_first_rows(preview: str) -> None:
@@ -210,8 +207,7 @@ def _print_first_rows(preview: str) -> None:
             whole = [row for row in rows if isinstance(row, list) and 0 < len(row) <= len(labels)]
             width = min(map(len, whole), default=0)
             if width:
-                print()
-                print_table(labels[:width], [row[:width] for row in whole])
+                print_more(labels[:width], [row[:width] for row in whole])
 
 
 def _print_calls(values: list[dict[str, Any]]) -> None:
@@ -222,9 +218,7 @@ def _print_calls(values: list[dict[str, Any]]) -> None:
         for what, calls in (("made by", value["made_by"]), ("given to", value["given_to"]))
         for call in calls
     ]
-    if rows:
-        print()
-        print_table(("what", "id", "task", "argument", "value"), rows)
+    print_more(("what", "id", "task", "argument", "value"), rows)
 
 
 def _facts(kind: str, record: dict[str, Any]) -> Iterator[tuple[str, object]]:
@@ -277,17 +271,13 @@ def _print_jobs(record: dict[str, Any]) -> None:
         ]
         print_table(("id", "since", "seconds", "task"), rows)
     jobs = record["first_jobs"]
-    if jobs:
-        print()
-        print_table(("id", "status", "seconds", "task", "result"), list(_job_rows(jobs)))
+    print_more(("id", "status", "seconds", "task", "result"), list(_job_rows(jobs)))
     more = record["jobs"] - len(jobs)
     if more > 0:
         print(f"... and {more} more (--limit {record['jobs']} shows all)")
     seen = {job["job_id"] for job in jobs}
     failed = [job for job in record["failed_jobs"] if job["job_id"] not in seen]
-    if failed:
-        print()
-        print_table(("id", "status", "seconds", "task", "result"), list(_job_rows(failed)))
+    print_more(("id", "status", "seconds", "task", "result"), list(_job_rows(failed)))
 
 
 def _job_rows(jobs: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:

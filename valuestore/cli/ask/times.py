@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from valuestore.cli.terminal import print_facts, print_table
+from valuestore.cli.terminal import print_facts, print_more
 
 if TYPE_CHECKING:
     from valuestore.db.history.records import ExecutionRecord, JobRecord
@@ -83,6 +83,4 @@ def print_times(told: dict[str, Any]) -> None:
         [f"{cell:.3f}" if isinstance(cell, float) else cell for cell in map(task.get, _COLUMNS)]
         for task in told["tasks"]
     ]
-    if rows:
-        print()
-        print_table([name.replace("_", " ") for name in _COLUMNS], rows)
+    print_more([name.replace("_", " ") for name in _COLUMNS], rows)

@@ -12,29 +12,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestore.cli.failure import NOT_FOUND, Usage, say
-from valuestore.cli.keep.value import write_out, writing
+from valuestore.cli.keep.value import OutputOption, write_out, writing
 from valuestore.cli.terminal import (
     JsonOption,
+    PairsArgument,
     RepositoryOption,
+    command_group,
     open_existing,
     print_facts,
     print_json,
     print_json_list,
     print_table,
+    shown_time,
 )
 from valuestore.errors import NotFound, TagError
 
 if TYPE_CHECKING:
     from valuestore.catalog import Catalog
 
-catalog = typer.Typer(invoke_without_command=True)
-
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, such as models/best.")]
-Pairs = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE ...", help="Values are JSON, or text.")]
 
-
-@catalog.callback()
-def commands(context: typer.Context) -> None:
+catalog = command_group(
     """Names for content, with attributes: put, found, changed, in versions.
 
     \b
@@ -44,8 +42,7 @@ def commands(context: typer.Context) -> None:
       valuestore catalog find stage=final
       valuestore catalog get models/best -o model.bin
     """
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+)
 
 
 @catalog.command()
@@ -54,7 +51,7 @@ def put(
     file: Annotated[
         str | None, typer.Argument(metavar="[FILE]", help="What it is to hold; -: stdin. Not with --value.")
     ] = None,
-    pairs: Pairs = None,
+    pairs: PairsArgument = None,
     value: Annotated[
         str | None, typer.Option("--value", metavar="ID", help="The value of this id, or that it gave.")
     ] = None,
@@ -86,9 +83,7 @@ def put(
 @catalog.command()
 def get(
     name: Name,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")
-    ] = None,
+    output: OutputOption = None,
     version: Annotated[
         int | None, typer.Option("--version", min=1, metavar="N", help="As it was at this version.")
     ] = None,
@@ -126,7 +121,7 @@ def ls(
 
 @catalog.command()
 def find(
-    pairs: Pairs = None,
+    pairs: PairsArgument = None,
     prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Names that begin so.")] = "",
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="How many.")] = None,
     repository: RepositoryOption = None,
@@ -151,7 +146,7 @@ def find(
 @catalog.command()
 def attrs(
     name: Name,
-    pairs: Pairs = None,
+    pairs: PairsArgument = None,
     remove: Annotated[
         list[str] | None, typer.Option("--remove", metavar="KEY", help="Remove it; may be given again.")
     ] = None,
@@ -184,7 +179,7 @@ def versions(name: Name, repository: RepositoryOption = None, *, as_json: JsonOp
     rows = [
         (
             each.version,
-            f"{each.modified:%Y-%m-%d %H:%M:%S}",
+            shown_time(each.modified),
             each.author,
             each.size,
             each.digest,

@@ -182,16 +182,12 @@ def _signers(repository: Repository, keys: KeyRing | None) -> str:
     """How many values each key vouches for, and whether it is one of this user's."""
     from valuestore.db.history.things import find_signers
 
-    known = set() if keys is None else _known_ids(keys)
+    known: set[str] = set()
+    with suppress(KeyUnusable):
+        known |= {key.key_id for key in keys.find_all()} if keys else set()
     counts = find_signers(repository.database)
     told = [f"{key}{'' if key in known else ' (not accepted here)'} {n}" for key, n in counts.items()]
     return ", ".join(told) or "none"
-
-
-def _known_ids(keys: KeyRing) -> set[str]:
-    with suppress(KeyUnusable):
-        return {key.key_id for key in keys.find_all()}
-    return set()
 
 
 def _sentences(found: Counter[tuple[str, str]]) -> Iterator[str]:

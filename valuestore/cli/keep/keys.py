@@ -11,20 +11,20 @@ from typing import Annotated
 import typer
 
 from valuestore.cli.failure import Usage
-from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_json, print_table
+from valuestore.cli.terminal import (
+    JsonOption,
+    RepositoryOption,
+    command_group,
+    open_existing,
+    print_json,
+    print_table,
+)
 from valuestore.errors import NotARepository
 from valuestore.values.trust.keys import Key, KeyRing
 
 _ACCEPTED = ("signs", "verifies")
 
-keys = typer.Typer(invoke_without_command=True)
-
-
-@keys.callback()
-def about(context: typer.Context) -> None:
-    """The keys that pickled values are signed with: one signs, all of them verify."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+keys = command_group("The keys that pickled values are signed with: one signs, all of them verify.")
 
 
 @keys.command(name="list")

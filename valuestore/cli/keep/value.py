@@ -17,6 +17,10 @@ from valuestore.errors import ValuestoreError
 from valuestore.values.codecs.plain import PLAIN
 from valuestore.values.entry import SCHEME
 
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")
+]
+
 _TEXT = "text"
 """The codec of str."""
 
@@ -29,9 +33,7 @@ def get(
             help="Beginning of the id of a value, job, call or execution; -: the newest execution.",
         ),
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")
-    ] = None,
+    output: OutputOption = None,
     repository: RepositoryOption = None,
 ) -> None:
     """Write a value's bytes, or those of a result, to stdout.

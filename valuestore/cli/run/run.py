@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from valuestore.cli.run.task import Pipeline
     from valuestore.scheduler.plan import Plan
     from valuestore.scheduler.record import Execution
-    from valuestore.tasks.task import Task
 
 _LONGEST_REPR = 10_000
 
@@ -217,7 +216,8 @@ def _list_tasks(pipeline: Pipeline) -> None:
     if not pipeline.tasks:
         print(f"{pipeline.target} defines no tasks; mark a function with @task")
     for name, task in pipeline.tasks.items():
-        print(f"{name}  {shown(_summary(task))}".rstrip())
+        summary = (inspect.getdoc(task.func) or "").partition("\n")[0]
+        print(f"{name}  {shown(summary)}".rstrip())
         for text in TaskOptions(task, OWN).texts():
             print(f"    {shown(text)}")
 
@@ -233,10 +233,6 @@ def _show_task(file: str, name: str, options: TaskOptions) -> None:
     print(f"\nOptions of run: {' '.join(own)} (see `valuestore run --help`)")
 
 
-def _summary(task: Task[..., Any]) -> str:
-    return (inspect.getdoc(task.func) or "").partition("\n")[0]
-
-
 # --- what came of it -------------------------------------------------------------------------------
 
 
@@ -246,17 +242,12 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
-    if not _has_plain_repr(value):
+    shows: object = type(value).__repr__
+    if shows is not object.__repr__:  # which tells a class and an address
         text = repr(value)
         if len(text) <= _LONGEST_REPR:
             return text
     return _preview(value)
-
-
-def _has_plain_repr(value: object) -> bool:
-    """Whether its repr is a class and an address."""
-    method: object = type(value).__repr__
-    return method is object.__repr__
 
 
 def _json(value: Any) -> str:
