@@ -45,6 +45,17 @@ def iter_chunks(key: str, data: Data, size: int | None = None) -> Iterator[bytes
         raise SizeMismatch(key, size, total)
 
 
+def counted(
+    chunks: Iterable[bytes | memoryview], check: Callable[[int], object]
+) -> Iterator[bytes | memoryview]:
+    """The same chunks; before each, ``check`` is told how many bytes there are with it, and may raise."""
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        check(total)
+        yield chunk
+
+
 def _pieces(data: Any) -> Iterator[bytes | memoryview]:
     if (buffer := as_buffer(data)) is not None:
         yield buffer
@@ -101,6 +112,7 @@ def _join(held: Sequence[bytes], view: memoryview) -> bytes | memoryview:
 
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+Attrs: TypeAlias = Mapping[str, Json] | None
 
 _ATTRS_MAX_DEPTH = 100
 _INT_MAX_BITS = 14_000  # json refuses integers of more than 4300 digits, see sys.set_int_max_str_digits

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import IO, Any, BinaryIO, Self, cast
 
 from valuestore.errors import (
@@ -45,7 +44,7 @@ from valuestore.hashing import (
 from valuestore.stores.base import Data, Store, as_buffer, iter_chunks
 from valuestore.stores.content.marker import Marker
 from valuestore.stores.content.quarantine import QUARANTINE, Quarantine, damage, is_forbidden
-from valuestore.stores.content.reader import VerifiedReader, fill, fresh_memory, is_seekable
+from valuestore.stores.content.reader import VerifiedReader, fill, fresh_memory
 from valuestore.stores.data import Replayed, SignedUrl
 
 _SMALL_BYTES, _SPOOL_BYTES = 1 << 20, 8 << 20
@@ -94,8 +93,11 @@ class ContentStore:
             ref = PayloadRef(Digest(self._algorithm.hexdigest(buffer)), len(buffer))
             return self._keep(ref, lambda: buffer)
         if isinstance(data, tuple):
-            return self._put_pieces(data)
-        if is_seekable(data):
+            ref = PayloadRef(*self._digest(data))
+            again = partial(self._unchanged, ref, data)
+            return self._keep(ref, lambda: Replayed(again))
+        seekable = getattr(data, "seekable", None)
+        if seekable is not None and seekable():
             return self._put_seekable(cast(IO[bytes], data))
         from tempfile import SpooledTemporaryFile  # late: small payloads are whole
 
@@ -295,9 +297,7 @@ class ContentStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -324,10 +324,6 @@ class ContentStore:
             return self._unchanged(ref, stream)
 
         return self._keep(ref, lambda: Replayed(again))
-
-    def _put_pieces(self, pieces: tuple[Bytes, ...]) -> PayloadRef:
-        ref = PayloadRef(*self._digest(pieces))
-        return self._keep(ref, lambda: Replayed(partial(self._unchanged, ref, pieces)))
 
     def _digest(self, pieces: Iterable[Bytes]) -> tuple[Digest, int]:
         return hash_pieces(pieces, algorithm=self._algorithm.name)

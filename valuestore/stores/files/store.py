@@ -12,15 +12,13 @@ crosses another key's (both ``p`` and ``p/x`` may exist). A file at the path win
 
 Attributes are bound to one file, so that they change at the same instant as the data: the attributes are
 written first, named for a file nobody sees yet, and renaming that file into place is the commit.
-
-This file tells what each operation does; ``stores/files/`` holds the parts that it works with.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from mmap import ACCESS_READ, mmap
@@ -31,8 +29,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from valuestore.errors import AlreadyExists, BadReference, ConfigError, NotFound, StoreUnavailable
 from valuestore.hashing import hash_stream
 from valuestore.stores.base import (
+    Attrs,
     Data,
-    Json,
     Page,
     Stat,
     Store,
@@ -182,13 +180,7 @@ class FileStore(Store):
     # --- writing ------------------------------------------------------------------------------------
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         raw = self._raw(key)
         wanted = None if attrs is None else copy_attrs(attrs)

@@ -1,7 +1,7 @@
 """FsspecStore: keys on any filesystem that fsspec knows: gs, az, sftp, memory and others; reads http.
 
-Bytes without attributes are verbatim (``fsspec_trailer``), at paths that ``fsspec_paths`` explains. ``file``
-and ``s3`` have stores of their own, which do more at less cost.
+Bytes without attributes are verbatim (see Trailer below), at paths that paths.py explains. ``file`` and
+``s3`` have stores of their own, which do more at less cost.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ from valuestore.errors import (
 from valuestore.hashing import get_algorithm, hash_stream
 from valuestore.redaction import may_hold_secret
 from valuestore.stores.base import (
+    Attrs,
     Data,
-    Json,
     Page,
     Stat,
     Store,
-    check_key,
-    check_page,
     check_prefix,
     copy_attrs,
     iter_chunks,
@@ -123,9 +121,7 @@ class FsspecStore(Store):
         return True
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        self._check_open()
-        check_prefix(prefix)
-        check_page(limit, cursor)
+        self._check_listing(prefix, limit, cursor)
         return take_page((key for key in self._keys(prefix) if cursor is None or key > cursor), limit)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
@@ -136,13 +132,7 @@ class FsspecStore(Store):
     # --- writing ------------------------------------------------------------------------------------
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         path = self._path(key)
         self._check_writable()
@@ -193,8 +183,7 @@ class FsspecStore(Store):
         return {"url": self.url, **without_secrets(self._options)}
 
     def _path(self, key: str) -> str:
-        self._check_open()
-        return self._paths.path(check_key(key))
+        return self._paths.path(self._checked_key(key))
 
     # --- what is there ------------------------------------------------------------------------------
 

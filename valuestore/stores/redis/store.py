@@ -1,6 +1,6 @@
 """RedisStore: keys as strings of a Redis server, where redis-cli and other programs can read them.
 
-A value is one string, verbatim, at ``<prefix>/<key>``; ``redis_names`` says what stands beside the values.
+A value is one string, verbatim, at ``<prefix>/<key>``; ``RedisNames`` says what stands beside the values.
 Every change is one script (scripts.py), so that data, attributes and index change at one instant, in
 one round trip. What is written passes through transfer.py and change.py.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import islice
@@ -19,14 +19,12 @@ from valuestore.errors import NotFound, NotSupported
 from valuestore.hashing import hash_pieces
 from valuestore.stores.base import (
     CHUNK_BYTES,
+    Attrs,
     Data,
-    Json,
     Page,
     Stat,
     Store,
     check_key,
-    check_page,
-    check_prefix,
     copy_attrs,
     iter_chunks,
     take_page,
@@ -130,21 +128,13 @@ class RedisStore(Store):
         return bool(self._server.do(key, "EXISTS", self._name(key)))
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        self._check_open()
-        check_prefix(prefix)
-        check_page(limit, cursor)
+        self._check_listing(prefix, limit, cursor)
         return take_page(self._keys_from(prefix, cursor, limit), limit)
 
     # --- writing ------------------------------------------------------------------------------------
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         self._name(key)
         wanted = None if attrs is None else copy_attrs(attrs)

@@ -122,9 +122,8 @@ class S3Connections:
         provider = None if self._address.options.get("anonymous") else self._provider(session)
         client = self._open_boto(session)
         told = clients_are_told(_TOLD_TO_NATIVE_ALONE)
-        if (
-            _native_is_above or told or self._address.bucket.endswith("--x-s3")
-        ):  # which has sessions of its own
+        is_express = self._address.bucket.endswith("--x-s3")  # which has sessions of its own
+        if _native_is_above or told or is_express:
             return _Connection(client, None)
         _native_is_here = True
         return _Connection(client, self._open_native(session, client, provider))

@@ -18,11 +18,11 @@ from typing import Any, BinaryIO, Literal, NoReturn, TypedDict, Unpack, overload
 from valuestore.errors import ConfigError, NotFound, NotSupported, TooLarge
 from valuestore.hashing import Bytes
 from valuestore.observe import Event, Observer, notify
-from valuestore.stores.base import Data, Json, SignedUrl, Stat, Store, as_buffer, check_key
+from valuestore.stores.base import Attrs, Data, Json, SignedUrl, Stat, Store, as_buffer, check_key, find_stat
 from valuestore.stores.memory import MemoryStore
-from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Attrs, Verb, Wrapper, look_ahead, rebuild
+from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Verb, Wrapper, look_ahead, rebuild
 from valuestore.stores.wrappers.evicting import Evicting
-from valuestore.stores.wrappers.layering import Layered, find_stat
+from valuestore.stores.wrappers.layering import Layered
 
 ADMIT_MAX_BYTES = 16 << 20
 
@@ -105,8 +105,7 @@ class Cached(Wrapper):
 
     def _read(self, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer:
         """What the first tier with the key answers; or all its bytes in that form, if they may be copied."""
-        self._check_open()
-        copy = self._from_caches(check_key(key), ask, form)
+        copy = self._from_caches(self._checked_key(key), ask, form)
         return self._from_tier(len(self._caches), key, ask, form) if copy is None else copy
 
     def _from_caches(self, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer | None:
@@ -154,8 +153,7 @@ class Cached(Wrapper):
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        self._check_open()
-        check_key(key)
+        self._checked_key(key)
         whole, passed = self._admitted(key, data, size)
         version = self._turn(key, keep=False)
         kept = False

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from valuestore.errors import AlreadyExists, ConfigError, CredentialsRejected, NotFound, StoreUnavailable
-from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper
+from valuestore.stores.base import Attrs, Data, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.wrappers.base import Answer, Ask, Verb, Wrapper
 
 _ONCE: frozenset[Verb] = frozenset({"batch", "close"})
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
