@@ -30,7 +30,6 @@ ADDED = {
     "cli/keep/gc.py",
     "cli/keep/value.py",
     "cli/keep/verify.py",
-    "cli/run/output.py",
     "scheduler/bodies/subrun.py",
     "scheduler/interrupts.py",
     "cli/run/options.py",

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import sys
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from valuestore.cli.failure import INTERRUPTED, PIPELINE, Usage, report_pipeline, say
+from valuestore.cli.failure import INTERRUPTED, PIPELINE, Usage, leave, report_pipeline, say
 from valuestore.cli.run.options import OWN, Texts, earlier_call, keywords, workers
 from valuestore.cli.terminal import RepositoryOption, located, print_json, print_table, short, shown
 from valuestore.errors import TaskError
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from valuestore.cli.run.arguments import TaskOptions
     from valuestore.cli.run.task import Pipeline
     from valuestore.scheduler.plan import Plan
@@ -120,10 +124,8 @@ def run(
         if bool(name) == bool(given.options["rerun"]):
             raise Usage("name a task, or give --rerun EXECUTION, which has one and its arguments")
         call = options.call(given.arguments) if name else None
-        from valuestore.cli.run.output import line_for_each_job, output_for_readers_that_leave
-
-        lines = line_for_each_job() if given.options["verbose"] else nullcontext()
-        with output_for_readers_that_leave(), lines:
+        lines = _line_for_each_job() if given.options["verbose"] else nullcontext()
+        with _output_for_readers_that_leave(), lines:
             _run(call, pipeline, given.options, debug=debug)
     except KeyboardInterrupt:
         say("interrupted; what finished is kept, and the next run uses it")
@@ -266,3 +268,53 @@ def _preview(value: Any) -> str:
         return get_type_registry().encode(value).preview
     except NotHashableError:
         return json.dumps(repr(value)[:_LONGEST_REPR])
+
+
+# --- Where what bodies print goes meanwhile, and a line for each job.
+
+
+class _Pipe(io.FileIO):
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            leave(self)
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def _output_for_readers_that_leave() -> Iterator[None]:
+    """Have bodies print into nothing when whoever read it is gone (``| head``): else each of them failed."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_lasting(stream) for stream in before)
+    try:
+        yield
+    finally:
+        lasting = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = before
+        for stream in lasting:
+            stream.flush()
+
+
+def _lasting(stream: TextIO) -> TextIO:
+    if type(stream) is not io.TextIOWrapper or stream.isatty():
+        return stream
+    stream.flush()
+    raw = io.BufferedWriter(_Pipe(stream.fileno(), "wb", closefd=False))
+    return io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+
+
+@contextmanager
+def _line_for_each_job() -> Iterator[None]:
+    """Have each job and execution say how it ended, on stderr."""
+    import logging  # late: few runs are asked to
+
+    logger, handler = logging.getLogger("valuestore.jobs"), logging.Handler()
+    handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]  # all it is to do
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)

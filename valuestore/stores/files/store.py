@@ -48,7 +48,6 @@ from valuestore.stores.files.root import Root
 from valuestore.stores.files.sidecars import Sidecars
 from valuestore.stores.files.temporary import Temporary, sweep_temporaries
 from valuestore.stores.files.unsynced import Unsynced
-from valuestore.stores.files.walk import Walk
 from valuestore.stores.keys import lock_for
 
 # --- Etags: the digest of a file's bytes, remembered while the file's status shows that it is the same.
@@ -123,7 +122,6 @@ class FileStore(Store):
         self._places = Places(self._root, self._odd)
         self._sidecars = Sidecars(self._root, self._places)
         self._commit = Commit(self._root, self._places, self._odd, self._sidecars, self._unsynced)
-        self._walk = Walk(self._root, self._places, self._odd)
         self._etags = Etags()
         sweep_temporaries(self._root, _STALE_SECONDS)
 
@@ -286,7 +284,7 @@ class FileStore(Store):
 
     def _keys(self, prefix: str, after: str) -> Iterator[str]:
         self._check_open()
-        return self._walk.keys(check_prefix(prefix).encode(), after.encode())
+        return self._places.keys(check_prefix(prefix).encode(), after.encode())
 
     def _find(self, key: str, raw: bytes) -> tuple[bytes, os.stat_result]:
         """The path of the key's data, and the file there. Raises: NotFound."""
