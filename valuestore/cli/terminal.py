@@ -125,6 +125,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     console.print(table)
 
 
+def print_found(
+    data: Any, columns: Sequence[str], rows: Iterable[Sequence[object]], *, as_json: bool
+) -> None:
+    """What was found: as JSON, or its rows as a table."""
+    if as_json:
+        print_json(data)
+    else:
+        print_table(columns, rows)
+
+
 def print_more(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table below what was printed, if it has rows."""
     if rows:

@@ -20,6 +20,7 @@ from valuestore.cli.terminal import (
     command_group,
     open_existing,
     print_facts,
+    print_found,
     print_json,
     print_json_list,
     print_table,
@@ -173,21 +174,13 @@ def versions(name: Name, repository: RepositoryOption = None, *, as_json: JsonOp
     """The versions of a name, oldest first: what it stood for, since when, by whom."""
     with _catalog(repository) as names:
         found = names.versions(name)
-    if as_json:
-        print_json([{key: getattr(each, key) for key in each.__slots__} for each in found])
-        return
     rows = [
-        (
-            each.version,
-            shown_time(each.modified),
-            each.author,
-            each.size,
-            each.digest,
-            json.dumps(each.attrs),
-        )
-        for each in found
+        (one.version, shown_time(one.modified), one.author, one.size, one.digest, json.dumps(one.attrs))
+        for one in found
     ]
-    print_table(("version", "made (UTC)", "by", "bytes", "digest", "attributes"), rows)
+    data = [{key: getattr(each, key) for key in each.__slots__} for each in found]
+    columns = "version", "made (UTC)", "by", "bytes", "digest", "attributes"
+    print_found(data, columns, rows, as_json=as_json)
 
 
 @catalog.command()

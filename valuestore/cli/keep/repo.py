@@ -9,14 +9,7 @@ from typing import Annotated
 import typer
 
 from valuestore.cli.keep.setting import as_toml, replace_text
-from valuestore.cli.terminal import (
-    JsonOption,
-    command_group,
-    print_json,
-    print_table,
-    repositories,
-    user_file,
-)
+from valuestore.cli.terminal import JsonOption, command_group, print_found, repositories, user_file
 from valuestore.config import read_file
 from valuestore.errors import ConfigError
 from valuestore.permissions import make_folder
@@ -51,10 +44,8 @@ def add(
 @repo.command("list")
 def list_names(*, as_json: JsonOption = False) -> None:
     """The names there are."""
-    if as_json:
-        print_json(repositories())
-    else:
-        print_table(("name", "repository"), sorted(repositories().items()))
+    named = repositories()
+    print_found(named, ("name", "repository"), sorted(named.items()), as_json=as_json)
 
 
 @repo.command()

@@ -15,7 +15,7 @@ import typer
 
 from valuestore.cli.failure import INTERRUPTED, PIPELINE, Usage, leave, report_pipeline, say
 from valuestore.cli.run.options import OWN, Texts, earlier_call, keywords, workers
-from valuestore.cli.terminal import RepositoryOption, located, print_json, print_table, short, shown
+from valuestore.cli.terminal import RepositoryOption, located, print_found, short, shown
 from valuestore.errors import TaskError
 
 if TYPE_CHECKING:
@@ -167,11 +167,9 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     from collections import Counter
     from dataclasses import asdict
 
-    if as_json:
-        print_json([asdict(call) for call in plan.calls])
-    else:
-        rows = [(call.status, call.task, call.arguments, call.reason) for call in plan.calls]
-        print_table(("status", "task", "arguments", "reason"), rows)
+    rows = [(call.status, call.task, call.arguments, call.reason) for call in plan.calls]
+    columns = "status", "task", "arguments", "reason"
+    print_found([asdict(call) for call in plan.calls], columns, rows, as_json=as_json)
     counts = Counter(call.status for call in plan.calls)
     say(f"nothing was run: {counts['run']} to run, {counts['cached']} cached, {counts['unknown']} unknown")
 
