@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from valuestore.config import Settings, keys_folder, load_settings, read_file
 from valuestore.errors import ConfigError, NotARepository
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
     from rich.console import Console
 
     from valuestore.db.engine.database import Database
@@ -86,18 +87,12 @@ def print_json_list(records: Iterable[Any]) -> None:
     sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
-class Text(Protocol):
-    """What CSV is written to."""
-
-    def write(self, text: str, /) -> int: ...
-
-
 class _Escaped:
     def write(self, text: str) -> int:
         return sys.stdout.write(shown(text.replace("\r\n", "\n"), lines=True))
 
 
-def text_out() -> Text:
+def text_out() -> SupportsWrite[str]:
     """Where CSV is written: on a terminal no control characters but line ends get through."""
     return _Escaped() if sys.stdout.isatty() else sys.stdout
 

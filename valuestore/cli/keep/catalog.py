@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestore.cli.failure import NOT_FOUND, Usage, say
-from valuestore.cli.keep.value import OutputOption, write_out, writing
+from valuestore.cli.keep.value import OutputOption, failing_as, write_out
 from valuestore.cli.terminal import (
     JsonOption,
     PairsArgument,
@@ -73,10 +73,8 @@ def put(
         if value is not None:
             print(opened.catalog.bind(name, opened.history.result(value), attrs=attrs).version)
             return
-        try:
+        with failing_as(f"cannot read {file}"):
             source: Any = nullcontext(sys.stdin.buffer) if file == "-" else open(str(file), "rb")  # noqa: SIM115
-        except OSError as error:
-            raise Usage(f"cannot read {file}: {error.strerror or error}") from error
         with source as stream:
             print(opened.catalog.put(name, stream, attrs=attrs).version)
 
@@ -98,7 +96,7 @@ def get(
         if output is None:
             write_out(names.get(name, version=version), None, name)
             return
-        with writing(output):
+        with failing_as(f"cannot write {output}"):
             names.to_file(name, output, version=version)
 
 
