@@ -106,8 +106,12 @@ def checked(given: Mapping[str, Any], said_by: str, *, others: tuple[str, ...] =
         elif value is not None:
             if not KINDS[name].takes(value):
                 raise TaskError(f"{name}={value!r:.60}: it is {KINDS[name].words}")
-            found[name] = _NORMAL[name](value) if name in _NORMAL else value
+            found[name] = _NORMAL.get(name, _as_it_is)(value)
     return found
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 class RunOptions(TypedDict, total=False):
