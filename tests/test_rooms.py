@@ -26,7 +26,6 @@ ADDED = {
     "values/entry.py",
     "cli/ask/runs.py",
     "cli/ask/task.py",
-    "cli/ask/times.py",
     "cli/keep/gc.py",
     "cli/keep/value.py",
     "cli/keep/verify.py",

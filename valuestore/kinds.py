@@ -21,7 +21,6 @@ class Kind:
     is_secret: bool = False
 
     def takes(self, value: Any) -> bool:
-        """Whether the value is of this kind."""
         is_flag = isinstance(value, bool) and bool not in self.types  # which Python counts as an int
         return not is_flag and isinstance(value, self.types) and self.fits(value)
 
@@ -46,7 +45,6 @@ TABLE = Kind("a table", (Mapping,))
 
 
 def one_of(*words: str) -> Kind:
-    """Text that is one of these."""
     return Kind(f"one of {', '.join(words)}", (str,), words.__contains__)
 
 

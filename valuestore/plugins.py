@@ -74,7 +74,6 @@ def names(kind: str) -> list[str]:
 
 
 def is_built_in(kind: str, name: str) -> bool:
-    """Whether valuestore itself has the part of that kind and name."""
     return name in _builtin(kind)
 
 

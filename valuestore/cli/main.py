@@ -137,7 +137,6 @@ def _say_unwritten(error: OSError) -> int:
 
 
 def main() -> int:
-    """The console script."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed before (`>&-`)
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # to the end of the process

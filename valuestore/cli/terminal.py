@@ -114,9 +114,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for column, width in zip(columns, widths, strict=True):
         table.add_column(Text(shown(column)), no_wrap=True, overflow="ellipsis", width=width)
     for cells in lines:
-        table.add_row(
-            *[Text(cell, style=_style(name, cell)) for name, cell in zip(columns, cells, strict=True)]
-        )
+        named = zip(columns, cells, strict=True)
+        table.add_row(*[Text(cell, style=_style(name, cell)) for name, cell in named])
     console.print(table)
 
 

@@ -132,7 +132,6 @@ class Watch:
         notify(self._observers, self._event)
 
     def step(self, count: int) -> None:
-        """So many more bytes have moved."""
         self._tell(replace(self._event, phase="step", bytes_done=self._event.bytes_done + count))
 
     def end(self, error: BaseException | None = None) -> None:
@@ -196,7 +195,6 @@ class RunWatch:
         self._end(self._open.pop(job_id), outcome=outcome, seconds=seconds, error=error, message=message)
 
     def close(self, outcome: str, seconds: float) -> None:
-        """The execution has ended."""
         while self._open:
             self._end(self._open.popitem()[1], outcome="interrupted")
         self._end(self._run, outcome=outcome, seconds=seconds)

@@ -240,8 +240,6 @@ class Store(ABC):
         """Release what the store holds. Anything but another ``close`` then raises StoreClosed."""
         self._closed = True
 
-    # --- itself -------------------------------------------------------------------------------------
-
     @property
     def is_remote(self) -> bool:
         """Whether each call is a request to a server, so that to create costs no more than to look first."""

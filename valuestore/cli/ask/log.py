@@ -195,9 +195,6 @@ def _value_filters(arguments: list[str], result: str | None) -> list[dict[str, A
     return filters
 
 
-# --- tables -----------------------------------------------------------------------------------------
-
-
 def _execution(each: Any) -> tuple[object, ...]:
     counts = (each.executed, each.cached, each.failed)
     seconds = "" if each.seconds is None else f"{each.seconds:.2f}"

@@ -199,9 +199,8 @@ def _catalog(location: Path | None) -> Iterator[Catalog]:
         try:
             yield opened.catalog
         except NotFound as error:
-            error.add_note(
-                "`valuestore catalog ls` shows the names, `valuestore catalog versions NAME` one's"
-            )
+            note = "`valuestore catalog ls` shows the names, `valuestore catalog versions NAME` one's"
+            error.add_note(note)
             raise
 
 

@@ -53,12 +53,8 @@ def doctor(repository: RepositoryOption = None, *, as_json: JsonOption = False) 
         print_json({**facts, "problems": problems, "advice": advice})
     else:
         print_facts([(name.replace("_", " "), value) for name, value in facts.items()])
-        print_facts(
-            [
-                (name, "\n".join(told) if told else "none")
-                for name, told in (("problems", problems), ("advice", advice))
-            ]
-        )
+        both = (("problems", problems), ("advice", advice))
+        print_facts([(name, "\n".join(told) if told else "none") for name, told in both])
     return PROBLEMS if problems else 0
 
 
@@ -121,9 +117,6 @@ def _trace_state(repository: Repository) -> str:
         return "off, by the setting trace"
     refused = trace_refused()
     return f"off: {refused}" if refused else "on"
-
-
-# --- values ---------------------------------------------------------------------------------------
 
 
 def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], list[str]]:
@@ -209,9 +202,6 @@ def _is_readable(repository: Repository, type_name: str, codec: str) -> bool:
     return found is not None and found.name == codec
 
 
-# --- what it needs ----------------------------------------------------------------------------------
-
-
 def _open_keys() -> tuple[KeyRing | None, str, list[str]]:
     """The keys, if there is a place for them; what they are; what is wrong with them."""
     from valuestore.values.trust.keys import KeyRing
@@ -247,9 +237,8 @@ def _database_state(repository: Repository) -> str:
     from valuestore.db.engine.sqlite import NEEDS_LOCKED_CHECKPOINT
 
     if not repository.database.is_sqlite:
-        [(version, encoding)] = repository.database.rows(
-            "SELECT current_setting('server_version'), current_setting('server_encoding')"
-        )
+        question = "SELECT current_setting('server_version'), current_setting('server_encoding')"
+        [(version, encoding)] = repository.database.rows(question)
         return f"{version}, {encoding}, at {repository.database.name}"
     if not NEEDS_LOCKED_CHECKPOINT:
         return sqlite3.sqlite_version

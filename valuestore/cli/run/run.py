@@ -207,9 +207,6 @@ def _summarise(execution: Execution) -> None:
     )
 
 
-# --- what was asked --------------------------------------------------------------------------------
-
-
 def _list_tasks(pipeline: Pipeline) -> None:
     from valuestore.cli.run.arguments import TaskOptions
 
@@ -231,9 +228,6 @@ def _show_task(file: str, name: str, options: TaskOptions) -> None:
         print(f"  {shown(text)}")
     own = [f"--{option} ..." if value else f"--{option}" for option, value in OWN.items()]
     print(f"\nOptions of run: {' '.join(own)} (see `valuestore run --help`)")
-
-
-# --- what came of it -------------------------------------------------------------------------------
 
 
 def _text(value: Any) -> str:

@@ -75,8 +75,6 @@ class ContentStore:
         self._quarantine = Quarantine(store, self._algorithm)
         self._checked: set[str] = set()  # of the large payloads, those that were whole when last looked at
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(self, data: Data) -> PayloadRef:
         """Store the bytes at the address that is their digest. It may happen twice, and it heals.
 
@@ -142,8 +140,6 @@ class ContentStore:
         """Return when everything put so far is as durable as the store below was configured to make it."""
         self._store.flush()
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, digest: str, is_right: Callable[[bytes], bool] | None = None) -> bytes:
         """The payload, verified: by ``is_right`` instead of the digest, if the caller knows more than that.
 
@@ -208,9 +204,8 @@ class ContentStore:
             stream = self._store.open(address)
         except NotFound as error:
             raise PayloadMissing(digest, self.url) from error
-        return io.BufferedReader(
-            VerifiedReader(stream, digest, self._algorithm.new(), partial(self._condemn, digest))
-        )
+        condemn = partial(self._condemn, digest)
+        return io.BufferedReader(VerifiedReader(stream, digest, self._algorithm.new(), condemn))
 
     def stream(self, digest: str) -> BinaryIO:
         """The bytes that lie there, unverified: for who verifies them by more than their digest.
@@ -224,7 +219,6 @@ class ContentStore:
         return self._store.sign(self._address(digest), method, expires_seconds)
 
     def losses(self) -> Sequence[str]:
-        """As those of the store."""
         return self._store.losses()
 
     def set_aside(self) -> int:
@@ -278,8 +272,6 @@ class ContentStore:
                     self._checked.discard(digest)
                     yield PayloadCorrupt(digest, self.url, f"bytes with digest {found}")
 
-    # --- itself -------------------------------------------------------------------------------------
-
     @property
     def url(self) -> str:
         """What messages call the store below; never with credentials."""
@@ -287,11 +279,9 @@ class ContentStore:
 
     @property
     def algorithm(self) -> str:
-        """The name of the digest algorithm."""
         return self._algorithm.name
 
     def close(self) -> None:
-        """Close the store below."""
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -311,8 +301,6 @@ class ContentStore:
         if not is_digest(digest):
             raise BadKey(digest, "a digest is 32 or 64 lower-case hex digits")
         return _address(digest)
-
-    # --- putting ------------------------------------------------------------------------------------
 
     def _put_seekable(self, stream: IO[bytes]) -> PayloadRef:
         """Read it once for the digest and, if need be, once more to store it."""

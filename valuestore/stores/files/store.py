@@ -125,8 +125,6 @@ class FileStore(Store):
         self._etags = Etags()
         sweep_temporaries(self._root, _STALE_SECONDS)
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         fd, found, path = self._places.open(self._raw(key))
         try:
@@ -174,8 +172,6 @@ class FileStore(Store):
         for key in self.keys(prefix):
             with suppress(NotFound):
                 yield _make_stat(key, self._find(key, key.encode())[1], "", {})
-
-    # --- writing ------------------------------------------------------------------------------------
 
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
@@ -226,8 +222,6 @@ class FileStore(Store):
             unlink(self._sidecars.path(raw, found))
         self._root.leave(path)
 
-    # --- itself -------------------------------------------------------------------------------------
-
     def flush(self) -> None:
         """With ``durability="full"``, sync what was put since the last flush. Else there is nothing to do.
 
@@ -272,8 +266,6 @@ class FileStore(Store):
     def _settings(self) -> dict[str, Any]:
         modes = {} if self._file_mode is None else {"file_mode": self._file_mode}
         return {"root": self.root, "durability": self.durability, "create": self._create, **modes}
-
-    # --- keys ---------------------------------------------------------------------------------------
 
     def _raw(self, key: str) -> bytes:
         self._check_open()

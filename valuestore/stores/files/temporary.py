@@ -108,7 +108,6 @@ class Temporary:
 
 
 def temporary_path(root: Root) -> bytes:
-    """A name that is free."""
     return root.temps + os.urandom(12).hex().encode()
 
 

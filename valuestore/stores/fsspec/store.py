@@ -81,8 +81,6 @@ class FsspecStore(Store):
             raise BadReference(without_credentials(url), problem) from error
         self._paths = FsspecPaths(root, directories=self._filesystem.has_directories)
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         path = self._path(key)
         if start == 0 and end is None:
@@ -131,8 +129,6 @@ class FsspecStore(Store):
         self._check_open()
         return iter(self._keys(check_prefix(prefix)))
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
@@ -167,8 +163,6 @@ class FsspecStore(Store):
             self._info(key)
             self._filesystem.do(key, lambda: self._filesystem.fs.rm_file(path), writing=True, finding=True)
 
-    # --- itself -------------------------------------------------------------------------------------
-
     def close(self) -> None:
         super().close()
         self._filesystem.close()
@@ -186,8 +180,6 @@ class FsspecStore(Store):
 
     def _path(self, key: str) -> str:
         return self._paths.path(self._checked_key(key))
-
-    # --- what is there ------------------------------------------------------------------------------
 
     def _check_writable(self) -> None:
         if self._filesystem.is_web:
@@ -313,7 +305,6 @@ class FsspecPaths:
         self._mark = "=" if directories else ""
 
     def path(self, key: str) -> str:
-        """Where the key's object is."""
         names = [quote(segment, safe=_SAFE) for segment in key.split("/")]
         if self._mark:
             names = ["+/".join(_cut(name)) for name in names]

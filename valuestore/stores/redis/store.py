@@ -92,8 +92,6 @@ class RedisStore(Store):
         most = int(self._address.number("max_value_bytes", STRING_MAX_BYTES))
         self._intake = RedisIntake(self._server, self._names, most)
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         name = self._name(key)
         if start == 0 and end is None:
@@ -131,8 +129,6 @@ class RedisStore(Store):
         self._check_listing(prefix, limit, cursor)
         return take_page(self._keys_from(prefix, cursor, limit), limit)
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
@@ -168,8 +164,6 @@ class RedisStore(Store):
                 adopted += self._server.run("", scripts.ADOPT, tables, *arguments)
             if int(cursor) == 0:
                 return adopted
-
-    # --- many at once -------------------------------------------------------------------------------
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         found: set[str] = set()
@@ -208,8 +202,6 @@ class RedisStore(Store):
         self._check_open()
         return collect_changes(self, self._commit_batch)
 
-    # --- itself -------------------------------------------------------------------------------------
-
     def close(self) -> None:
         if not self._closed:
             super().close()
@@ -229,8 +221,6 @@ class RedisStore(Store):
     def _name(self, key: str) -> str:
         self._check_open()
         return self._names.name(key)
-
-    # --- what is there ------------------------------------------------------------------------------
 
     def _look(self, key: str) -> tuple[int, bytes]:
         """Size and description. Raises: NotFound."""
@@ -269,8 +259,6 @@ class RedisStore(Store):
 
     def losses(self) -> Sequence[str]:
         return self._server.losses()
-
-    # --- changes ------------------------------------------------------------------------------------
 
     def _commit_batch(self, changes: Changes) -> None:
         if len(changes) > _BATCH_CHANGES:

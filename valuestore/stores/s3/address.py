@@ -71,9 +71,8 @@ class S3Address:
         if parts.scheme.lower() != "s3" or not bucket or parts.fragment:
             raise BadReference(shown, "an S3 store's URL is s3://bucket/prefix?options; write '#' as %23")
         if "@" in bucket or ":" in bucket:
-            raise BadReference(
-                "s3://...", "credentials are options, or in the environment; they do not precede the bucket"
-            )
+            problem = "credentials are options, or in the environment; they do not precede the bucket"
+            raise BadReference("s3://...", problem)
         options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
         options |= {name: value for name, value in given.items() if value is not None}
         options = {name: _stripped(name, value) for name, value in options.items()}

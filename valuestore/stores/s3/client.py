@@ -55,8 +55,6 @@ class S3Client:
         self._connections = S3Connections(address, timeout_seconds / ATTEMPTS, at_once)
         self._bucket_seen = False
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def head(self, name: str, key: str) -> Found:
         """What is there. Raises: NotFound."""
 
@@ -121,8 +119,6 @@ class S3Client:
             if not answer["IsTruncated"]:
                 return
             asked["ContinuationToken"] = answer["NextContinuationToken"]
-
-    # --- writing ------------------------------------------------------------------------------------
 
     def put(self, name: str, key: str, data: Any, metadata: dict[str, str], *, create: bool) -> None:
         """Store the bytes, in one request.
@@ -217,8 +213,6 @@ class S3Client:
             return [str(rule.get("ID")) for rule in rules if _expires(rule, prefix)]
 
         return self.do("", ask)
-
-    # --- asking -------------------------------------------------------------------------------------
 
     @property
     def boto(self) -> Any:

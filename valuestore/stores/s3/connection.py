@@ -102,7 +102,6 @@ class S3Connections:
 
     @property
     def boto(self) -> Any:
-        """The client of botocore."""
         return self._connection.get().client
 
     @property
@@ -134,9 +133,8 @@ class S3Connections:
             endpoint = options.get("endpoint_url") or _configured_endpoint(session)
         except ConfigError as error:
             raise BadReference(address.url, str(error)) from None
-        style = options.get("addressing_style") or (session.get_config_variable("s3") or {}).get(
-            "addressing_style", "auto"
-        )
+        configured = session.get_config_variable("s3") or {}
+        style = options.get("addressing_style") or configured.get("addressing_style", "auto")
         in_path = style == "path" or (style == "auto" and (endpoint or "." in address.bucket))
         config = Config(
             signature_version=UNSIGNED if options.get("anonymous") else "s3v4",
@@ -148,10 +146,8 @@ class S3Connections:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        region = options.get("region") or session.get_config_variable("region") or DEFAULT_REGION
-        return session.create_client(
-            "s3", region_name=region.strip(), endpoint_url=endpoint or None, config=config
-        )
+        region = (options.get("region") or session.get_config_variable("region") or DEFAULT_REGION).strip()
+        return session.create_client("s3", region, endpoint_url=endpoint or None, config=config)
 
     def _provider(self, session: Any) -> Callable[[], dict[str, Any]]:
         if self._address.credentials is not None:

@@ -78,8 +78,6 @@ class S3Store(Store):
         if "create" in settings:
             self._client.check_bucket(create=settings["create"])
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         name = self._name(key)
         if start == 0 and end is None:
@@ -128,8 +126,6 @@ class S3Store(Store):
         rules = self._client.expiries(self._prefix)
         return [f"rule {rule} of its lifecycle deletes what has some age" for rule in rules]
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
@@ -158,8 +154,6 @@ class S3Store(Store):
                 continue  # the source changed meanwhile
             return about.stat(target, found.size)
         raise self._client.restless(source)
-
-    # --- many at once -------------------------------------------------------------------------------
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         self._check_open()
@@ -213,8 +207,6 @@ class S3Store(Store):
         url = self._client.do(key, lambda: self._client.boto.generate_presigned_url(**how))
         return SignedUrl(url, headers)
 
-    # --- itself -------------------------------------------------------------------------------------
-
     def close(self) -> None:
         if not self._closed:
             super().close()
@@ -243,8 +235,6 @@ class S3Store(Store):
             rule = f"with the prefix of the store it has at most {KEY_MAX_BYTES} bytes"
             raise BadKey(key, rule)
         return name
-
-    # --- what is there ------------------------------------------------------------------------------
 
     def _items_from(self, prefix: str, cursor: str | None, limit: int | None) -> Iterator[tuple[str, Any]]:
         """The keys that come after the cursor, and what the listing tells of each.

@@ -62,8 +62,6 @@ class S3Writer:
             return self._put_whole(name, key, first, attrs, overwrite)
         return self._put_parts(name, key, chain((first, second), parts), attrs, overwrite)
 
-    # --- in one request -----------------------------------------------------------------------------
-
     def _put_whole(
         self, name: str, key: str, data: Any, attrs: dict[str, Any] | None, overwrite: bool
     ) -> Stat:
@@ -82,8 +80,6 @@ class S3Writer:
         self._client.put(name, key, data, about.metadata(key), create=False)
         self._prove(name, key, about)
         return about.stat(key, len(data))
-
-    # --- in parts -----------------------------------------------------------------------------------
 
     def _put_parts(
         self, name: str, key: str, parts: Iterable[Any], attrs: dict[str, Any] | None, overwrite: bool

@@ -75,8 +75,6 @@ class Cached(Wrapper):
         with self._changing(*(keys[1:] if verb == "copy" else keys)):
             return ask(self._store, keys)
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         return self._read(key, _getter(key, start, end), bytes if (start, end) == (0, None) else None)
 
@@ -148,8 +146,6 @@ class Cached(Wrapper):
             raise NotFound(key, tier.url)
         return data
 
-    # --- changing -----------------------------------------------------------------------------------
-
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
@@ -195,8 +191,6 @@ class Cached(Wrapper):
             return None, data
         whole, passed = look_ahead(key, data, sys.maxsize if self._admit_max is None else self._admit_max)
         return (None if whole is None else bytes(whole)), passed
-
-    # --- the copies ---------------------------------------------------------------------------------
 
     @contextmanager
     def _changing(self, *keys: str) -> Iterator[None]:

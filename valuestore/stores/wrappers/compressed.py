@@ -48,8 +48,6 @@ class Compressed(Wrapper):
         self._level = level
         self._min_bytes = min_bytes
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         if (start, end) == (0, None):
             return self._decoded(key, super().get(key))
@@ -119,8 +117,6 @@ class Compressed(Wrapper):
         error = StoreUnavailable(self.url, f"{key!r} does not decompress: {reason}")
         error.__cause__ = OSError(errno.EBADMSG, reason)
         return error
-
-    # --- writing ------------------------------------------------------------------------------------
 
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True

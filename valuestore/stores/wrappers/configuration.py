@@ -176,8 +176,6 @@ def type_of(config: Mapping[str, Any]) -> str:
         scheme = url.partition("://")[0].lower() if isinstance(url, str) and "://" in url else "file"
         return _TYPE_OF.get(scheme, scheme)
     if not isinstance(kind, str) or kind not in PLACES:
-        known = ", ".join(PLACES)
-        raise ConfigError(
-            "type", f"type is of an invalid value [{kind}]; there are {known}, and url for other places"
-        )
+        known = f"there are {', '.join(PLACES)}, and url for other places"
+        raise ConfigError("type", f"type is of an invalid value [{kind}]; {known}")
     return kind

@@ -168,9 +168,6 @@ class _Configured:
         )
 
 
-# --- the place itself
-
-
 _GIVEN = {"secret_access_key": "secret_key"}
 """What a configuration calls what a store calls otherwise."""
 

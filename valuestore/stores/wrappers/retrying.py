@@ -136,9 +136,8 @@ class Retrying(Wrapper):
 
         logging.getLogger("stamina").addHandler(logging.NullHandler())  # or Python prints what it notes
         longest = min(5.0, seconds / 4)
-        tries = stamina.retry_context(
-            on=_may_pass, attempts=self._attempts, timeout=seconds - longest, wait_max=longest
-        )
+        bounds = {"timeout": seconds - longest, "wait_max": longest}
+        tries = stamina.retry_context(on=_may_pass, attempts=self._attempts, **bounds)
         try:
             for attempt in tries:
                 with attempt:
@@ -151,7 +150,6 @@ class Retrying(Wrapper):
         raise AssertionError("stamina passes the last error on")
 
     def _holds(self, key: str, data: Data) -> bool:
-        """Whether the bytes at ``key`` are these."""
         with self._store.open(key) as stream:
             same = all(stream.read(len(chunk)) == chunk for chunk in iter_chunks(key, data))
             return same and not stream.read(1)
