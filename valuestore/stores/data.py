@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ Data: TypeAlias = Bytes | BinaryIO | Iterable[Bytes]
 
 CHUNK_BYTES = 1 << 20
 """Streams are read in pieces of this size."""
+
+DAMAGED = {errno.EIO, errno.EBADMSG, errno.EILSEQ, getattr(errno, "EUCLEAN", errno.EIO)}
+"""What the OSError says that caused a StoreUnavailable if the bytes are there and lost."""
 
 
 def as_buffer(data: Data) -> bytes | memoryview | None:

@@ -21,26 +21,26 @@ from valuestore.errors import BadKey, BadReference, ConfigError
 from valuestore.kinds import FLAG, PATH, POSITIVE, SECONDS, SECRET, TEXT, Kind, one_of
 from valuestore.stores.base import check_key
 
+_STYLES = ("path", "virtual", "auto")
 OPTIONS: Mapping[str, Kind] = {
     "endpoint_url": SECRET,  # where the server is, if it is not AWS
     "region": TEXT,  # of the bucket
-    "addressing_style": one_of("path", "virtual", "auto"),  # auto is path for an endpoint of one's own
+    "addressing_style": one_of(*_STYLES),  # auto is path for an endpoint of one's own
     "profile": TEXT,  # the section of the profile files
     "access_key_id": SECRET,  # instead of the usual places, with the secret
     "secret_access_key": SECRET,
     "secret_key_path": PATH,  # a file with the secret access key in it, which comes before it
     "session_token": SECRET,  # of temporary credentials
     "anonymous": FLAG,  # sign nothing, for public buckets
-    "conditional": FLAG,  # whether the server keeps If-None-Match; as the next three, see S3Store
-    "timeout_seconds": SECONDS,
+    "conditional": FLAG,  # whether the server keeps If-None-Match, see S3Store
+    "create": FLAG,  # make the bucket if it is missing; false: NotFound if it is; left out: nobody looks
+    "timeout_seconds": SECONDS,  # as the next two, see S3Store
     "part_bytes": POSITIVE,
     "concurrency": POSITIVE,
-    "create": FLAG,  # make the bucket if it is missing; false: NotFound if it is; left out: nobody looks
 }
 """In a URL they are texts."""
 _PLACE = ("endpoint_url", "region", "addressing_style")
 _SECRET = ("access_key_id", "secret_access_key", "session_token")
-_STYLES = ("path", "virtual", "auto")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -118,11 +118,11 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         options["endpoint_url"] = check_endpoint(options["endpoint_url"])
     if options.get("addressing_style", "auto") not in _STYLES:
         raise ConfigError("addressing_style", f"is one of {', '.join(_STYLES)}")
-    for name, value in options.items():
-        if OPTIONS[name] is FLAG:
-            options[name] = _read_bool(name, value)
-        elif OPTIONS[name] in (SECONDS, POSITIVE):
-            options[name] = _read_number(name, float if OPTIONS[name] is SECONDS else int, value)
+    for name, kind in OPTIONS.items():
+        if name in options and kind is FLAG:
+            options[name] = _read_bool(name, options[name])
+        elif name in options and kind in (SECONDS, POSITIVE):
+            options[name] = _read_number(name, float if kind is SECONDS else int, options[name])
     return options
 
 

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, cast
 
 from valuestore.errors import AlreadyExists, ConfigError, CredentialsRejected, NotFound, StoreUnavailable
 from valuestore.stores.base import Attrs, Data, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.data import DAMAGED
 from valuestore.stores.wrappers.base import Answer, Ask, Verb, Wrapper
 
 _ONCE: frozenset[Verb] = frozenset({"batch", "close"})
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DAMAGED = {errno.EIO, errno.EBADMSG, errno.EILSEQ, getattr(errno, "EUCLEAN", errno.EIO)}
 
 
 class Retrying(Wrapper):
@@ -159,7 +159,7 @@ def _may_pass(error: Exception) -> bool:
     """Whether another try may be answered."""
     if isinstance(error, CredentialsRejected) or not isinstance(error, StoreUnavailable):
         return False
-    return getattr(error.__cause__, "errno", None) not in _REFUSED | _DAMAGED
+    return getattr(error.__cause__, "errno", None) not in _REFUSED | DAMAGED
 
 
 def _replay(data: Data) -> Callable[[], Data] | None:
