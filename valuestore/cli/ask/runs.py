@@ -52,8 +52,8 @@ def runs(
         raise Usage("--json and --csv exclude each other")
     with open_existing(repository) as opened:
         name = opened.history.code(task).task
-        query = opened.history.jobs().where(task=name, status=("done", "failed"), execution=execution)
-        found = query.where(since=moment(since) if since else None).limit(limit).runs()
+        query = opened.history.jobs().where(since=moment(since) if since else None)
+        found = query.where(task=name, status=("done", "failed"), execution=execution).limit(limit).runs()
         if len(found) == limit:
             say(f"the newest {limit}; there may be more: --limit N")
     columns = list(dict.fromkeys(column for row in found for column in row))

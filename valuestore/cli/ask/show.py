@@ -123,8 +123,9 @@ def read_record(found: Found, repository: Repository, limit: int) -> dict[str, A
     if found.kind == "execution":
         record["running"] = history.running(found, limit).dicts() if record["status"] == "running" else []
         record["first_jobs"] = [plain(job) for job in history.jobs_of(found, limit)]
-        failed = history.jobs(found.record_id).where(status="failed").limit(10)
-        record["failed_jobs"] = failed.dicts() if record["failed"] else []
+        record["failed_jobs"] = (
+            history.jobs(found.record_id).where(status="failed").limit(10).dicts() if record["failed"] else []
+        )
     elif found.kind in ("job", "call"):
         record["arguments"] = history.arguments(record["args_hash"] or "").dicts()
         record["made"] = history.calls_made(record["call_hash"] or "", limit).dicts()

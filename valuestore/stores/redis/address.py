@@ -75,9 +75,10 @@ class RedisAddress:
     @classmethod
     def _read(cls, parts: SplitResult, options: dict[str, Any]) -> RedisAddress:
         prefix = _read_prefix(options.get("prefix", ""))
+        connection = _parsed(parts)
         if not (db := str(options.get("db", "0"))).isdecimal():
             raise _Problem("the database is a number: redis://host:port/0/prefix")
-        connection = _parsed(parts) | {"db": int(db)}
+        connection["db"] = int(db)
         connection |= {name: options[name] for name in ("username", "password") if options.get(name)}
         if parts.scheme in _SOCKET:
             url = f"unix://{quote(connection['path'])}?db={connection['db']}"

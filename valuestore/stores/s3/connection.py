@@ -133,8 +133,8 @@ class S3Connections:
             endpoint = options.get("endpoint_url") or _configured_endpoint(session)
         except ConfigError as error:
             raise BadReference(address.url, str(error)) from None
-        configured = session.get_config_variable("s3") or {}
-        style = options.get("addressing_style") or configured.get("addressing_style", "auto")
+        style = options.get("addressing_style")
+        style = style or (session.get_config_variable("s3") or {}).get("addressing_style", "auto")
         in_path = style == "path" or (style == "auto" and (endpoint or "." in address.bucket))
         config = Config(
             signature_version=UNSIGNED if options.get("anonymous") else "s3v4",
