@@ -90,6 +90,7 @@ ADDED = {
     "tasks/control.py",
     "tasks/lists.py",
     "tasks/operation.py",
+    "tasks/renewed.py",
     "testing/executor_contract.py",
     "interop/board.py",
     "tables/cached.py",

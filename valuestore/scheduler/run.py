@@ -29,8 +29,8 @@ from valuestore.scheduler.record import Execution, Recording
 from valuestore.scheduler.waiting import Once, Waiting
 from valuestore.tasks.call import Call, evaluate, find_expressions
 from valuestore.tasks.context import Context
-from valuestore.tasks.definition import renewed
 from valuestore.tasks.options import Asked, Resolver
+from valuestore.tasks.renewed import renewed
 from valuestore.tasks.tag import tags_kept_by
 from valuestore.values.code.trace import nobodys
 from valuestore.values.codecs.plain import SIGNED, TAGGED

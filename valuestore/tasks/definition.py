@@ -19,9 +19,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from valuestore.errors import ArgumentError, TaskError, TaskNotFound, ValuestoreWarning
 from valuestore.hashing import ATOMS
-from valuestore.tasks.call import Call, Operation, find_expressions
+from valuestore.tasks.call import find_expressions
+from valuestore.tasks.renewed import renewed
 from valuestore.values.code.ownership import is_own
-from valuestore.values.identity.inside import LAZY, Lazy, find
 from valuestore.values.value import find_class, module_name_of, type_name_of
 
 DEFINITION = ("name", "namespace", "version", "tags", "capture", "nout", "script")
@@ -367,23 +367,3 @@ def _takes_all(taken: Signature, said: Signature) -> bool:
     return not (by_name and Parameter.VAR_KEYWORD not in kinds) and not (
         by_place and Parameter.VAR_POSITIONAL not in kinds
     )
-
-
-def renewed(obj: Any) -> Any:
-    """The same expression of other calls; what is no expression stays, and what holds some is rebuilt."""
-    made: dict[int, Any] = {}
-
-    def new(part: Any) -> Any:
-        return made.get(id(part), part)
-
-    for holder, container in find(obj, Lazy, LAZY).holders:  # each after those inside it
-        if isinstance(holder, Call):
-            given = {name: new(value) for name, value in holder._given.items()}
-            options = {name: new(value) for name, value in holder._options.items()}
-            task: Any = holder._task
-            made[id(holder)] = Call(task, given, task.apply_defaults(given), options)
-        elif isinstance(holder, Operation):
-            made[id(holder)] = Operation(holder._name, tuple(map(new, holder._operands)))
-        else:
-            made[id(holder)] = container.rebuilt(holder, [*map(new, container.parts(holder))])
-    return new(obj)
