@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -31,8 +31,10 @@ from valuestore.kinds import (
     Kind,
     all_of,
     check_table,
+    kinds_of,
     nearest,
     one_of,
+    setting,
     shortened,
     unknown,
 )
@@ -74,33 +76,32 @@ class Settings:
     ``folder`` is no setting: what relative paths in a table of ``payloads`` are relative to.
     """
 
-    database: str = field(default="", repr=False)
-    payloads: object = field(default="", repr=False)
-    digest: str = ""
-    shared: bool | None = None
-    inline_max_bytes: int = 8192
-    busy_timeout_seconds: float = 60.0
-    statement_timeout_seconds: float = 60.0
-    payload_retry_seconds: float = 10.0
-    database_password_file: str = ""
-    durability: str = "fast"
-    trace: bool = True
-    once: bool = True
-    progress: bool | None = None
-    tags: Mapping[str, Any] = field(default_factory=dict)
-    observe: Mapping[str, bool] = field(default_factory=dict)
-    trust: Mapping[str, Any] = field(default_factory=dict)
-    keep: Mapping[str, Any] = field(default_factory=dict)
-    executor: str = "threads"
-    workers: int | None = None
-    executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    tasks: Mapping[str, Any] = field(default_factory=dict)
-    limits: Mapping[str, int] = field(default_factory=dict)
-    context: Mapping[str, Any] = field(default_factory=dict)
+    database: str = setting(SECRET, "", is_shown=False)
+    payloads: object = setting(Kind("a URL, a path or a table", (str, Mapping)), "", is_shown=False)
+    digest: str = setting(TEXT, "")
+    shared: bool | None = setting(FLAG, None)
+    inline_max_bytes: int = setting(COUNT, 8192)
+    busy_timeout_seconds: float = setting(WAIT, 60.0)
+    statement_timeout_seconds: float = setting(SECONDS, 60.0)
+    payload_retry_seconds: float = setting(WAIT, 10.0)
+    database_password_file: str = setting(PATH, "")
+    durability: str = setting(one_of("fast", "full"), "fast")
+    trace: bool = setting(FLAG, True)
+    once: bool = setting(FLAG, True)
+    progress: bool | None = setting(FLAG, None)
+    tags: Mapping[str, Any] = setting(TABLE)
+    observe: Mapping[str, bool] = setting(TABLE)
+    trust: Mapping[str, Any] = setting(TABLE)
+    keep: Mapping[str, Any] = setting(TABLE)
+    executor: str = setting(TEXT, "threads")
+    workers: int | None = setting(POSITIVE, None)
+    executors: Mapping[str, Mapping[str, Any]] = setting(
+        Kind("tables by the names of executors", (Mapping,), all_of(TABLE))
+    )
+    tasks: Mapping[str, Any] = setting(Kind("tables by the names of tasks", (Mapping,), all_of(TABLE)))
+    limits: Mapping[str, int] = setting(Kind("whole numbers above 0 by names", (Mapping,), all_of(POSITIVE)))
+    context: Mapping[str, Any] = setting(TABLE)
     folder: Path | None = None
-
-
-# --- what each setting may be
 
 
 OBSERVERS: Mapping[str, Kind] = dict.fromkeys(("log", "opentelemetry", "progress", "prometheus"), FLAG)
@@ -115,32 +116,7 @@ TRUST: Mapping[str, Kind] = {
 }
 """What ``[trust]`` can say."""
 
-
-_KINDS: Mapping[str, Kind] = {
-    "database": SECRET,
-    "payloads": Kind("a URL, a path or a table", (str, Mapping)),
-    "digest": TEXT,
-    "shared": FLAG,
-    "inline_max_bytes": COUNT,
-    "busy_timeout_seconds": WAIT,
-    "payload_retry_seconds": WAIT,
-    "statement_timeout_seconds": SECONDS,
-    "database_password_file": PATH,
-    "durability": one_of("fast", "full"),
-    "trace": FLAG,
-    "once": FLAG,
-    "progress": FLAG,
-    "tags": TABLE,
-    "observe": TABLE,
-    "trust": TABLE,
-    "keep": TABLE,
-    "executor": TEXT,
-    "workers": POSITIVE,
-    "executors": Kind("tables by the names of executors", (Mapping,), all_of(TABLE)),
-    "tasks": Kind("tables by the names of tasks", (Mapping,), all_of(TABLE)),
-    "limits": Kind("whole numbers above 0 by names", (Mapping,), all_of(POSITIVE)),
-    "context": TABLE,
-}
+_KINDS = kinds_of(Settings)
 _OTHERS = ("cache", "contact_hosts", "database_password", "debug", "key_file", "repository", "safe_folders")
 """What else of the environment is ours, beside the settings."""
 

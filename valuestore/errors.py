@@ -68,18 +68,24 @@ from __future__ import annotations
 class ValuestoreError(Exception):
     """Root of all errors of this library. ``args`` holds the facts, ``str()`` the sentence."""
 
+    sentence = ""
+    """A format of the facts, by their numbers. Where it takes more than that, ``__str__`` is overridden."""
+
     def __str__(self) -> str:
-        return " ".join(str(fact) for fact in self.args)
+        return self.sentence.format(*self.args) if self.sentence else " ".join(map(str, self.args))
 
 
-class ConfigError(ValuestoreError):
+class _About(Exception):
+    """Two facts: what it is about, and a problem or the like."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__(what, problem)
+
+
+class ConfigError(_About, ValuestoreError):
     """A setting is unknown, misspelt or does not parse. Facts: setting, problem."""
 
-    def __init__(self, setting: str, problem: str) -> None:
-        super().__init__(setting, problem)
-
-    def __str__(self) -> str:
-        return f"setting {self.args[0]!r}: {self.args[1]}"
+    sentence = "setting {0!r}: {1}"
 
 
 class ValuestoreWarning(UserWarning):
@@ -111,8 +117,7 @@ class NotFound(StoreError, KeyError, FileNotFoundError):
     def __init__(self, key: str, where: str = "the store") -> None:
         super().__init__(key, where)
 
-    def __str__(self) -> str:
-        return f"{self.args[1]} holds nothing under {self.args[0]!r}"
+    sentence = "{1} holds nothing under {0!r}"
 
 
 class AlreadyExists(StoreError, FileExistsError):
@@ -121,10 +126,7 @@ class AlreadyExists(StoreError, FileExistsError):
     def __init__(self, key: str, where: str = "the store") -> None:
         super().__init__(key, where)
 
-    def __str__(self) -> str:
-        return (
-            f"{self.args[1]} already holds a value under {self.args[0]!r}; pass overwrite=True to replace it"
-        )
+    sentence = "{1} already holds a value under {0!r}; pass overwrite=True to replace it"
 
 
 class VersionConflict(StoreError):
@@ -152,14 +154,10 @@ class BadKey(StoreError, ValueError):
         return f"bad key {shown}: {self.args[1]}"
 
 
-class BadReference(StoreError, ValueError):
+class BadReference(_About, StoreError, ValueError):
     """No store answers to this URL. Facts: URL without credentials, problem."""
 
-    def __init__(self, url: str, problem: str) -> None:
-        super().__init__(url, problem)
-
-    def __str__(self) -> str:
-        return f"cannot open {self.args[0]!r}: {self.args[1]}"
+    sentence = "cannot open {0!r}: {1}"
 
 
 class TooLarge(StoreError, ValueError):
@@ -191,9 +189,7 @@ class SizeMismatch(StoreError, ValueError):
     def __init__(self, key: str, declared: int, got: int) -> None:
         super().__init__(key, declared, got)
 
-    def __str__(self) -> str:
-        key, declared, got = self.args
-        return f"{key!r} was declared with {declared} bytes, but its stream gave {got}; nothing was stored"
+    sentence = "{0!r} was declared with {1} bytes, but its stream gave {2}; nothing was stored"
 
 
 class StoreClosed(StoreError):
@@ -202,21 +198,16 @@ class StoreClosed(StoreError):
     def __init__(self, store: str) -> None:
         super().__init__(store)
 
-    def __str__(self) -> str:
-        return f"{self.args[0]} is closed"
+    sentence = "{0} is closed"
 
 
-class StoreReadOnly(StoreError, PermissionError):
+class StoreReadOnly(_About, StoreError, PermissionError):
     """Writes are refused here. Facts: place, reason."""
 
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(place, reason)
-
-    def __str__(self) -> str:
-        return f"cannot write to {self.args[0]}: {self.args[1]}; make it writable or choose another location"
+    sentence = "cannot write to {0}: {1}; make it writable or choose another location"
 
 
-class StoreUnavailable(StoreError, ConnectionError):
+class StoreUnavailable(_About, StoreError, ConnectionError):
     """No answer in time, no permission, or an I/O error: not the same as absence. Facts: place, reason.
 
     And, where the store that raises it knows: ``operation``, the verb that failed; its ``key`` and ``size``
@@ -225,9 +216,6 @@ class StoreUnavailable(StoreError, ConnectionError):
 
     operation = key = cause = ""
     size: int | None = None
-
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(place, reason)
 
     def __str__(self) -> str:
         return f"{self.args[0]} is unavailable: {self.args[1]}{self._told()}"
@@ -246,14 +234,10 @@ class CredentialsRejected(StoreUnavailable, PermissionError):
         return f"{place} rejected the credentials ({reason}); {remedy}{self._told()}"
 
 
-class KeyUnusable(StoreError, PermissionError):
+class KeyUnusable(_About, StoreError, PermissionError):
     """The key that signs pickled values cannot be read, made or trusted. Facts: file, problem and remedy."""
 
-    def __init__(self, place: str, problem: str) -> None:
-        super().__init__(place, problem)
-
-    def __str__(self) -> str:
-        return f"signing key {self.args[0]}: {self.args[1]}"
+    sentence = "signing key {0}: {1}"
 
 
 class BundleRefused(StoreError, ValueError):
@@ -262,9 +246,7 @@ class BundleRefused(StoreError, ValueError):
     def __init__(self, file: str, record: int, problem: str) -> None:
         super().__init__(file, record, problem)
 
-    def __str__(self) -> str:
-        file, record, problem = self.args
-        return f"{file} was not imported: record {record}: {problem}; export it again"
+    sentence = "{0} was not imported: record {1}: {2}; export it again"
 
 
 # --- payloads and identity ----------------------------------------------------------------------
@@ -274,15 +256,10 @@ class PayloadError(ValuestoreError):
     """A stored value cannot be given back. The scheduler sees a miss and recomputes."""
 
 
-class PayloadMissing(PayloadError, KeyError):
+class PayloadMissing(_About, PayloadError, KeyError):
     """The bytes are gone from the payload store. Facts: payload digest, store."""
 
-    def __init__(self, digest: str, store: str) -> None:
-        super().__init__(digest, store)
-
-    def __str__(self) -> str:
-        digest, store = self.args
-        return f"payload {digest} is missing from {store}; run the pipeline again to restore it"
+    sentence = "payload {0} is missing from {1}; run the pipeline again to restore it"
 
 
 class PayloadCorrupt(PayloadError):
@@ -291,29 +268,19 @@ class PayloadCorrupt(PayloadError):
     def __init__(self, digest: str, store: str, found: str) -> None:
         super().__init__(digest, store, found)
 
-    def __str__(self) -> str:
-        digest, store, found = self.args
-        return f"payload {digest} in {store} is damaged ({found}); run the pipeline again to restore it"
+    sentence = "payload {0} in {1} is damaged ({2}); run the pipeline again to restore it"
 
 
-class DecodeError(PayloadError, ValueError):
+class DecodeError(_About, PayloadError, ValueError):
     """The bytes are whole but cannot become a value here. Facts: type name or codec, reason."""
 
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(what, reason)
-
-    def __str__(self) -> str:
-        return f"cannot decode a value of type {self.args[0]}: {self.args[1]}"
+    sentence = "cannot decode a value of type {0}: {1}"
 
 
-class MissingFunctionError(PayloadError, LookupError):
+class MissingFunctionError(_About, PayloadError, LookupError):
     """A stored function was called that is gone, or other than it was. Facts: its name, reason."""
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, reason)
-
-    def __str__(self) -> str:
-        return f"cannot call {self.args[0]}: {self.args[1]}; import its module, or run the pipeline again"
+    sentence = "cannot call {0}: {1}; import its module, or run the pipeline again"
 
 
 class UntrustedPayload(PayloadError):
@@ -322,46 +289,32 @@ class UntrustedPayload(PayloadError):
     def __init__(self, value_hash: str, codec: str, fix: str) -> None:
         super().__init__(value_hash, codec, fix)
 
-    def __str__(self) -> str:
-        value_hash, codec, fix = self.args
-        return f"value {value_hash} was not loaded: its codec {codec} can hold what executes code; {fix}"
+    sentence = "value {0} was not loaded: its codec {1} can hold what executes code; {2}"
 
 
-class NotHashableError(ValuestoreError, TypeError):
+class NotHashableError(_About, ValuestoreError, TypeError):
     """No certain identity, so no guess. Facts: path inside the object, reason."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-
-    def __str__(self) -> str:
-        return f"cannot hash {self.args[0]}: {self.args[1]}"
+    sentence = "cannot hash {0}: {1}"
 
 
 class MisplacedCall(NotHashableError):
     """A call inside an object that is not looked into, so nothing would evaluate it. Facts: path, call."""
 
-    def __init__(self, path: str, call: str) -> None:
-        super().__init__(path, call)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.args[0]} holds the call {self.args[1]}, which cannot be evaluated there: calls are "
-            "evaluated in Python's containers, named tuples and the fields of dataclass, attrs and pydantic "
-            "objects; let a task make the object from the call's result"
-        )
+    sentence = (
+        "{0} holds the call {1}, which cannot be evaluated there: calls are evaluated in Python's "
+        "containers, named tuples and the fields of dataclass, attrs and pydantic objects; let a task make "
+        "the object from the call's result"
+    )
 
 
 # --- the metadata database ----------------------------------------------------------------------
 
 
-class DatabaseError(ValuestoreError):
+class DatabaseError(_About, ValuestoreError):
     """The metadata database failed. Facts: database, reason."""
 
-    def __init__(self, database: str, reason: str) -> None:
-        super().__init__(database, reason)
-
-    def __str__(self) -> str:
-        return f"{self.args[0]}: {self.args[1]}"
+    sentence = "{0}: {1}"
 
 
 class DatabaseBusy(DatabaseError):
@@ -370,7 +323,7 @@ class DatabaseBusy(DatabaseError):
     def __init__(
         self, database: str, reason: str, waited_seconds: float = 0.0, pids: tuple[int, ...] = ()
     ) -> None:
-        super(DatabaseError, self).__init__(database, reason, waited_seconds, tuple(pids))
+        super(_About, self).__init__(database, reason, waited_seconds, tuple(pids))
 
     def __str__(self) -> str:
         database, reason, waited, pids = self.args
@@ -382,69 +335,55 @@ class DatabaseBusy(DatabaseError):
 class DatabaseUnavailable(DatabaseError, ConnectionError):
     """The server gave no answer, hung up or asked for another try. Facts: database, reason."""
 
-    def __str__(self) -> str:
-        return f"{self.args[0]} is unavailable: {self.args[1]}; what was not written is kept and tried again"
+    sentence = "{0} is unavailable: {1}; what was not written is kept and tried again"
 
 
 class DatabaseDamaged(DatabaseError):
     """The file is no readable database. Facts: database, reason."""
 
-    def __str__(self) -> str:
-        return f"{self.args[0]} is damaged: {self.args[1]}; restore a copy, or move it away to start anew"
+    sentence = "{0} is damaged: {1}; restore a copy, or move it away to start anew"
 
 
 class DatabaseFull(DatabaseError):
     """Its disk or its quota is full. Facts: database, reason."""
 
-    def __str__(self) -> str:
-        return f"{self.args[0]}: {self.args[1]}; make room: what was not written is kept and tried again"
+    sentence = "{0}: {1}; make room: what was not written is kept and tried again"
 
 
 class NotARepository(DatabaseError):
     """It belongs to something else, and was not touched. Facts: place, what was found."""
 
-    def __str__(self) -> str:
-        return f"{self.args[0]} is not a valuestore repository: {self.args[1]}; choose another location"
+    sentence = "{0} is not a valuestore repository: {1}; choose another location"
 
 
 class SchemaTooNew(DatabaseError):
     """Written by a newer valuestore; nothing was changed. Facts: database, its revision."""
 
-    def __str__(self) -> str:
-        return (
-            f"{self.args[0]} has schema revision {self.args[1]}, which this valuestore does not know; "
-            "upgrade valuestore (`pip install -U valuestore`)"
-        )
+    sentence = (
+        "{0} has schema revision {1}, which this valuestore does not know; upgrade valuestore (`pip "
+        "install -U valuestore`)"
+    )
 
 
 class SchemaTooOld(DatabaseError):
     """Needs an upgrade first. Facts: database, its revision."""
 
-    def __str__(self) -> str:
-        return f"{self.args[0]} has schema revision {self.args[1]}; run `valuestore db upgrade`"
+    sentence = "{0} has schema revision {1}; run `valuestore db upgrade`"
 
 
 # --- history ------------------------------------------------------------------------------------
 
 
-class CollectionRefused(ValuestoreError):
+class CollectionRefused(_About, ValuestoreError):
     """A collection cannot go on, or may delete what is needed. Facts: repository, problem."""
 
-    def __init__(self, repository: str, problem: str) -> None:
-        super().__init__(repository, problem)
-
-    def __str__(self) -> str:
-        return f"nothing more is collected of {self.args[0]}: {self.args[1]}"
+    sentence = "nothing more is collected of {0}: {1}"
 
 
-class QueryError(ValuestoreError, ValueError):
+class QueryError(_About, ValuestoreError, ValueError):
     """A question to the history that cannot be asked like this. Facts: filter or name, problem."""
 
-    def __init__(self, name: str, problem: str) -> None:
-        super().__init__(name, problem)
-
-    def __str__(self) -> str:
-        return f"{self.args[0]}: {self.args[1]}"
+    sentence = "{0}: {1}"
 
 
 class RecordNotFound(QueryError, LookupError):
@@ -486,14 +425,10 @@ class TagError(ValuestoreError, TypeError, ValueError):
         return f"tag {shown if len(shown) <= 80 else shown[:77] + '...'}: {self.args[1]}"
 
 
-class TableError(ValuestoreError, ValueError):
+class TableError(_About, ValuestoreError, ValueError):
     """A row, key, index or interval that a table cannot take; nothing was changed. Facts: which, problem."""
 
-    def __init__(self, what: str, problem: str) -> None:
-        super().__init__(what, problem)
-
-    def __str__(self) -> str:
-        return f"{self.args[0]}: {self.args[1]}"
+    sentence = "{0}: {1}"
 
 
 class CodecError(TableError):
@@ -520,27 +455,16 @@ class TaskNotFound(TaskError, LookupError):
         return f"no task named {name!r}; there are: {', '.join(known)}"
 
 
-class ArgumentError(TaskError, TypeError, ValueError):
+class ArgumentError(_About, TaskError, TypeError, ValueError):
     """Arguments that do not fit the task's signature. Facts: task, problem."""
 
-    def __init__(self, task: str, problem: str) -> None:
-        super().__init__(task, problem)
-
-    def __str__(self) -> str:
-        return f"task {self.args[0]}: {self.args[1]}"
+    sentence = "task {0}: {1}"
 
 
-class LazyValueError(TaskError, TypeError):
+class LazyValueError(_About, TaskError, TypeError):
     """A call's result was used before the call ran. Facts: expression, use."""
 
-    def __init__(self, expression: str, use: str) -> None:
-        super().__init__(expression, use)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.args[0]} has not run yet, so it has no {self.args[1]}; "
-            "pass it to another task, which gets the finished value"
-        )
+    sentence = "{0} has not run yet, so it has no {1}; pass it to another task, which gets the finished value"
 
 
 class NotUnpackable(TaskError, TypeError, ValueError):
@@ -549,11 +473,10 @@ class NotUnpackable(TaskError, TypeError, ValueError):
     def __init__(self, count: int, found: str) -> None:
         super().__init__(count, found)
 
-    def __str__(self) -> str:
-        return (
-            f"a result was taken apart into {self.args[0]}, and {self.args[1]}; give the task the nout=, or "
-            "the annotation, that its result has"
-        )
+    sentence = (
+        "a result was taken apart into {0}, and {1}; give the task the nout=, or the annotation, that its "
+        "result has"
+    )
 
 
 class ContextError(TaskError, LookupError):
@@ -574,8 +497,7 @@ class TaskTimeout(TaskError, TimeoutError):
     def __init__(self, task: str, seconds: float) -> None:
         super().__init__(task, seconds)
 
-    def __str__(self) -> str:
-        return f"{self.args[0]} took more than {self.args[1]:g} s, and was given up"
+    sentence = "{0} took more than {1:g} s, and was given up"
 
 
 class WorkerLost(TaskError):
@@ -584,8 +506,7 @@ class WorkerLost(TaskError):
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
 
-    def __str__(self) -> str:
-        return f"the worker that ran it is gone: {self.args[0]}"
+    sentence = "the worker that ran it is gone: {0}"
 
 
 class WorkerMismatch(TaskError):
@@ -594,9 +515,7 @@ class WorkerMismatch(TaskError):
     def __init__(self, host: str, problem: str, advice: str) -> None:
         super().__init__(host, problem, advice)
 
-    def __str__(self) -> str:
-        host, problem, advice = self.args
-        return f"the worker on {host} {problem}; {advice}"
+    sentence = "the worker on {0} {1}; {2}"
 
 
 class NotSendable(TaskError, TypeError):
@@ -605,8 +524,7 @@ class NotSendable(TaskError, TypeError):
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
 
-    def __str__(self) -> str:
-        return f"it cannot be sent between processes: {self.args[0]}"
+    sentence = "it cannot be sent between processes: {0}"
 
 
 class EndlessCall(TaskError, RecursionError):
@@ -615,34 +533,22 @@ class EndlessCall(TaskError, RecursionError):
     def __init__(self, call: str) -> None:
         super().__init__(call)
 
-    def __str__(self) -> str:
-        return (
-            f"a call waits for its own result: {self.args[0]}; its body returns the very call that it is of"
-        )
+    sentence = "a call waits for its own result: {0}; its body returns the very call that it is of"
 
 
-class CredentialsInArgument(TaskError, ValueError):
+class CredentialsInArgument(_About, TaskError, ValueError):
     """A handle's arguments are recorded, and one looks like a secret. Facts: class, parameter."""
 
-    def __init__(self, handle_class: str, parameter: str) -> None:
-        super().__init__(handle_class, parameter)
-
-    def __str__(self) -> str:
-        handle_class, parameter = self.args
-        return (
-            f"{handle_class} was given a credential as {parameter!r}, which would be recorded; "
-            "pass the name of an environment variable and read it in __init__"
-        )
+    sentence = (
+        "{0} was given a credential as {1!r}, which would be recorded; pass the name of an environment "
+        "variable and read it in __init__"
+    )
 
 
-class HandleNotOpened(TaskError):
+class HandleNotOpened(_About, TaskError):
     """The constructor of a handle failed where it was used. Facts: handle, what it raised."""
 
-    def __init__(self, handle: str, problem: str) -> None:
-        super().__init__(handle, problem)
-
-    def __str__(self) -> str:
-        return f"handle {self.args[0]} cannot be opened: its __init__ raised {self.args[1]}"
+    sentence = "handle {0} cannot be opened: its __init__ raised {1}"
 
 
 class StaleHandle(TaskError):
@@ -651,9 +557,7 @@ class StaleHandle(TaskError):
     def __init__(self, handle: str, task: str, problem: str) -> None:
         super().__init__(handle, task, problem)
 
-    def __str__(self) -> str:
-        handle, task, problem = self.args
-        return f"task {task} cannot work on handle {handle}: {problem}"
+    sentence = "task {1} cannot work on handle {0}: {2}"
 
 
 class ScriptFailed(TaskError):

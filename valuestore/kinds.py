@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from valuestore.errors import ConfigError
@@ -21,7 +21,6 @@ class Kind:
     is_secret: bool = False
 
     def takes(self, value: Any) -> bool:
-        """Whether the value is of this kind."""
         is_flag = isinstance(value, bool) and bool not in self.types  # which Python counts as an int
         return not is_flag and isinstance(value, self.types) and self.fits(value)
 
@@ -46,12 +45,23 @@ TABLE = Kind("a table", (Mapping,))
 
 
 def one_of(*words: str) -> Kind:
-    """Text that is one of these."""
     return Kind(f"one of {', '.join(words)}", (str,), words.__contains__)
 
 
 def all_of(kind: Kind) -> Callable[[Any], bool]:
     return lambda table: all(map(kind.takes, table.values()))
+
+
+def setting(kind: Kind, *default: Any, is_shown: bool = True) -> Any:
+    """A field of a dataclass of settings: of this kind, and what it is unless it is given; else a dict."""
+    if default:
+        return field(default=default[0], repr=is_shown, metadata={"kind": kind})
+    return field(default_factory=dict, metadata={"kind": kind})
+
+
+def kinds_of(settings: type) -> dict[str, Kind]:
+    """The kinds of such a dataclass, by the names of its fields."""
+    return {each.name: each.metadata["kind"] for each in fields(settings) if each.metadata}
 
 
 def check_table(name: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:

@@ -22,21 +22,16 @@ if TYPE_CHECKING:
 
 BUILTIN: Mapping[str, Mapping[str, str]] = {
     "stores": {
-        "abfs": "valuestore.stores.fsspec.store:FsspecStore",
-        "az": "valuestore.stores.fsspec.store:FsspecStore",
+        **dict.fromkeys(
+            ("abfs", "az", "fsspec+file", "fsspec+memory", "fsspec+s3", "gs", "http", "https"),
+            "valuestore.stores.fsspec.store:FsspecStore",
+        ),
+        **dict.fromkeys(
+            ("redis", "redis+unix", "rediss", "unix"), "valuestore.stores.redis.store:RedisStore"
+        ),
         "file": "valuestore.stores.files.store:FileStore",
-        "fsspec+file": "valuestore.stores.fsspec.store:FsspecStore",
-        "fsspec+memory": "valuestore.stores.fsspec.store:FsspecStore",
-        "fsspec+s3": "valuestore.stores.fsspec.store:FsspecStore",
-        "gs": "valuestore.stores.fsspec.store:FsspecStore",
-        "http": "valuestore.stores.fsspec.store:FsspecStore",
-        "https": "valuestore.stores.fsspec.store:FsspecStore",
         "memory": "valuestore.stores.memory:MemoryStore",
-        "redis": "valuestore.stores.redis.store:RedisStore",
-        "redis+unix": "valuestore.stores.redis.store:RedisStore",
-        "rediss": "valuestore.stores.redis.store:RedisStore",
         "s3": "valuestore.stores.s3.store:S3Store",
-        "unix": "valuestore.stores.redis.store:RedisStore",
     },
     "types": {
         "PIL": "valuestore.values.codecs.pillow:RULES",
@@ -79,7 +74,6 @@ def names(kind: str) -> list[str]:
 
 
 def is_built_in(kind: str, name: str) -> bool:
-    """Whether valuestore itself has the part of that kind and name."""
     return name in _builtin(kind)
 
 
@@ -90,7 +84,11 @@ def find(kind: str, name: str) -> Any:
     import gives one RuntimeWarning and then counts as not there.
     """
     if (target := _builtin(kind).get(name)) is not None:
-        return _load_builtin(name, target)
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise ConfigError(name, package_missing(error)) from error
     plugin = _entry_points(kind).get(name)
     part = _BROKEN if plugin is None else _load_plugin(kind, name, plugin)
     if part is _BROKEN:
@@ -103,14 +101,6 @@ def _builtin(kind: str) -> Mapping[str, str]:
         return BUILTIN[kind]
     except KeyError:
         raise ConfigError("plug-in kind", f"no {kind!r}; there are {', '.join(BUILTIN)}") from None
-
-
-def _load_builtin(name: str, target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise ConfigError(name, package_missing(error)) from error
 
 
 @cache

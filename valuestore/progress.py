@@ -221,7 +221,6 @@ class Notebook:
         self.is_over = False
 
     def draw(self) -> None:
-        """Show how it goes."""
         text = {"text/plain": "\n".join(self._progress.lines(_NOTEBOOK_WIDTH, _MOST_TASKS))}
         if self._shown is None:
             self._shown = sys.modules["IPython"].display.display(text, raw=True, display_id=True)
@@ -305,11 +304,9 @@ class Passing:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write it where nothing is drawn."""
         with self._terminal.wiped():
             return self.stream.write(text)  # type: ignore[no-any-return]  # as the stream does
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write them where nothing is drawn."""
         with self._terminal.wiped():
             self.stream.writelines(lines)

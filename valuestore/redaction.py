@@ -35,7 +35,6 @@ _compiled = cache(re.compile)
 
 
 def names_secret(name: str) -> bool:
-    """Whether a name is that of a secret."""
     return _compiled(rf"{SECRET}\Z", re.I).search(name) is not None
 
 

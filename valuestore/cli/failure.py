@@ -120,10 +120,7 @@ def report_pipeline(error: BaseException, *, debug: bool = False) -> None:
 
 
 def _own_frames(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and _leads_there(trace.tb_frame.f_code.co_filename):
+    ours = _PACKAGE, _FUTURES, "<frozen importlib"
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
         trace = trace.tb_next
     return trace
-
-
-def _leads_there(filename: str) -> bool:
-    return filename.startswith((_PACKAGE, _FUTURES, "<frozen importlib"))

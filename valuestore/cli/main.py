@@ -7,8 +7,8 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Annotated
 
 import typer
@@ -76,13 +76,6 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
-@dataclass
-class Options:
-    """What was given before the command."""
-
-    debug: bool = False
-
-
 def _print_version(asked: bool) -> None:
     if asked:
         print(f"valuestore {valuestore.__version__}")
@@ -120,7 +113,7 @@ def options(
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code. Raises: only what is a defect of this program."""
-    chosen = Options()
+    chosen = SimpleNamespace(debug=False)  # what is given before the command
     try:
         code = _app(arguments)(list(arguments), prog_name="valuestore", standalone_mode=False, obj=chosen)
     except (KeyboardInterrupt, typer.Abort):
@@ -144,7 +137,6 @@ def _say_unwritten(error: OSError) -> int:
 
 
 def main() -> int:
-    """The console script."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed before (`>&-`)
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # to the end of the process

@@ -6,8 +6,15 @@ terminal, and nothing is read as rich's markup. rich is imported only when a tab
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,19 +22,11 @@ from valuestore.config import Settings, keys_folder, load_settings, read_file
 from valuestore.errors import ConfigError, NotARepository
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+    from rich.console import Console
+
     from valuestore.db.engine.database import Database
     from valuestore.repository import Repository
-
-import json
-import os
-import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 SHORT_ID = 16
 """Digits of an id that are shown: its time and counter. Unique within a process, all but surely elsewhere."""
@@ -68,6 +67,11 @@ def short(record_id: str) -> str:
     return record_id[:SHORT_ID]
 
 
+def shown_time(when: datetime) -> str:
+    """Seconds are enough for people."""
+    return f"{when:%Y-%m-%d %H:%M:%S}"
+
+
 def print_json(data: Any) -> None:
     """Indented JSON on stdout, ASCII only; bytes as hex, other objects as text."""
     sys.stdout.write(json.dumps(data, indent=2, default=_json_text) + "\n")
@@ -83,12 +87,14 @@ def print_json_list(records: Iterable[Any]) -> None:
     sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
-class TerminalText:
-    """Where CSV is written for a terminal: no control characters but line ends get through."""
-
+class _Escaped:
     def write(self, text: str) -> int:
-        """Write it escaped."""
         return sys.stdout.write(shown(text.replace("\r\n", "\n"), lines=True))
+
+
+def text_out() -> SupportsWrite[str]:
+    """Where CSV is written: on a terminal no control characters but line ends get through."""
+    return _Escaped() if sys.stdout.isatty() else sys.stdout
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -108,10 +114,26 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for column, width in zip(columns, widths, strict=True):
         table.add_column(Text(shown(column)), no_wrap=True, overflow="ellipsis", width=width)
     for cells in lines:
-        table.add_row(
-            *[Text(cell, style=_style(name, cell)) for name, cell in zip(columns, cells, strict=True)]
-        )
+        named = zip(columns, cells, strict=True)
+        table.add_row(*[Text(cell, style=_style(name, cell)) for name, cell in named])
     console.print(table)
+
+
+def print_found(
+    data: Any, columns: Sequence[str], rows: Iterable[Sequence[object]], *, as_json: bool
+) -> None:
+    """What was found: as JSON, or its rows as a table."""
+    if as_json:
+        print_json(data)
+    else:
+        print_table(columns, rows)
+
+
+def print_more(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table below what was printed, if it has rows."""
+    if rows:
+        print()
+        print_table(columns, rows)
 
 
 def _fitted(
@@ -179,14 +201,13 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
             print(f"{name:<{width}}  {first}")
 
 
-def open_console(*, stderr: bool = False, width: int | None = None) -> Console:
+def open_console(*, width: int | None = None) -> Console:
     """A rich console that reads nothing as markup; as wide as it needs to be where nobody looks."""
     from rich.console import Console
 
-    file = sys.stderr if stderr else sys.stdout
-    width = width if file.isatty() else _UNBOUNDED
+    width = width if sys.stdout.isatty() else _UNBOUNDED
     height = width and 25  # a width alone does not count where the terminal is dumb
-    return Console(file=file, markup=False, highlight=False, emoji=False, width=width, height=height)
+    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, height=height)
 
 
 def _style(column: str, cell: str) -> str:
@@ -243,6 +264,29 @@ RepositoryOption = Annotated[
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="CSV instead of a table.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many.")]
+SinceOption = Annotated[str | None, typer.Option(metavar="TIME", help="2h, 3d, or 2026-01-31T12:00 (UTC).")]
+PageOption = Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended.")]
+
+RecordArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Beginning of an id, - for the newest execution, a task's name.")
+]
+PairsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE ...", help="Values are JSON, or text.")
+]
+
+
+def command_group(help_: str) -> typer.Typer:
+    """Commands below one name, which by itself shows its help."""
+    group = typer.Typer(help=help_, invoke_without_command=True)
+
+    @group.callback()
+    def show_help(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            print(context.get_help())
+
+    return group
 
 
 def open_existing(location: Path | None) -> Repository:

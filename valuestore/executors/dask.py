@@ -98,7 +98,6 @@ class DaskExecutor(Executor):
             thread.start()
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """As ``Executor`` says."""
         return self._add(_Request(Future(), _call, (fn, args, kwargs), {}))
 
     def submit_work(self, work: Work) -> Future[bytes]:

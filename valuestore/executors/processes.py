@@ -20,7 +20,7 @@ from contextlib import suppress
 from multiprocessing import set_start_method
 from queue import SimpleQueue
 from threading import Lock, Thread, get_ident
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from loky.backend import get_context
@@ -38,19 +38,16 @@ _TERM_SECONDS = 2.0
 """How long a process may take to stop what it has started, before it is killed."""
 
 
-class _Ticket:
+class _Ticket(NamedTuple):
     """One thing to be run: its bytes, how many of the processes it takes, and the future of what it gives.
 
     ``reloads``: a process that has begun before modules were reloaded so often has other code.
     """
 
-    __slots__ = ("cpus", "data", "future", "reloads")
-
-    def __init__(self, data: bytes, cpus: int, reloads: int) -> None:
-        self.data = data
-        self.cpus = cpus
-        self.reloads = reloads
-        self.future: Future[Any] = Future()
+    data: bytes
+    cpus: int
+    reloads: int
+    future: Future[Any]
 
 
 class Processes(Executor):
@@ -85,7 +82,7 @@ class Processes(Executor):
         return self._add(dump_sent((run_work, (work,), {})), work.options.get("cpus", 1), work.reloads)
 
     def _add(self, data: bytes, cpus: int, reloads: int) -> Future[Any]:
-        ticket = _Ticket(data, min(cpus, self.workers), reloads)
+        ticket = _Ticket(data, min(cpus, self.workers), reloads, Future())
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is shut down")

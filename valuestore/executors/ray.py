@@ -49,8 +49,6 @@ class RayExecutor(Executor):
         self._run_work = _ray.remote(run_work_quietly)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """As ``Executor`` says."""
-
         def call() -> R:
             return fn(*args, **kwargs)
 
@@ -70,7 +68,6 @@ class RayExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As ``Executor`` says."""
         self._is_closed = True
         if self._is_owner:
             _ray.shutdown()

@@ -52,7 +52,6 @@ class OwnThreads(Executor):
     """Runs each thing that it is given in a thread of its own: none waits for another to end."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """As ``Executor`` says."""
         future: Future[R] = Future()
         future.set_running_or_notify_cancel()
 

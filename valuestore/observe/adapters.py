@@ -173,25 +173,17 @@ def _metrics(registry: CollectorRegistry | None) -> tuple[Any, ...]:
     chosen = REGISTRY if registry is None else registry
     with _registering:
         if chosen not in _registered:
-            by_operation: dict[str, Any] = {
-                "labelnames": ["operation"],
-                "namespace": "valuestore",
-                "registry": chosen,
-            }
-            by_failure = {**by_operation, "labelnames": ["operation", "failure_type"]}
-            by_task = {**by_operation, "labelnames": ["task"]}
-            by_outcome = {**by_operation, "labelnames": ["outcome"]}
-            of_jobs = {**by_operation, "labelnames": ["task", "outcome"]}
-            plain = {**by_operation, "labelnames": []}
+            kept: dict[str, Any] = {"namespace": "valuestore", "registry": chosen}
+            of = ["operation"]
             _registered[chosen] = (
-                Counter("operations_total", "Operations on stores that ended.", **by_operation),
-                Counter("failures_total", "Operations on stores that failed.", **by_failure),
-                Counter("bytes_total", "Bytes moved to or from stores.", **by_operation),
-                Histogram("operation_seconds", "Time of successful operations.", **by_operation),
-                Counter("jobs_total", "Jobs that ended.", **of_jobs),
-                Histogram("job_seconds", "Time of jobs that were done.", **by_task),
-                Counter("executions_total", "Executions that ended.", **by_outcome),
-                Histogram("execution_seconds", "Time of executions that were done.", **plain),
+                Counter("operations_total", "Operations on stores that ended.", of, **kept),
+                Counter("failures_total", "Operations on stores that failed.", [*of, "failure_type"], **kept),
+                Counter("bytes_total", "Bytes moved to or from stores.", of, **kept),
+                Histogram("operation_seconds", "Time of successful operations.", of, **kept),
+                Counter("jobs_total", "Jobs that ended.", ["task", "outcome"], **kept),
+                Histogram("job_seconds", "Time of jobs that were done.", ["task"], **kept),
+                Counter("executions_total", "Executions that ended.", ["outcome"], **kept),
+                Histogram("execution_seconds", "Time of executions that were done.", **kept),
             )
         return _registered[chosen]
 
@@ -211,7 +203,7 @@ class TraceObserver:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, JobEvent):
-            self._trace(event)
+            self._tell(event)
         elif event.phase == "start":
             attributes = {"valuestore.key": event.key, "valuestore.place": event.place}
             span = self._tracer.start_span(f"valuestore.store.{event.operation}", attributes=attributes)
@@ -219,10 +211,11 @@ class TraceObserver:
         elif event.phase == "end" and (span := self._spans.pop(event.number, None)) is not None:
             span.set_attribute("valuestore.bytes", event.bytes_done)
             if event.error is not None and is_failure(event):
-                self._mark(span, event.error)
+                span.record_exception(event.error)
+                self._mark(span, str(event.error))
             span.end()
 
-    def _trace(self, event: JobEvent) -> None:
+    def _tell(self, event: JobEvent) -> None:
         from opentelemetry import trace
 
         if event.phase == "start":
@@ -239,14 +232,13 @@ class TraceObserver:
         elif (span := self._spans.pop(event.number, None)) is not None:
             span.set_attribute("valuestore.outcome", event.outcome)
             if event.outcome == "failed":
-                span.set_status(trace.Status(trace.StatusCode.ERROR, event.message))
+                self._mark(span, event.message)
             span.end()
 
-    def _mark(self, span: Any, error: BaseException) -> None:
+    def _mark(self, span: Any, problem: str) -> None:
         from opentelemetry.trace import Status, StatusCode
 
-        span.record_exception(error)
-        span.set_status(Status(StatusCode.ERROR, str(error)))
+        span.set_status(Status(StatusCode.ERROR, problem))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._given,)

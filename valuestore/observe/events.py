@@ -11,10 +11,9 @@ from __future__ import annotations
 import itertools
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from valuestore.errors import NotFound
 
@@ -121,7 +120,7 @@ def _can_move(observer: Observer) -> bool:
 
 
 class Watch:
-    """The events of one operation. ``step`` adds bytes; ``end`` counts once."""
+    """The events of one operation. As a block, it ends with the block, and fails with its error."""
 
     def __init__(
         self, observers: Iterable[Observer], operation: str, key: str, place: str, total: int | None = None
@@ -133,11 +132,10 @@ class Watch:
         notify(self._observers, self._event)
 
     def step(self, count: int) -> None:
-        """So many more bytes have moved."""
         self._tell(replace(self._event, phase="step", bytes_done=self._event.bytes_done + count))
 
     def end(self, error: BaseException | None = None) -> None:
-        """It is done, or has failed."""
+        """It is done, or has failed; which counts once."""
         if not self._ended:
             self._ended = True
             self._tell(replace(self._event, phase="end", error=error))
@@ -146,19 +144,14 @@ class Watch:
         self._event = replace(event, seconds=time.perf_counter() - self._began)
         notify(self._observers, self._event)
 
+    def __enter__(self) -> Self:
+        return self
 
-@contextmanager
-def watch(
-    observers: Iterable[Observer], operation: str, key: str, place: str, total: int | None = None
-) -> Iterator[Watch]:
-    """The block is the operation: it ends with the block, and fails with its error."""
-    watched = Watch(observers, operation, key, place, total)
-    try:
-        yield watched
-    except BaseException as error:
-        watched.end(error)
-        raise
-    watched.end()
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.end(error)
+
+
+watch = Watch
 
 
 def is_failure(event: Event) -> bool:
@@ -183,7 +176,8 @@ class RunWatch:
             return
         above = self._open.get(parent or "", self._run)
         began = JobEvent("job", job_id, "start", place=self._place, task=task, parent=above.number, call=call)
-        self._start(began)
+        self._open[job_id] = began
+        notify(self._observers, began)
 
     def end(
         self,
@@ -198,26 +192,12 @@ class RunWatch:
     ) -> None:
         """The job has ended. What needed no start of its own, since it was cached, starts now."""
         self.start(job_id, task, parent, call)
-        self._end(self._open[job_id], outcome, seconds, error, message)
+        self._end(self._open.pop(job_id), outcome=outcome, seconds=seconds, error=error, message=message)
 
     def close(self, outcome: str, seconds: float) -> None:
-        """The execution has ended."""
-        for event in reversed(list(self._open.values())):
-            self._end(event, "interrupted")
-        self._end(self._run, outcome, seconds)
+        while self._open:
+            self._end(self._open.popitem()[1], outcome="interrupted")
+        self._end(self._run, outcome=outcome, seconds=seconds)
 
-    def _start(self, event: JobEvent) -> None:
-        self._open[event.key] = event
-        notify(self._observers, event)
-
-    def _end(
-        self,
-        began: JobEvent,
-        outcome: str,
-        seconds: float = 0.0,
-        error: BaseException | None = None,
-        message: str = "",
-    ) -> None:
-        self._open.pop(began.key, None)
-        ended = replace(began, phase="end", outcome=outcome, seconds=seconds, error=error, message=message)
-        notify(self._observers, ended)
+    def _end(self, began: JobEvent, **facts: Any) -> None:
+        notify(self._observers, replace(began, phase="end", **facts))

@@ -109,7 +109,7 @@ class Code:
         if key not in self._class_sets:
             brought = classes - self._named[task_hash] if task.version is None else frozenset()
             try:
-                found = self._code_of(brought)
+                found = code_dependencies(*sorted(brought, key=_place), registry=self._registry)
                 self._class_sets[key] = self._set_hash(found) if found else None
             except NotHashableError as error:
                 problem = f"results of {task.name} are not found again: {error}"
@@ -199,9 +199,6 @@ class Code:
     def _value_hash(self, key: str, context: Context) -> Digest:
         found = context.find(key)
         return self._registry.hash([] if found is MISSING else [found])
-
-    def _code_of(self, classes: frozenset[type]) -> Collection[Dependency]:
-        return code_dependencies(*sorted(classes, key=_place), registry=self._registry)
 
     def _set_hash(self, parts: Collection[Dependency]) -> Digest:
         """The address of these parts, which are recorded."""

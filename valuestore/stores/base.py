@@ -12,21 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import wraps
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from valuestore.errors import (
-    BadReference,
-    NotFound,
-    NotSupported,
-    StoreClosed,
-    StoreUnavailable,
-    is_foreign,
-)
+from valuestore.errors import BadReference, NotFound, NotSupported, StoreClosed, StoreUnavailable, is_foreign
 from valuestore.lazy import lazy_names
 from valuestore.redaction import without_credentials
 from valuestore.stores.data import (
     CHUNK_BYTES,
+    Attrs,
     Data,
     Json,
     Page,
@@ -41,6 +34,7 @@ from valuestore.stores.keys import KEY_MAX_BYTES, check_key, check_page, check_p
 __all__ = [  # what those who write a store need
     "CHUNK_BYTES",
     "KEY_MAX_BYTES",
+    "Attrs",
     "Data",
     "Json",
     "Page",
@@ -92,13 +86,7 @@ class Store(ABC):
 
     @abstractmethod
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         """Store ``data`` under ``key``. Atomic: readers see the old value or the new, never a mixture.
 
@@ -252,8 +240,6 @@ class Store(ABC):
         """Release what the store holds. Anything but another ``close`` then raises StoreClosed."""
         self._closed = True
 
-    # --- itself -------------------------------------------------------------------------------------
-
     @property
     def is_remote(self) -> bool:
         """Whether each call is a request to a server, so that to create costs no more than to look first."""
@@ -284,6 +270,15 @@ class Store(ABC):
         if self._closed:
             raise StoreClosed(self.url)
 
+    def _checked_key(self, key: str) -> str:
+        self._check_open()
+        return check_key(key)
+
+    def _check_listing(self, prefix: str, limit: int | None, cursor: str | None) -> None:
+        self._check_open()
+        check_prefix(prefix)
+        check_page(limit, cursor)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (type(self), self._settings())
 
@@ -294,9 +289,7 @@ class Store(ABC):
         self._check_open()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -351,6 +344,14 @@ _make_border(Store)
 
 def _reopen(cls: type[Store], settings: dict[str, Any]) -> Store:
     return cls(**settings)
+
+
+def find_stat(store: Store, key: str) -> Stat | None:
+    """What the store knows of ``key``; None if there is nothing."""
+    try:
+        return store.stat(key)
+    except NotFound:
+        return None
 
 
 def page_through(

@@ -7,7 +7,7 @@ changes at once: a store's ``batch()`` says that with a function, which gets all
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,15 +17,13 @@ from typing import Any, NoReturn
 from valuestore.errors import AlreadyExists, NotFound, NotSupported
 from valuestore.hashing import hash_bytes
 from valuestore.stores.base import (
+    Attrs,
     Data,
-    Json,
     Page,
     Stat,
     Store,
-    check_key,
-    check_page,
-    check_prefix,
     copy_attrs,
+    find_stat,
     iter_chunks,
     page_through,
     take_page,
@@ -72,20 +70,13 @@ class Batch(Store):
         return Stat(key, known.size, known.modified, known.etag, copy_attrs(known.attrs))
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        self._check_open()
-        check_key(key)
+        self._checked_key(key)
         wanted = None if attrs is None else copy_attrs(attrs)
         content = b"".join(iter_chunks(key, data, size))
         with self._lock:
-            found = self._find(key) if wanted is None or not overwrite else None
+            found = find_stat(self, key) if wanted is None or not overwrite else None
             if found is not None and not overwrite:
                 raise AlreadyExists(key, self.url)
             seen = wanted if wanted is not None else found.attrs if found is not None else {}
@@ -102,9 +93,7 @@ class Batch(Store):
             self._changes[key] = Removal()
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        self._check_open()
-        check_prefix(prefix)
-        check_page(limit, cursor)
+        self._check_listing(prefix, limit, cursor)
         written = sorted(
             key
             for key, change in list(self._changes.items())
@@ -133,17 +122,10 @@ class Batch(Store):
 
     def _change(self, key: str) -> Write | None:
         """What this batch wrote at ``key``; None if it leaves it alone. Raises: NotFound if it removed it."""
-        self._check_open()
-        change = self._changes.get(check_key(key))
+        change = self._changes.get(self._checked_key(key))
         if isinstance(change, Removal):
             raise NotFound(key, self.url)
         return change
-
-    def _find(self, key: str) -> Stat | None:
-        try:
-            return self.stat(key)
-        except NotFound:
-            return None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ Data: TypeAlias = Bytes | BinaryIO | Iterable[Bytes]
 
 CHUNK_BYTES = 1 << 20
 """Streams are read in pieces of this size."""
+
+DAMAGED = {errno.EIO, errno.EBADMSG, errno.EILSEQ, getattr(errno, "EUCLEAN", errno.EIO)}
+"""What the OSError says that caused a StoreUnavailable if the bytes are there and lost."""
 
 
 def as_buffer(data: Data) -> bytes | memoryview | None:
@@ -43,6 +47,17 @@ def iter_chunks(key: str, data: Data, size: int | None = None) -> Iterator[bytes
             yield chunk
     if size is not None and total != size:
         raise SizeMismatch(key, size, total)
+
+
+def counted(
+    chunks: Iterable[bytes | memoryview], check: Callable[[int], object]
+) -> Iterator[bytes | memoryview]:
+    """The same chunks; before each, ``check`` is told how many bytes there are with it, and may raise."""
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        check(total)
+        yield chunk
 
 
 def _pieces(data: Any) -> Iterator[bytes | memoryview]:
@@ -101,6 +116,7 @@ def _join(held: Sequence[bytes], view: memoryview) -> bytes | memoryview:
 
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+Attrs: TypeAlias = Mapping[str, Json] | None
 
 _ATTRS_MAX_DEPTH = 100
 _INT_MAX_BITS = 14_000  # json refuses integers of more than 4300 digits, see sys.set_int_max_str_digits

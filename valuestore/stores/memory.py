@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,14 +16,12 @@ from valuestore.errors import AlreadyExists, BadReference, NotFound
 from valuestore.hashing import hash_bytes
 from valuestore.lazy import renew_after_fork
 from valuestore.stores.base import (
+    Attrs,
     Data,
-    Json,
     Page,
     Stat,
     Store,
     check_key,
-    check_page,
-    check_prefix,
     copy_attrs,
     iter_chunks,
     take_page,
@@ -47,16 +45,9 @@ class MemoryStore(Store):
         return data if start == 0 and end is None else data[start:end]
 
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        self._check_open()
-        check_key(key)
+        self._checked_key(key)
         wanted = None if attrs is None else copy_attrs(attrs)
         if not overwrite and key in self._space.entries:
             raise AlreadyExists(key, self.url)
@@ -72,17 +63,14 @@ class MemoryStore(Store):
         return len(self._find(key).data)
 
     def delete(self, key: str) -> None:
-        self._check_open()
-        check_key(key)
+        self._checked_key(key)
         with self._space.lock:
             if self._space.entries.pop(key, None) is None:
                 raise NotFound(key, self.url)
             self._space.order = None
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        self._check_open()
-        check_prefix(prefix)
-        check_page(limit, cursor)
+        self._check_listing(prefix, limit, cursor)
         return take_page(self._space.keys(prefix, cursor), limit)
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:

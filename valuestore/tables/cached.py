@@ -274,8 +274,8 @@ class CachedTable(Generic[Row]):
                 before = self._look()
                 if (todo := plan(before)) is None:
                     return Moved(0, 0)
-                told = watch(self._observers, operation, todo.by, self._table.place)
-                with told if operation else nullcontext():
+                where = operation, todo.by, self._table.place
+                with watch(self._observers, *where) if operation else nullcontext():
                     moved = self._moved(todo, before, token, observe)
                 if moved is not None:
                     return moved

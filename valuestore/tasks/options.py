@@ -14,47 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
 from valuestore.errors import TaskError
-from valuestore.kinds import COUNT, FLAG, POSITIVE, SECONDS, TABLE, TEXT, Kind, hint
+from valuestore.kinds import COUNT, FLAG, POSITIVE, SECONDS, TABLE, TEXT, Kind, hint, kinds_of, setting
 from valuestore.tasks.call import Call, Expression
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the calls of a task are run.
-
-    ``cache``               false: the body runs in every execution
-    ``executor``            name of the scheduler's executor that runs the body
-    ``cpus``, ``memory``    what the body takes there: processors, and bytes, or text such as ``"8GiB"``
-    ``resources``           whatever else the executor is to know, such as ``{"GPU": 1}``
-    ``retries``             how often the body is run again after an error of ``retry_on``
-    ``retry_on``            classes of errors; default: every Exception
-    ``retry_wait_seconds``  before the first retry; twice as long before each further one, a minute at most
-    ``timeout_seconds``     after that long in its executor a body is given up with ``TaskTimeout``
-    ``limits``              what it takes of which resource of ``[limits]`` while it runs
-    ``label``, ``tags``     of each job; they are set in every run
-    ``prov``                false: what it calls is not recorded, and found again as a whole or not at all
-    """
-
-    cache: bool = True
-    executor: str | None = None
-    cpus: int | None = None
-    memory: int | None = None
-    resources: Mapping[str, Any] = field(default_factory=dict)
-    retries: int = 0
-    retry_on: tuple[type[Exception], ...] = (Exception,)
-    retry_wait_seconds: float = 0.1
-    timeout_seconds: float | None = None
-    limits: Mapping[str, int] = field(default_factory=dict)
-    label: str | None = None
-    tags: Mapping[str, Any] = field(default_factory=dict)
-    prov: bool = True
-
-    def wait_seconds(self, attempt: int, spread: float) -> float:
-        """How long to wait after that many attempts; ``spread`` from 0 to 1 keeps calls apart."""
-        return min(60.0, self.retry_wait_seconds * 2.0 ** (attempt - 1)) * (0.5 + spread / 2)
 
 
 def bytes_of(size: int | str) -> int:
@@ -77,23 +41,49 @@ def _are_limits(value: Any) -> bool:
     return is_counted and all(map(TEXT.takes, value))
 
 
-KINDS: Mapping[str, Kind] = {
-    "cache": FLAG,
-    "executor": TEXT,
-    "cpus": POSITIVE,
-    "memory": Kind(
-        "a number of bytes, or text such as '8GiB'", (int, str), lambda value: bytes_of(value) > 0
-    ),
-    "resources": Kind("a table of names", (Mapping,), lambda value: all(map(TEXT.takes, value))),
-    "retries": COUNT,
-    "retry_on": Kind("a class of Exceptions, or several", (type, tuple, list), _are_errors),
-    "retry_wait_seconds": SECONDS,
-    "timeout_seconds": SECONDS,
-    "limits": Kind("names of resources, or a table of counts", (Mapping, tuple, list), _are_limits),
-    "label": TEXT,
-    "tags": Kind("a table of names", (Mapping,), lambda value: all(map(TEXT.takes, value))),
-    "prov": FLAG,
-}
+_MEMORY = Kind("a number of bytes, or text such as '8GiB'", (int, str), lambda value: bytes_of(value) > 0)
+_NAMED = Kind("a table of names", (Mapping,), lambda value: all(map(TEXT.takes, value)))
+_ERRORS = Kind("a class of Exceptions, or several", (type, tuple, list), _are_errors)
+_LIMITS = Kind("names of resources, or a table of counts", (Mapping, tuple, list), _are_limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the calls of a task are run.
+
+    ``cache``               false: the body runs in every execution
+    ``executor``            name of the scheduler's executor that runs the body
+    ``cpus``, ``memory``    what the body takes there: processors, and bytes, or text such as ``"8GiB"``
+    ``resources``           whatever else the executor is to know, such as ``{"GPU": 1}``
+    ``retries``             how often the body is run again after an error of ``retry_on``
+    ``retry_on``            classes of errors; default: every Exception
+    ``retry_wait_seconds``  before the first retry; twice as long before each further one, a minute at most
+    ``timeout_seconds``     after that long in its executor a body is given up with ``TaskTimeout``
+    ``limits``              what it takes of which resource of ``[limits]`` while it runs
+    ``label``, ``tags``     of each job; they are set in every run
+    ``prov``                false: what it calls is not recorded, and found again as a whole or not at all
+    """
+
+    cache: bool = setting(FLAG, True)
+    executor: str | None = setting(TEXT, None)
+    cpus: int | None = setting(POSITIVE, None)
+    memory: int | None = setting(_MEMORY, None)
+    resources: Mapping[str, Any] = setting(_NAMED)
+    retries: int = setting(COUNT, 0)
+    retry_on: tuple[type[Exception], ...] = setting(_ERRORS, (Exception,))
+    retry_wait_seconds: float = setting(SECONDS, 0.1)
+    timeout_seconds: float | None = setting(SECONDS, None)
+    limits: Mapping[str, int] = setting(_LIMITS)
+    label: str | None = setting(TEXT, None)
+    tags: Mapping[str, Any] = setting(_NAMED)
+    prov: bool = setting(FLAG, True)
+
+    def wait_seconds(self, attempt: int, spread: float) -> float:
+        """How long to wait after that many attempts; ``spread`` from 0 to 1 keeps calls apart."""
+        return min(60.0, self.retry_wait_seconds * 2.0 ** (attempt - 1)) * (0.5 + spread / 2)
+
+
+KINDS = kinds_of(Options)
 _NORMAL: Mapping[str, Callable[[Any], Any]] = {
     "memory": bytes_of,
     "retry_on": lambda value: tuple(value) if isinstance(value, tuple | list) else (value,),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from tests.cli.conftest import Cli
-from valuestore.cli.ask.times import _COLUMNS, times_of
+from valuestore.cli.ask.show import _COLUMNS, times_of
 
 SLEEPING = """
 import time

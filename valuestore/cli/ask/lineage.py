@@ -10,6 +10,7 @@ import typer
 from valuestore.cli.failure import Usage, say
 from valuestore.cli.terminal import (
     JsonOption,
+    PageOption,
     RepositoryOption,
     open_console,
     open_existing,
@@ -24,7 +25,7 @@ def lineage(
     ],
     depth: Annotated[int, typer.Option(min=1, metavar="N", help="How many calls deep.")] = 20,
     rows: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="How many steps.")] = 1000,
-    page: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended.")] = None,
+    page: PageOption = None,
     repository: RepositoryOption = None,
     *,
     down: Annotated[bool, typer.Option("--down", help="What used it, instead of what made it.")] = False,

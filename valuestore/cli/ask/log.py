@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +11,18 @@ import typer
 
 from valuestore.cli.failure import Usage, say
 from valuestore.cli.terminal import (
+    CsvOption,
     JsonOption,
+    LimitOption,
+    PageOption,
     RepositoryOption,
-    TerminalText,
+    SinceOption,
     open_existing,
     print_json_list,
     print_table,
     short,
+    shown_time,
+    text_out,
 )
 
 if TYPE_CHECKING:
@@ -42,14 +46,12 @@ def log(
             metavar="[KIND]", help="executions (default), jobs, calls, tasks, values, files or tags."
         ),
     ] = "executions",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many.")] = 20,
+    limit: LimitOption = 20,
     task: Annotated[str | None, typer.Option(metavar="NAME", help="Of this task; * and ? match.")] = None,
     status: Annotated[
         list[str] | None, typer.Option(metavar="STATUS", help="done, failed, ...; may be repeated.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="2h, 3d, or 2026-01-31T12:00 (UTC).")
-    ] = None,
+    since: SinceOption = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Likewise.")] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="KEY[=VALUE]", help="With this tag; may be repeated.")
@@ -72,12 +74,12 @@ def log(
     error: Annotated[str | None, typer.Option(metavar="TEXT", help="With this in an error.")] = None,
     longer: Annotated[float | None, typer.Option(metavar="SECONDS", help="That took longer.")] = None,
     order: Annotated[str | None, typer.Option(metavar="NAME", help="newest, oldest, slowest, ...")] = None,
-    page: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended.")] = None,
+    page: PageOption = None,
     repository: RepositoryOption = None,
     *,
     count: Annotated[bool, typer.Option("--count", help="Only how many.")] = False,
     as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table.")] = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """List executions, jobs, calls, tasks, values, files or tags. `valuestore show ID` has more about each.
 
@@ -105,7 +107,7 @@ def log(
         "error_contains": error,
         "duration_over": longer,
     }
-    from valuestore.db.history.records import plain
+    from valuestore.db.history.records import plain, to_csv
 
     if as_csv and (as_json or page is not None):
         raise Usage("--csv excludes --json and --page")
@@ -123,7 +125,7 @@ def log(
         if count:
             print(query.count())
         elif as_csv:
-            print_csv(query.shape.record_type, query.limit(limit))
+            to_csv(query.shape.record_type, query.limit(limit), text_out())
         elif as_json and page is None:
             print_json_list(plain(record) for record in query.limit(limit))
         else:
@@ -193,21 +195,6 @@ def _value_filters(arguments: list[str], result: str | None) -> list[dict[str, A
     return filters
 
 
-def print_csv(record_type: type, records: Iterable[Any]) -> None:
-    """Records as CSV on stdout, page by page; escaped on a terminal, exact elsewhere."""
-    from valuestore.db.history.records import to_csv
-
-    to_csv(record_type, records, TerminalText() if sys.stdout.isatty() else sys.stdout)
-
-
-# --- tables -----------------------------------------------------------------------------------------
-
-
-def shown_time(when: datetime) -> str:
-    """Seconds are enough for people."""
-    return f"{when:%Y-%m-%d %H:%M:%S}"
-
-
 def _execution(each: Any) -> tuple[object, ...]:
     counts = (each.executed, each.cached, each.failed)
     seconds = "" if each.seconds is None else f"{each.seconds:.2f}"
@@ -216,27 +203,15 @@ def _execution(each: Any) -> tuple[object, ...]:
 
 def _job(each: Any) -> tuple[object, ...]:
     result = each.error if each.status == "failed" else each.result
-    return (
-        short(each.job_id),
-        shown_time(each.started),
-        each.status,
-        f"{each.seconds:.3f}",
-        each.task,
-        result or "",
-    )
+    seconds = f"{each.seconds:.3f}"
+    return short(each.job_id), shown_time(each.started), each.status, seconds, each.task, result or ""
 
 
 def _tag(each: Any) -> tuple[object, ...]:
     from valuestore.db.record.tag import format_tag
 
-    set_by = each.author or ""
-    return (
-        short(each.entity_id),
-        each.entity,
-        format_tag(each.key, each.value),
-        set_by,
-        shown_time(each.created),
-    )
+    told = format_tag(each.key, each.value)
+    return short(each.entity_id), each.entity, told, each.author or "", shown_time(each.created)
 
 
 _TABLES: dict[str, tuple[tuple[str, ...], Callable[[Any], tuple[object, ...]]]] = {

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import csv
-import sys
 from typing import Annotated, Any
 
 import typer
 
-from valuestore.cli.ask.log import moment, shown_time
+from valuestore.cli.ask.log import moment
 from valuestore.cli.failure import Usage, say
 from valuestore.cli.terminal import (
+    CsvOption,
     JsonOption,
+    LimitOption,
     RepositoryOption,
-    TerminalText,
+    SinceOption,
     open_existing,
     print_json,
     print_table,
     short,
+    shown_time,
+    text_out,
 )
 
 
@@ -26,15 +29,13 @@ def runs(
     sort: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Smallest first; -COLUMN: largest. Default: newest.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many.")] = 100,
+    limit: LimitOption = 100,
     execution: Annotated[str | None, typer.Option(metavar="ID", help="Those of this execution.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="2h, 3d, or 2026-01-31T12:00 (UTC).")
-    ] = None,
+    since: SinceOption = None,
     repository: RepositoryOption = None,
     *,
     as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table.")] = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Compare runs of a task: a row for each time its body ran, parameters, metrics and tags as columns.
 
@@ -51,10 +52,8 @@ def runs(
         raise Usage("--json and --csv exclude each other")
     with open_existing(repository) as opened:
         name = opened.history.code(task).task
-        query = opened.history.jobs().where(
-            task=name, status=("done", "failed"), execution=execution, since=moment(since) if since else None
-        )
-        found = query.limit(limit).runs()
+        query = opened.history.jobs().where(since=moment(since) if since else None)
+        found = query.where(task=name, status=("done", "failed"), execution=execution).limit(limit).runs()
         if len(found) == limit:
             say(f"the newest {limit}; there may be more: --limit N")
     columns = list(dict.fromkeys(column for row in found for column in row))
@@ -64,7 +63,7 @@ def runs(
     if as_json:
         print_json(exact)
     elif as_csv:
-        writer = csv.DictWriter(TerminalText() if sys.stdout.isatty() else sys.stdout, columns)
+        writer = csv.DictWriter(text_out(), columns)
         writer.writeheader()
         writer.writerows(exact)
     elif found:

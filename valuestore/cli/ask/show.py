@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -15,6 +16,7 @@ from valuestore.cli.terminal import (
     open_existing,
     print_facts,
     print_json,
+    print_more,
     print_table,
     short,
 )
@@ -23,7 +25,7 @@ from valuestore.errors import AmbiguousId
 
 if TYPE_CHECKING:
     from valuestore.db.history.history import Found, History
-    from valuestore.db.history.records import ExecutionRecord
+    from valuestore.db.history.records import ExecutionRecord, JobRecord
     from valuestore.repository import Repository
 
 
@@ -72,8 +74,6 @@ def show(
 def _show_times(found: Found, history: History, *, as_json: bool) -> None:
     if found.kind != "execution":
         raise Usage(f"--times: {found.record_id} is a {found.kind}; name an execution")
-    from valuestore.cli.ask.times import print_times, times_of
-
     told = times_of(cast("ExecutionRecord", history.record(found)), history.jobs_of(found, _ALL_JOBS))
     if as_json:
         print_json(told)
@@ -110,9 +110,6 @@ def _brief(found: Found, history: History) -> str:
         "entry": ("name",),
     }
     return "  ".join(str(record[name]) for name in names[found.kind])[:100]
-
-
-# --- reading ---------------------------------------------------------------------------------------
 
 
 def read_record(found: Found, repository: Repository, limit: int) -> dict[str, Any]:
@@ -163,11 +160,7 @@ def _used(history: History, value: dict[str, Any]) -> dict[str, Any]:
     return {**value, "made_by": made, "given_to": history.calls_given(value["value_hash"]).dicts()}
 
 
-# --- showing ---------------------------------------------------------------------------------------
-
-
 def print_record(kind: str, record: dict[str, Any]) -> None:
-    """A record as names, values and tables."""
     print_facts([*_facts(kind, record), ("tags", _tags(record.get("tags", {})))])
     if kind == "execution":
         _print_jobs(record)
@@ -182,19 +175,15 @@ def print_record(kind: str, record: dict[str, Any]) -> None:
 
 def _print_call(record: dict[str, Any]) -> None:
     """What it was given, and which calls it made, whether or not they are jobs of the same run."""
-    if record["arguments"]:
-        rows = [
-            (each["name"], each["type_name"], short(each["value_hash"]), each["preview"])
-            for each in record["arguments"]
-        ]
-        print()
-        print_table(("argument", "type", "id", "preview"), rows)
-    if record["made"]:
-        made = [
-            (short(each["call_hash"]), each["task"], each["calls"], each["result"]) for each in record["made"]
-        ]
-        print()
-        print_table(("call made", "task", "calls", "result"), made)
+    rows = [
+        (each["name"], each["type_name"], short(each["value_hash"]), each["preview"])
+        for each in record["arguments"]
+    ]
+    print_more(("argument", "type", "id", "preview"), rows)
+    made = [
+        (short(each["call_hash"]), each["task"], each["calls"], each["result"]) for each in record["made"]
+    ]
+    print_more(("call made", "task", "calls", "result"), made)
 
 
 def _print_first_rows(preview: str) -> None:
@@ -210,8 +199,7 @@ def _print_first_rows(preview: str) -> None:
             whole = [row for row in rows if isinstance(row, list) and 0 < len(row) <= len(labels)]
             width = min(map(len, whole), default=0)
             if width:
-                print()
-                print_table(labels[:width], [row[:width] for row in whole])
+                print_more(labels[:width], [row[:width] for row in whole])
 
 
 def _print_calls(values: list[dict[str, Any]]) -> None:
@@ -222,9 +210,7 @@ def _print_calls(values: list[dict[str, Any]]) -> None:
         for what, calls in (("made by", value["made_by"]), ("given to", value["given_to"]))
         for call in calls
     ]
-    if rows:
-        print()
-        print_table(("what", "id", "task", "argument", "value"), rows)
+    print_more(("what", "id", "task", "argument", "value"), rows)
 
 
 def _facts(kind: str, record: dict[str, Any]) -> Iterator[tuple[str, object]]:
@@ -258,10 +244,9 @@ def _facts(kind: str, record: dict[str, Any]) -> Iterator[tuple[str, object]]:
             yield label, f"{value}{units.get(name, '')}"
     if kind == "execution":
         counts = ", ".join(f"{record[status]} {status}" for status in ("executed", "cached", "failed"))
-        replayed = (
-            f"; {record['replayed']} of them with the call that made them" if record["replayed"] else ""
-        )
-        yield "jobs", f"{record['jobs']} ({counts}{replayed})"
+        if record["replayed"]:
+            counts += f"; {record['replayed']} of them with the call that made them"
+        yield "jobs", f"{record['jobs']} ({counts})"
 
 
 def _tags(tags: dict[str, Any]) -> str | None:
@@ -277,17 +262,13 @@ def _print_jobs(record: dict[str, Any]) -> None:
         ]
         print_table(("id", "since", "seconds", "task"), rows)
     jobs = record["first_jobs"]
-    if jobs:
-        print()
-        print_table(("id", "status", "seconds", "task", "result"), list(_job_rows(jobs)))
+    print_more(("id", "status", "seconds", "task", "result"), list(_job_rows(jobs)))
     more = record["jobs"] - len(jobs)
     if more > 0:
         print(f"... and {more} more (--limit {record['jobs']} shows all)")
     seen = {job["job_id"] for job in jobs}
     failed = [job for job in record["failed_jobs"] if job["job_id"] not in seen]
-    if failed:
-        print()
-        print_table(("id", "status", "seconds", "task", "result"), list(_job_rows(failed)))
+    print_more(("id", "status", "seconds", "task", "result"), list(_job_rows(failed)))
 
 
 def _job_rows(jobs: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
@@ -304,3 +285,81 @@ def _job_rows(jobs: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
         task = "  " * depth + job["task"]
         yield short(job["job_id"]), job["status"], f"{float(job['seconds']):.3f}", task, result or ""
         pending += [(child, depth + 1) for child in reversed(children.get(job["job_id"], []))]
+
+
+# --- Times: where the time of an execution went, from when its jobs began and ended.
+
+
+Span = tuple[float, float]
+
+_COLUMNS = ("task", "executed", "cached", "failed", "seconds", "mean", "longest", "share", "in_chain")
+
+
+def times_of(execution: ExecutionRecord, jobs: Iterable[JobRecord]) -> dict[str, Any]:
+    """Seconds by task, of the whole, and of when nothing ran; the chain of jobs that it took, oldest first.
+
+    A job's seconds are its own: not those in which calls that it made ran. In the chain each began after the
+    one before it had ended.
+    """
+    tasks: dict[str, dict[str, Any]] = {}
+    spans: dict[str, Span] = {}
+    made: dict[str | None, list[Span]] = defaultdict(list)
+    for job in jobs:
+        task = tasks.setdefault(job.task, dict.fromkeys(_COLUMNS, 0) | {"task": job.task, "jobs": []})
+        task["executed" if job.status == "done" else job.status] += 1
+        span = job.started.timestamp(), job.started.timestamp() + job.seconds
+        made[job.parent_id].append(span)
+        if job.status != "cached":
+            spans[job.job_id] = span
+            task["jobs"].append(job.job_id)
+    own = {job_id: _without(span, made[job_id]) for job_id, span in spans.items()}
+    parts = sorted((end, start, job_id) for job_id, ran in own.items() for start, end in ran)
+    began = execution.started.timestamp()
+    ended = max(began + (execution.seconds or 0.0), max(parts, default=(began,))[0])
+    chain = _chain(parts)
+    for task in tasks.values():
+        jobs_seconds = [sum(end - start for start, end in own[job_id]) for job_id in task["jobs"]]
+        task["in_chain"] = sum((chain.get(job_id, 0.0) for job_id in task.pop("jobs")), 0.0)
+        task["seconds"], task["longest"] = sum(jobs_seconds, 0.0), max(jobs_seconds, default=0.0)
+        task["mean"] = task["seconds"] / max(len(jobs_seconds), 1)
+        task["share"] = task["seconds"] / (ended - began) if ended > began else 0.0
+    idle = _without((began, ended), [(start, end) for end, start, _ in parts])
+    return {
+        "execution_id": execution.execution_id,
+        "seconds": ended - began,
+        "idle_seconds": sum(end - start for start, end in idle),
+        "tasks": sorted(tasks.values(), key=lambda task: -task["seconds"]),
+        "chain": list(chain),
+    }
+
+
+def _without(whole: Span, others: Iterable[Span]) -> list[Span]:
+    """The parts of a span in which none of the others is."""
+    parts, (start, end) = [], whole
+    for began, ended in sorted(others):
+        if start < began and start < end:
+            parts.append((start, min(began, end)))
+        start = max(start, ended)
+    return [*parts, (start, end)] if start < end else parts
+
+
+def _chain(parts: list[tuple[float, float, str]]) -> dict[str, float]:
+    """From the part that ended last back, each time to the last that had ended by then: seconds by job."""
+    found: dict[str, float] = {}
+    before = float("inf")
+    for end, start, job_id in reversed(parts):
+        if end <= before:
+            found[job_id] = found.get(job_id, 0.0) + end - start
+            before = start
+    return dict(reversed(found.items()))
+
+
+def print_times(told: dict[str, Any]) -> None:
+    """What ``times_of`` gives, as names, values and a table."""
+    times = [(name, f"{told[key]:.3f} s") for name, key in (("seconds", "seconds"), ("idle", "idle_seconds"))]
+    print_facts([("execution", told["execution_id"]), *times])
+    rows = [
+        [f"{cell:.3f}" if isinstance(cell, float) else cell for cell in map(task.get, _COLUMNS)]
+        for task in told["tasks"]
+    ]
+    print_more([name.replace("_", " ") for name in _COLUMNS], rows)

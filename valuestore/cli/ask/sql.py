@@ -10,6 +10,7 @@ import typer
 
 from valuestore.cli.failure import Usage, say
 from valuestore.cli.terminal import (
+    CsvOption,
     JsonOption,
     RepositoryOption,
     open_existing,
@@ -29,7 +30,7 @@ def sql(
     repository: RepositoryOption = None,
     *,
     as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table.")] = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Ask the database. It is opened for reading only.
 

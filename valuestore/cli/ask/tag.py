@@ -6,33 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from valuestore.cli.ask.log import shown_time
 from valuestore.cli.failure import Usage
 from valuestore.cli.terminal import (
     JsonOption,
+    LimitOption,
+    PairsArgument,
+    RecordArgument,
     RepositoryOption,
+    command_group,
     open_existing,
     print_json,
     print_table,
     short,
+    shown_time,
 )
 
 if TYPE_CHECKING:
     from valuestore.db.history.records import TagRecord
 
-tag = typer.Typer(invoke_without_command=True)
-
-Record = Annotated[
-    str, typer.Argument(metavar="ID", help="Beginning of an id, - for the newest execution, a task's name.")
-]
-Pairs = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE ...", help="Values are JSON, or text.")]
 AuthorOption = Annotated[
     str | None, typer.Option("--author", metavar="NAME", help="Who does this. Default: you.")
 ]
 
-
-@tag.callback()
-def tags(context: typer.Context) -> None:
+tag = command_group(
     """Label executions, jobs, calls, tasks and values.
 
     \b
@@ -41,8 +37,7 @@ def tags(context: typer.Context) -> None:
       valuestore tag update count team=maps   a task
       valuestore tag list -
     """
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+)
 
 
 @tag.command("list")
@@ -51,7 +46,7 @@ def list_tags(
         str | None, typer.Argument(metavar="[ID]", help="Of this record. Default: all there are.")
     ] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="Of this key; * and ? match.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many.")] = 100,
+    limit: LimitOption = 100,
     repository: RepositoryOption = None,
     *,
     as_json: JsonOption = False,
@@ -67,8 +62,8 @@ def list_tags(
 
 @tag.command()
 def add(
-    record: Record,
-    pairs: Pairs = None,
+    record: RecordArgument,
+    pairs: PairsArgument = None,
     author: AuthorOption = None,
     repository: RepositoryOption = None,
     *,
@@ -81,8 +76,8 @@ def add(
 
 @tag.command()
 def update(
-    record: Record,
-    pairs: Pairs = None,
+    record: RecordArgument,
+    pairs: PairsArgument = None,
     author: AuthorOption = None,
     repository: RepositoryOption = None,
     *,
@@ -95,7 +90,7 @@ def update(
 
 @tag.command()
 def rm(
-    record: Record,
+    record: RecordArgument,
     named: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY[=VALUE] ...", help="Without a value: all values of the key."),
@@ -117,7 +112,9 @@ def rm(
 
 
 @tag.command()
-def history(record: Record, repository: RepositoryOption = None, *, as_json: JsonOption = False) -> None:
+def history(
+    record: RecordArgument, repository: RepositoryOption = None, *, as_json: JsonOption = False
+) -> None:
     """Every tag a record ever had: who set it when, and who ended it."""
     with open_existing(repository) as opened:
         _print(opened.tags.history(record), as_json=as_json, ended=True)

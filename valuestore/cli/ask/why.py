@@ -13,6 +13,7 @@ from valuestore.cli.terminal import (
     RepositoryOption,
     open_existing,
     print_json,
+    print_more,
     print_table,
     short,
     shown,
@@ -102,15 +103,17 @@ def _print_comparison(found: Comparison, limit: int) -> None:
         print(f"... and {len(summary) - limit} more tasks (--limit {len(summary)} shows all)")
     pairs = {"changed": found.changed, "differ": found.differ, "rerun": found.rerun}
     jobs = {"added": found.added, "removed": found.removed}
-    rows = [(name, *_cells(each)) for name, group in jobs.items() for each in group[:limit]]
+    rows = [
+        (name, short(each.job_id), each.task, _result(each))
+        for name, group in jobs.items()
+        for each in group[:limit]
+    ]
     rows += [
         (name, short(pair.after.job_id), pair.after.task, f"{_result(pair.before)} -> {_result(pair.after)}")
         for name, group in pairs.items()
         for pair in group[:limit]
     ]
-    if rows:
-        print()
-        print_table(("what", "id", "task", "result"), rows)
+    print_more(("what", "id", "task", "result"), rows)
     for name, group in {**jobs, **pairs}.items():
         if len(group) > limit:
             print(f"... and {len(group) - limit} more {name} (--limit {len(group)} shows all)")
@@ -121,10 +124,6 @@ def _print_comparison(found: Comparison, limit: int) -> None:
 def _counts(counts: dict[str, int]) -> str:
     names = {"done": "executed"}
     return ", ".join(f"{count} {names.get(name, name)}" for name, count in counts.items()) or "none"
-
-
-def _cells(each: ComparedJob) -> tuple[str, str, str]:
-    return short(each.job_id), each.task, _result(each)
 
 
 def _result(each: ComparedJob) -> str:

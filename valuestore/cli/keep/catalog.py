@@ -12,29 +12,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestore.cli.failure import NOT_FOUND, Usage, say
-from valuestore.cli.keep.value import write_out, writing
+from valuestore.cli.keep.value import OutputOption, failing_as, write_out
 from valuestore.cli.terminal import (
     JsonOption,
+    PairsArgument,
     RepositoryOption,
+    command_group,
     open_existing,
     print_facts,
+    print_found,
     print_json,
     print_json_list,
     print_table,
+    shown_time,
 )
 from valuestore.errors import NotFound, TagError
 
 if TYPE_CHECKING:
     from valuestore.catalog import Catalog
 
-catalog = typer.Typer(invoke_without_command=True)
-
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, such as models/best.")]
-Pairs = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE ...", help="Values are JSON, or text.")]
 
-
-@catalog.callback()
-def commands(context: typer.Context) -> None:
+catalog = command_group(
     """Names for content, with attributes: put, found, changed, in versions.
 
     \b
@@ -44,8 +43,7 @@ def commands(context: typer.Context) -> None:
       valuestore catalog find stage=final
       valuestore catalog get models/best -o model.bin
     """
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+)
 
 
 @catalog.command()
@@ -54,7 +52,7 @@ def put(
     file: Annotated[
         str | None, typer.Argument(metavar="[FILE]", help="What it is to hold; -: stdin. Not with --value.")
     ] = None,
-    pairs: Pairs = None,
+    pairs: PairsArgument = None,
     value: Annotated[
         str | None, typer.Option("--value", metavar="ID", help="The value of this id, or that it gave.")
     ] = None,
@@ -75,10 +73,8 @@ def put(
         if value is not None:
             print(opened.catalog.bind(name, opened.history.result(value), attrs=attrs).version)
             return
-        try:
+        with failing_as(f"cannot read {file}"):
             source: Any = nullcontext(sys.stdin.buffer) if file == "-" else open(str(file), "rb")  # noqa: SIM115
-        except OSError as error:
-            raise Usage(f"cannot read {file}: {error.strerror or error}") from error
         with source as stream:
             print(opened.catalog.put(name, stream, attrs=attrs).version)
 
@@ -86,9 +82,7 @@ def put(
 @catalog.command()
 def get(
     name: Name,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")
-    ] = None,
+    output: OutputOption = None,
     version: Annotated[
         int | None, typer.Option("--version", min=1, metavar="N", help="As it was at this version.")
     ] = None,
@@ -102,7 +96,7 @@ def get(
         if output is None:
             write_out(names.get(name, version=version), None, name)
             return
-        with writing(output):
+        with failing_as(f"cannot write {output}"):
             names.to_file(name, output, version=version)
 
 
@@ -126,7 +120,7 @@ def ls(
 
 @catalog.command()
 def find(
-    pairs: Pairs = None,
+    pairs: PairsArgument = None,
     prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Names that begin so.")] = "",
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="How many.")] = None,
     repository: RepositoryOption = None,
@@ -151,7 +145,7 @@ def find(
 @catalog.command()
 def attrs(
     name: Name,
-    pairs: Pairs = None,
+    pairs: PairsArgument = None,
     remove: Annotated[
         list[str] | None, typer.Option("--remove", metavar="KEY", help="Remove it; may be given again.")
     ] = None,
@@ -178,21 +172,13 @@ def versions(name: Name, repository: RepositoryOption = None, *, as_json: JsonOp
     """The versions of a name, oldest first: what it stood for, since when, by whom."""
     with _catalog(repository) as names:
         found = names.versions(name)
-    if as_json:
-        print_json([{key: getattr(each, key) for key in each.__slots__} for each in found])
-        return
     rows = [
-        (
-            each.version,
-            f"{each.modified:%Y-%m-%d %H:%M:%S}",
-            each.author,
-            each.size,
-            each.digest,
-            json.dumps(each.attrs),
-        )
-        for each in found
+        (one.version, shown_time(one.modified), one.author, one.size, one.digest, json.dumps(one.attrs))
+        for one in found
     ]
-    print_table(("version", "made (UTC)", "by", "bytes", "digest", "attributes"), rows)
+    data = [{key: getattr(each, key) for key in each.__slots__} for each in found]
+    columns = "version", "made (UTC)", "by", "bytes", "digest", "attributes"
+    print_found(data, columns, rows, as_json=as_json)
 
 
 @catalog.command()
@@ -213,9 +199,8 @@ def _catalog(location: Path | None) -> Iterator[Catalog]:
         try:
             yield opened.catalog
         except NotFound as error:
-            error.add_note(
-                "`valuestore catalog ls` shows the names, `valuestore catalog versions NAME` one's"
-            )
+            note = "`valuestore catalog ls` shows the names, `valuestore catalog versions NAME` one's"
+            error.add_note(note)
             raise
 
 

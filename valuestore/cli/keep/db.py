@@ -7,17 +7,10 @@ from typing import Annotated
 
 import typer
 
-from valuestore.cli.terminal import RepositoryOption, open_database
+from valuestore.cli.terminal import RepositoryOption, command_group, open_database
 from valuestore.errors import ConfigError
 
-db = typer.Typer(invoke_without_command=True)
-
-
-@db.callback()
-def schema(context: typer.Context) -> None:
-    """The schema of the metadata database."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+db = command_group("The schema of the metadata database.")
 
 
 @db.command()

@@ -53,12 +53,8 @@ def doctor(repository: RepositoryOption = None, *, as_json: JsonOption = False) 
         print_json({**facts, "problems": problems, "advice": advice})
     else:
         print_facts([(name.replace("_", " "), value) for name, value in facts.items()])
-        print_facts(
-            [
-                (name, "\n".join(told) if told else "none")
-                for name, told in (("problems", problems), ("advice", advice))
-            ]
-        )
+        both = (("problems", problems), ("advice", advice))
+        print_facts([(name, "\n".join(told) if told else "none") for name, told in both])
     return PROBLEMS if problems else 0
 
 
@@ -123,9 +119,6 @@ def _trace_state(repository: Repository) -> str:
     return f"off: {refused}" if refused else "on"
 
 
-# --- values ---------------------------------------------------------------------------------------
-
-
 def _count(repository: Repository, keys: KeyRing | None) -> tuple[Counter[str], list[str]]:
     from valuestore.db.history.things import find_by_codec, find_kinds
     from valuestore.values.codecs.plain import DROPPED, PLAIN_CODECS, SIGNED, TAGGED
@@ -182,16 +175,12 @@ def _signers(repository: Repository, keys: KeyRing | None) -> str:
     """How many values each key vouches for, and whether it is one of this user's."""
     from valuestore.db.history.things import find_signers
 
-    known = set() if keys is None else _known_ids(keys)
+    known: set[str] = set()
+    with suppress(KeyUnusable):
+        known |= {key.key_id for key in keys.find_all()} if keys else set()
     counts = find_signers(repository.database)
     told = [f"{key}{'' if key in known else ' (not accepted here)'} {n}" for key, n in counts.items()]
     return ", ".join(told) or "none"
-
-
-def _known_ids(keys: KeyRing) -> set[str]:
-    with suppress(KeyUnusable):
-        return {key.key_id for key in keys.find_all()}
-    return set()
 
 
 def _sentences(found: Counter[tuple[str, str]]) -> Iterator[str]:
@@ -211,9 +200,6 @@ def _is_readable(repository: Repository, type_name: str, codec: str) -> bool:
     except ValuestoreError:
         return False
     return found is not None and found.name == codec
-
-
-# --- what it needs ----------------------------------------------------------------------------------
 
 
 def _open_keys() -> tuple[KeyRing | None, str, list[str]]:
@@ -251,9 +237,8 @@ def _database_state(repository: Repository) -> str:
     from valuestore.db.engine.sqlite import NEEDS_LOCKED_CHECKPOINT
 
     if not repository.database.is_sqlite:
-        [(version, encoding)] = repository.database.rows(
-            "SELECT current_setting('server_version'), current_setting('server_encoding')"
-        )
+        question = "SELECT current_setting('server_version'), current_setting('server_encoding')"
+        [(version, encoding)] = repository.database.rows(question)
         return f"{version}, {encoding}, at {repository.database.name}"
     if not NEEDS_LOCKED_CHECKPOINT:
         return sqlite3.sqlite_version

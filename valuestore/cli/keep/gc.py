@@ -15,6 +15,7 @@ import typer
 from valuestore.cli.failure import Usage, say
 from valuestore.cli.terminal import (
     JsonOption,
+    RecordArgument,
     RepositoryOption,
     located,
     open_existing,
@@ -39,10 +40,6 @@ SharedOption = Annotated[
         parser=located,
         help="Another repository with the same payload store, or its name; may be repeated.",
     ),
-]
-Record = Annotated[
-    str,
-    typer.Argument(metavar="ID", help="Beginning of an id, - for the newest execution, a task's name."),
 ]
 Kept = Annotated[
     str, typer.Argument(metavar="ID", help="Beginning of an id, - (newest execution), a task, catalog:NAME.")
@@ -95,7 +92,7 @@ def gc(
 
 
 def delete(
-    record: Record,
+    record: RecordArgument,
     shared_with: SharedOption = None,
     repository: RepositoryOption = None,
     *,

@@ -15,6 +15,7 @@ from valuestore.cli.terminal import (
     open_existing,
     print_facts,
     print_json,
+    print_more,
     print_table,
 )
 from valuestore.config import environment, load_settings
@@ -62,10 +63,8 @@ def stats(repository: RepositoryOption = None, *, as_json: JsonOption = False) -
     sizes = {"inline_bytes": found.inline_bytes, "stored_bytes": found.stored_bytes}
     print_table(("kept", "count"), [(name, f"{count:,}") for name, count in (found.rows | sizes).items()])
     for name, shares in (("task", found.tasks), ("type", found.types), ("last used", found.ages)):
-        if shares:
-            print()
-            lines = [(key, f"{share.count:,}", f"{share.bytes:,}") for key, share in shares.items()]
-            print_table((name, "values", "bytes"), lines)
+        lines = [(key, f"{share.count:,}", f"{share.bytes:,}") for key, share in shares.items()]
+        print_more((name, "values", "bytes"), lines)
     print()
     print_facts([("deduplication", found.deduplication), ("compression", found.compression)])
     print("what could go: `valuestore gc --keep-last 20` (nothing is deleted without --yes)")

@@ -11,20 +11,20 @@ from typing import Annotated
 import typer
 
 from valuestore.cli.failure import Usage
-from valuestore.cli.terminal import JsonOption, RepositoryOption, open_existing, print_json, print_table
+from valuestore.cli.terminal import (
+    JsonOption,
+    RepositoryOption,
+    command_group,
+    open_existing,
+    print_found,
+    print_json,
+)
 from valuestore.errors import NotARepository
 from valuestore.values.trust.keys import Key, KeyRing
 
 _ACCEPTED = ("signs", "verifies")
 
-keys = typer.Typer(invoke_without_command=True)
-
-
-@keys.callback()
-def about(context: typer.Context) -> None:
-    """The keys that pickled values are signed with: one signs, all of them verify."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+keys = command_group("The keys that pickled values are signed with: one signs, all of them verify.")
 
 
 @keys.command(name="list")
@@ -39,21 +39,12 @@ def list_keys(repository: RepositoryOption = None, *, as_json: JsonOption = Fals
     counts = _signers(repository)
     uses = {key.key_id: "signs" if key.key_id == signing_id else "verifies" for key in ring.find_all()}
     uses |= dict.fromkeys(counts.keys() - uses.keys(), "not accepted: `valuestore keys add FILE`")
-    if as_json:
-        print_json(
-            [
-                {
-                    "key_id": key_id,
-                    "signs": use == "signs",
-                    "accepted": use in _ACCEPTED,
-                    "values": counts[key_id],
-                }
-                for key_id, use in sorted(uses.items())
-            ]
-        )
-    else:
-        rows = [(key_id, use, str(counts[key_id])) for key_id, use in sorted(uses.items())]
-        print_table(("key", "use", "vouches for"), rows)
+    rows = [(key_id, use, counts[key_id]) for key_id, use in sorted(uses.items())]
+    found = [
+        {"key_id": key_id, "signs": use == "signs", "accepted": use in _ACCEPTED, "values": count}
+        for key_id, use, count in rows
+    ]
+    print_found(found, ("key", "use", "vouches for"), rows, as_json=as_json)
 
 
 @keys.command()
@@ -115,13 +106,9 @@ def adopt(
             counts[", ".join(sorted(found.class_names))] += 1
             if yes:
                 sign_value(opened, found)
-    rows = [(names, str(count), "signed" if yes else "not signed") for names, count in counts.most_common()]
-    if as_json:
-        print_json(
-            [{"types": names, "values": count, "signed": yes} for names, count in counts.most_common()]
-        )
-    else:
-        print_table(("types", "values", "state"), rows)
+    rows = [(names, count, "signed" if yes else "not signed") for names, count in counts.most_common()]
+    signed = [{"types": names, "values": count, "signed": yes} for names, count, _ in rows]
+    print_found(signed, ("types", "values", "state"), rows, as_json=as_json)
 
 
 @keys.command(name="show-path")
@@ -154,7 +141,6 @@ def _signing_id(ring: KeyRing) -> str | None:
 
 
 def _print(found: list[tuple[Key, bool]], *, as_json: bool) -> None:
-    if as_json:
-        print_json([{"key_id": key.key_id, "signs": signs} for key, signs in found])
-    else:
-        print_table(("key", "use"), [(key.key_id, "signs" if signs else "verifies") for key, signs in found])
+    rows = [(key.key_id, "signs" if signs else "verifies") for key, signs in found]
+    told = [{"key_id": key.key_id, "signs": signs} for key, signs in found]
+    print_found(told, ("key", "use"), rows, as_json=as_json)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from valuestore.cli.keep.setting import check_writable, payloads_setting, write_setting
-from valuestore.cli.terminal import RepositoryOption, open_existing
-from valuestore.errors import StoreError
+from valuestore.cli.terminal import RepositoryOption, command_group, open_existing
+from valuestore.errors import PayloadCorrupt, PayloadError, StoreError
 
 if TYPE_CHECKING:
+    from valuestore.hashing import Digest
     from valuestore.repository import Repository
+    from valuestore.stores.content.store import ContentStore
 
-payloads = typer.Typer(invoke_without_command=True)
+_TOGETHER = 500
+"""So many payloads are asked for at once, whether they are there."""
 
-
-@payloads.callback()
-def where(context: typer.Context) -> None:
-    """Where the bytes of large values are kept, and moving them elsewhere."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+payloads = command_group("Where the bytes of large values are kept, and moving them elsewhere.")
 
 
 @payloads.command()
@@ -48,7 +47,6 @@ def _move(repository: Repository, url: str) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from valuestore.stores.content.moving import move_payloads
     from valuestore.stores.content.store import ContentStore
     from valuestore.stores.wrappers.opening import open_payloads
 
@@ -62,9 +60,33 @@ def _move(repository: Repository, url: str) -> int:
     ):
         target.owners()  # that it answers, also where there is nothing to copy
         bar = progress.add_task("payloads", total=len(digests))
-        for moved in move_payloads(repository.payloads, target, digests):
+        for problem in _moved(repository.payloads, target, digests):
             progress.advance(bar)
-            if moved.problem is not None:
+            if problem is not None:
                 problems += 1
-                print(f"valuestore: {moved.problem}", file=sys.stderr)
+                print(f"valuestore: {problem}", file=sys.stderr)
     return problems
+
+
+def _moved(
+    source: ContentStore, target: ContentStore, digests: Sequence[Digest]
+) -> Iterator[PayloadError | None]:
+    """Copy each payload that the target lacks, one in memory at most: for each, what is wrong with it.
+
+    Raises: StoreError if either store does not answer; what was copied stays.
+    """
+    for first in range(0, len(digests), _TOGETHER):
+        some = digests[first : first + _TOGETHER]
+        present = target.has_many(some)
+        yield from (None if digest in present else _copied(source, target, digest) for digest in some)
+    target.flush()
+
+
+def _copied(source: ContentStore, target: ContentStore, digest: Digest) -> PayloadError | None:
+    try:
+        with source.open(digest) as stream:
+            ref = target.put(stream)
+    except PayloadError as problem:
+        return problem
+    is_same = ref.digest == digest
+    return None if is_same else PayloadCorrupt(digest, source.url, f"it arrived as {ref.digest}")

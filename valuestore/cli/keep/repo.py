@@ -9,18 +9,14 @@ from typing import Annotated
 import typer
 
 from valuestore.cli.keep.setting import as_toml, replace_text
-from valuestore.cli.terminal import JsonOption, print_json, print_table, repositories, user_file
+from valuestore.cli.terminal import JsonOption, command_group, print_found, repositories, user_file
 from valuestore.config import read_file
 from valuestore.errors import ConfigError
 from valuestore.permissions import make_folder
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _.")]
 
-repo = typer.Typer(invoke_without_command=True)
-
-
-@repo.callback()
-def names(context: typer.Context) -> None:
+repo = command_group(
     """Names for repositories: `--repository NAME`, `push NAME`, `pull NAME`.
 
     \b
@@ -28,8 +24,7 @@ def names(context: typer.Context) -> None:
       valuestore repo add team /srv/team
       valuestore log -r team
     """
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+)
 
 
 @repo.command()
@@ -49,10 +44,8 @@ def add(
 @repo.command("list")
 def list_names(*, as_json: JsonOption = False) -> None:
     """The names there are."""
-    if as_json:
-        print_json(repositories())
-    else:
-        print_table(("name", "repository"), sorted(repositories().items()))
+    named = repositories()
+    print_found(named, ("name", "repository"), sorted(named.items()), as_json=as_json)
 
 
 @repo.command()

@@ -47,10 +47,8 @@ def check_writable(folder: Path, name: str, value: str) -> str:
     text = file.read_bytes().decode("utf-8-sig") if file.exists() else ""
     lines = re.finditer(rf"^{name}[ \t]*=[^\r\n]*", text, re.MULTILINE)
     changed = [text[: found.start()] + line + text[found.end() :] for found in lines]
-    for candidate in (
-        f"{line}\n{text}",
-        *changed,
-    ):  # the same line may stand in a table, or in a text of several lines
+    # the same line may stand in a table, or in a text of several lines
+    for candidate in (f"{line}\n{text}", *changed):
         with suppress(tomllib.TOMLDecodeError):
             if tomllib.loads(candidate) == {**before, name: value}:
                 return candidate

@@ -17,6 +17,10 @@ from valuestore.errors import ValuestoreError
 from valuestore.values.codecs.plain import PLAIN
 from valuestore.values.entry import SCHEME
 
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")
+]
+
 _TEXT = "text"
 """The codec of str."""
 
@@ -29,9 +33,7 @@ def get(
             help="Beginning of the id of a value, job, call or execution; -: the newest execution.",
         ),
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")
-    ] = None,
+    output: OutputOption = None,
     repository: RepositoryOption = None,
 ) -> None:
     """Write a value's bytes, or those of a result, to stdout.
@@ -63,7 +65,7 @@ def get(
 def write_out(data: bytes, output: Path | None, name: str) -> None:
     """To a file, else to stdout: a terminal gets text alone, control characters escaped. Raises: Usage."""
     if output is not None:
-        with writing(output):
+        with failing_as(f"cannot write {output}"):
             output.write_bytes(data)
     elif sys.stdout.isatty():
         try:
@@ -86,14 +88,14 @@ def _json(value: Any) -> str | None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What keeps the block from writing there is said in one sentence. Raises: Usage."""
+def failing_as(problem: str) -> Iterator[None]:
+    """What keeps the block from its file is said in one sentence. Raises: Usage."""
     try:
         yield
     except OSError as error:
         if isinstance(error, ValuestoreError):
             raise
-        raise Usage(f"cannot write {path}: {error.strerror or error}") from error
+        raise Usage(f"{problem}: {error.strerror or error}") from error
 
 
 def put(
@@ -111,12 +113,11 @@ def put(
     """
     from valuestore.repository import Repository
 
-    try:
+    with failing_as(f"cannot read {file}"):
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
         content = data.decode("utf-8") if as_text else data
     except UnicodeDecodeError as error:
         raise Usage(f"{file} is not UTF-8 (byte {error.start}); leave out --text") from error
-    except OSError as error:
-        raise Usage(f"cannot read {file}: {error.strerror or error}") from error
     with Repository.open(repository) as opened:
         print(opened.put(content).value_hash)

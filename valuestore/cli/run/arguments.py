@@ -155,18 +155,14 @@ class Parameter:
     @property
     def text(self) -> str:
         """Option, type and default, for people."""
-        flag = is_flag(self.annotation)
-        text = (
-            f"{self.option}/--no-{self.option[2:]}" if flag else f"{self.option} {type_text(self.annotation)}"
-        )
+        kind = f"/--no-{self.option[2:]}" if is_flag(self.annotation) else f" {type_text(self.annotation)}"
+        text = f"{self.option}{kind}"
         if self.is_required:
             return f"{text} (required)"
         if self.kind in (self.VAR_POSITIONAL, self.VAR_KEYWORD):
             return f"{text} ..."
         default = _default_text(self.default)
-        return (
-            f"{text} = {default if len(default) <= _LONGEST_DEFAULT else default[:_LONGEST_DEFAULT] + '...'}"
-        )
+        return f"{text} = {default[:_LONGEST_DEFAULT]}{'...' if len(default) > _LONGEST_DEFAULT else ''}"
 
 
 def _default_text(default: Any) -> str:

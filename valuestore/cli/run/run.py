@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import sys
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from valuestore.cli.failure import INTERRUPTED, PIPELINE, Usage, report_pipeline, say
+from valuestore.cli.failure import INTERRUPTED, PIPELINE, Usage, leave, report_pipeline, say
 from valuestore.cli.run.options import OWN, Texts, earlier_call, keywords, workers
-from valuestore.cli.terminal import RepositoryOption, located, print_json, print_table, short, shown
+from valuestore.cli.terminal import RepositoryOption, located, print_found, short, shown
 from valuestore.errors import TaskError
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from valuestore.cli.run.arguments import TaskOptions
     from valuestore.cli.run.task import Pipeline
     from valuestore.scheduler.plan import Plan
     from valuestore.scheduler.record import Execution
-    from valuestore.tasks.task import Task
 
 _LONGEST_REPR = 10_000
 
@@ -121,10 +124,8 @@ def run(
         if bool(name) == bool(given.options["rerun"]):
             raise Usage("name a task, or give --rerun EXECUTION, which has one and its arguments")
         call = options.call(given.arguments) if name else None
-        from valuestore.cli.run.output import line_for_each_job, output_for_readers_that_leave
-
-        lines = line_for_each_job() if given.options["verbose"] else nullcontext()
-        with output_for_readers_that_leave(), lines:
+        lines = _line_for_each_job() if given.options["verbose"] else nullcontext()
+        with _output_for_readers_that_leave(), lines:
             _run(call, pipeline, given.options, debug=debug)
     except KeyboardInterrupt:
         say("interrupted; what finished is kept, and the next run uses it")
@@ -166,11 +167,9 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     from collections import Counter
     from dataclasses import asdict
 
-    if as_json:
-        print_json([asdict(call) for call in plan.calls])
-    else:
-        rows = [(call.status, call.task, call.arguments, call.reason) for call in plan.calls]
-        print_table(("status", "task", "arguments", "reason"), rows)
+    rows = [(call.status, call.task, call.arguments, call.reason) for call in plan.calls]
+    columns = "status", "task", "arguments", "reason"
+    print_found([asdict(call) for call in plan.calls], columns, rows, as_json=as_json)
     counts = Counter(call.status for call in plan.calls)
     say(f"nothing was run: {counts['run']} to run, {counts['cached']} cached, {counts['unknown']} unknown")
 
@@ -208,16 +207,14 @@ def _summarise(execution: Execution) -> None:
     )
 
 
-# --- what was asked --------------------------------------------------------------------------------
-
-
 def _list_tasks(pipeline: Pipeline) -> None:
     from valuestore.cli.run.arguments import TaskOptions
 
     if not pipeline.tasks:
         print(f"{pipeline.target} defines no tasks; mark a function with @task")
     for name, task in pipeline.tasks.items():
-        print(f"{name}  {shown(_summary(task))}".rstrip())
+        summary = (inspect.getdoc(task.func) or "").partition("\n")[0]
+        print(f"{name}  {shown(summary)}".rstrip())
         for text in TaskOptions(task, OWN).texts():
             print(f"    {shown(text)}")
 
@@ -233,30 +230,18 @@ def _show_task(file: str, name: str, options: TaskOptions) -> None:
     print(f"\nOptions of run: {' '.join(own)} (see `valuestore run --help`)")
 
 
-def _summary(task: Task[..., Any]) -> str:
-    return (inspect.getdoc(task.func) or "").partition("\n")[0]
-
-
-# --- what came of it -------------------------------------------------------------------------------
-
-
 def _text(value: Any) -> str:
     """Text as it is, a path as its text, else the repr; the preview of what is too long or has none."""
     if isinstance(value, str):
         return value
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
-    if not _has_plain_repr(value):
+    shows: object = type(value).__repr__
+    if shows is not object.__repr__:  # which tells a class and an address
         text = repr(value)
         if len(text) <= _LONGEST_REPR:
             return text
     return _preview(value)
-
-
-def _has_plain_repr(value: object) -> bool:
-    """Whether its repr is a class and an address."""
-    method: object = type(value).__repr__
-    return method is object.__repr__
 
 
 def _json(value: Any) -> str:
@@ -275,3 +260,53 @@ def _preview(value: Any) -> str:
         return get_type_registry().encode(value).preview
     except NotHashableError:
         return json.dumps(repr(value)[:_LONGEST_REPR])
+
+
+# --- Where what bodies print goes meanwhile, and a line for each job.
+
+
+class _Pipe(io.FileIO):
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            leave(self)
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def _output_for_readers_that_leave() -> Iterator[None]:
+    """Have bodies print into nothing when whoever read it is gone (``| head``): else each of them failed."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_lasting(stream) for stream in before)
+    try:
+        yield
+    finally:
+        lasting = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = before
+        for stream in lasting:
+            stream.flush()
+
+
+def _lasting(stream: TextIO) -> TextIO:
+    if type(stream) is not io.TextIOWrapper or stream.isatty():
+        return stream
+    stream.flush()
+    raw = io.BufferedWriter(_Pipe(stream.fileno(), "wb", closefd=False))
+    return io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+
+
+@contextmanager
+def _line_for_each_job() -> Iterator[None]:
+    """Have each job and execution say how it ended, on stderr."""
+    import logging  # late: few runs are asked to
+
+    logger, handler = logging.getLogger("valuestore.jobs"), logging.Handler()
+    handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]  # all it is to do
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)

@@ -8,10 +8,10 @@ from contextlib import suppress
 from valuestore.errors import NotFound, PayloadCorrupt, StoreError, StoreUnavailable
 from valuestore.hashing import Algorithm, hash_stream
 from valuestore.stores.base import Store
+from valuestore.stores.data import DAMAGED
 
 QUARANTINE = "quarantine"
 _MAX = 100
-_DAMAGE = {errno.EIO, errno.EILSEQ, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 
@@ -43,7 +43,7 @@ class Quarantine:
         except PayloadCorrupt:  # moved, and unreadable
             pass
         except StoreUnavailable as error:  # cannot even be copied: the next put replaces it
-            if _errno(error) not in _DAMAGE and not is_forbidden(error):
+            if _errno(error) not in DAMAGED and not is_forbidden(error):
                 raise
             with suppress(NotFound):
                 self._store.delete(address)
@@ -63,7 +63,7 @@ class Quarantine:
 
 def damage(error: StoreUnavailable) -> str:
     """The reason, if it says that these bytes are lost; else the error goes on its way."""
-    if _errno(error) not in _DAMAGE:
+    if _errno(error) not in DAMAGED:
         raise error
     return str(error.args[1])
 

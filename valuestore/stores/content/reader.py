@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 from valuestore.errors import PayloadCorrupt, StoreUnavailable
 from valuestore.hashing import Hasher
-from valuestore.stores.base import CHUNK_BYTES, Data
+from valuestore.stores.base import CHUNK_BYTES
 from valuestore.stores.content.quarantine import damage
 
 
@@ -93,8 +93,3 @@ def fill(memory: memoryview, stream: BinaryIO) -> bool:
     while filled < len(memory) and (count := read_into(memory[filled:])):
         filled += count
     return filled == len(memory) and not stream.read(1)
-
-
-def is_seekable(data: Data) -> bool:
-    seekable = getattr(data, "seekable", None)
-    return seekable is not None and bool(seekable())

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import IO, Any, BinaryIO, Self, cast
 
 from valuestore.errors import (
@@ -45,7 +44,7 @@ from valuestore.hashing import (
 from valuestore.stores.base import Data, Store, as_buffer, iter_chunks
 from valuestore.stores.content.marker import Marker
 from valuestore.stores.content.quarantine import QUARANTINE, Quarantine, damage, is_forbidden
-from valuestore.stores.content.reader import VerifiedReader, fill, fresh_memory, is_seekable
+from valuestore.stores.content.reader import VerifiedReader, fill, fresh_memory
 from valuestore.stores.data import Replayed, SignedUrl
 
 _SMALL_BYTES, _SPOOL_BYTES = 1 << 20, 8 << 20
@@ -76,8 +75,6 @@ class ContentStore:
         self._quarantine = Quarantine(store, self._algorithm)
         self._checked: set[str] = set()  # of the large payloads, those that were whole when last looked at
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(self, data: Data) -> PayloadRef:
         """Store the bytes at the address that is their digest. It may happen twice, and it heals.
 
@@ -94,8 +91,11 @@ class ContentStore:
             ref = PayloadRef(Digest(self._algorithm.hexdigest(buffer)), len(buffer))
             return self._keep(ref, lambda: buffer)
         if isinstance(data, tuple):
-            return self._put_pieces(data)
-        if is_seekable(data):
+            ref = PayloadRef(*self._digest(data))
+            again = partial(self._unchanged, ref, data)
+            return self._keep(ref, lambda: Replayed(again))
+        seekable = getattr(data, "seekable", None)
+        if seekable is not None and seekable():
             return self._put_seekable(cast(IO[bytes], data))
         from tempfile import SpooledTemporaryFile  # late: small payloads are whole
 
@@ -139,8 +139,6 @@ class ContentStore:
     def flush(self) -> None:
         """Return when everything put so far is as durable as the store below was configured to make it."""
         self._store.flush()
-
-    # --- reading ------------------------------------------------------------------------------------
 
     def get(self, digest: str, is_right: Callable[[bytes], bool] | None = None) -> bytes:
         """The payload, verified: by ``is_right`` instead of the digest, if the caller knows more than that.
@@ -206,9 +204,8 @@ class ContentStore:
             stream = self._store.open(address)
         except NotFound as error:
             raise PayloadMissing(digest, self.url) from error
-        return io.BufferedReader(
-            VerifiedReader(stream, digest, self._algorithm.new(), partial(self._condemn, digest))
-        )
+        condemn = partial(self._condemn, digest)
+        return io.BufferedReader(VerifiedReader(stream, digest, self._algorithm.new(), condemn))
 
     def stream(self, digest: str) -> BinaryIO:
         """The bytes that lie there, unverified: for who verifies them by more than their digest.
@@ -222,7 +219,6 @@ class ContentStore:
         return self._store.sign(self._address(digest), method, expires_seconds)
 
     def losses(self) -> Sequence[str]:
-        """As those of the store."""
         return self._store.losses()
 
     def set_aside(self) -> int:
@@ -276,8 +272,6 @@ class ContentStore:
                     self._checked.discard(digest)
                     yield PayloadCorrupt(digest, self.url, f"bytes with digest {found}")
 
-    # --- itself -------------------------------------------------------------------------------------
-
     @property
     def url(self) -> str:
         """What messages call the store below; never with credentials."""
@@ -285,19 +279,15 @@ class ContentStore:
 
     @property
     def algorithm(self) -> str:
-        """The name of the digest algorithm."""
         return self._algorithm.name
 
     def close(self) -> None:
-        """Close the store below."""
         self._store.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -312,8 +302,6 @@ class ContentStore:
             raise BadKey(digest, "a digest is 32 or 64 lower-case hex digits")
         return _address(digest)
 
-    # --- putting ------------------------------------------------------------------------------------
-
     def _put_seekable(self, stream: IO[bytes]) -> PayloadRef:
         """Read it once for the digest and, if need be, once more to store it."""
         start = stream.tell()
@@ -324,10 +312,6 @@ class ContentStore:
             return self._unchanged(ref, stream)
 
         return self._keep(ref, lambda: Replayed(again))
-
-    def _put_pieces(self, pieces: tuple[Bytes, ...]) -> PayloadRef:
-        ref = PayloadRef(*self._digest(pieces))
-        return self._keep(ref, lambda: Replayed(partial(self._unchanged, ref, pieces)))
 
     def _digest(self, pieces: Iterable[Bytes]) -> tuple[Digest, int]:
         return hash_pieces(pieces, algorithm=self._algorithm.name)

@@ -12,15 +12,13 @@ crosses another key's (both ``p`` and ``p/x`` may exist). A file at the path win
 
 Attributes are bound to one file, so that they change at the same instant as the data: the attributes are
 written first, named for a file nobody sees yet, and renaming that file into place is the commit.
-
-This file tells what each operation does; ``stores/files/`` holds the parts that it works with.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from mmap import ACCESS_READ, mmap
@@ -31,8 +29,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from valuestore.errors import AlreadyExists, BadReference, ConfigError, NotFound, StoreUnavailable
 from valuestore.hashing import hash_stream
 from valuestore.stores.base import (
+    Attrs,
     Data,
-    Json,
     Page,
     Stat,
     Store,
@@ -50,7 +48,6 @@ from valuestore.stores.files.root import Root
 from valuestore.stores.files.sidecars import Sidecars
 from valuestore.stores.files.temporary import Temporary, sweep_temporaries
 from valuestore.stores.files.unsynced import Unsynced
-from valuestore.stores.files.walk import Walk
 from valuestore.stores.keys import lock_for
 
 # --- Etags: the digest of a file's bytes, remembered while the file's status shows that it is the same.
@@ -125,11 +122,8 @@ class FileStore(Store):
         self._places = Places(self._root, self._odd)
         self._sidecars = Sidecars(self._root, self._places)
         self._commit = Commit(self._root, self._places, self._odd, self._sidecars, self._unsynced)
-        self._walk = Walk(self._root, self._places, self._odd)
         self._etags = Etags()
         sweep_temporaries(self._root, _STALE_SECONDS)
-
-    # --- reading ------------------------------------------------------------------------------------
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         fd, found, path = self._places.open(self._raw(key))
@@ -179,16 +173,8 @@ class FileStore(Store):
             with suppress(NotFound):
                 yield _make_stat(key, self._find(key, key.encode())[1], "", {})
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         raw = self._raw(key)
         wanted = None if attrs is None else copy_attrs(attrs)
@@ -236,8 +222,6 @@ class FileStore(Store):
             unlink(self._sidecars.path(raw, found))
         self._root.leave(path)
 
-    # --- itself -------------------------------------------------------------------------------------
-
     def flush(self) -> None:
         """With ``durability="full"``, sync what was put since the last flush. Else there is nothing to do.
 
@@ -283,8 +267,6 @@ class FileStore(Store):
         modes = {} if self._file_mode is None else {"file_mode": self._file_mode}
         return {"root": self.root, "durability": self.durability, "create": self._create, **modes}
 
-    # --- keys ---------------------------------------------------------------------------------------
-
     def _raw(self, key: str) -> bytes:
         self._check_open()
         return check_key(key).encode()
@@ -294,7 +276,7 @@ class FileStore(Store):
 
     def _keys(self, prefix: str, after: str) -> Iterator[str]:
         self._check_open()
-        return self._walk.keys(check_prefix(prefix).encode(), after.encode())
+        return self._places.keys(check_prefix(prefix).encode(), after.encode())
 
     def _find(self, key: str, raw: bytes) -> tuple[bytes, os.stat_result]:
         """The path of the key's data, and the file there. Raises: NotFound."""

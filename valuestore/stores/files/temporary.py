@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from valuestore.hashing import get_algorithm
@@ -103,15 +102,12 @@ class Temporary:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is not None:
             self.discard()
 
 
 def temporary_path(root: Root) -> bytes:
-    """A name that is free."""
     return root.temps + os.urandom(12).hex().encode()
 
 

@@ -37,31 +37,24 @@ class Unsynced:
         One at a time: who calls it while another thread syncs returns only when its own data is safe.
         Raises: StoreUnavailable, for the first that failed, after trying all.
         """
-        with _syncing:
-            self._sync()
-
-    def _sync(self) -> None:
-        with _lock:
-            files, self._files = self._files, {}
-            folders, self._folders = self._folders, {}
         failures: list[OSError] = []
-        for path in (*files, *folders):
-            try:
-                sync(path)
-            except SyncFailed as failure:
-                failures.append(failure)
-                if path in files:
-                    unlink(path)
-            except OSError as error:
-                failures.append(error)
-                self._keep(path, path in files)
+        with _syncing:
+            with _lock:
+                files, self._files = self._files, {}
+                folders, self._folders = self._folders, {}
+            for path in (*files, *folders):
+                try:
+                    sync(path)
+                except SyncFailed as failure:
+                    failures.append(failure)
+                    if path in files:
+                        unlink(path)
+                except OSError as error:  # it could not even be opened: a later flush may do it
+                    failures.append(error)
+                    with _lock:
+                        (self._files if path in files else self._folders)[path] = None
         if failures:
             raise unavailable(failures[0], failures[0].filename) from failures[0]
-
-    def _keep(self, path: bytes, is_file: bool) -> None:
-        """What could not even be opened may be synced by a later flush."""
-        with _lock:
-            (self._files if is_file else self._folders)[path] = None
 
 
 class SyncFailed(OSError):

@@ -1,7 +1,7 @@
 """FsspecStore: keys on any filesystem that fsspec knows: gs, az, sftp, memory and others; reads http.
 
-Bytes without attributes are verbatim (``fsspec_trailer``), at paths that ``fsspec_paths`` explains. ``file``
-and ``s3`` have stores of their own, which do more at less cost.
+Bytes without attributes are verbatim (see Trailer below), at paths that FsspecPaths explains. ``file`` and
+``s3`` have stores of their own, which do more at less cost.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import io
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import fsspec
 
 from valuestore.errors import (
     AlreadyExists,
+    BadKey,
     BadReference,
     NotFound,
     NotSupported,
@@ -31,13 +33,12 @@ from valuestore.errors import (
 from valuestore.hashing import get_algorithm, hash_stream
 from valuestore.redaction import may_hold_secret
 from valuestore.stores.base import (
+    Attrs,
     Data,
-    Json,
     Page,
     Stat,
     Store,
     check_key,
-    check_page,
     check_prefix,
     copy_attrs,
     iter_chunks,
@@ -45,7 +46,6 @@ from valuestore.stores.base import (
     without_credentials,
 )
 from valuestore.stores.fsspec.filesystem import Body, FsspecFilesystem
-from valuestore.stores.fsspec.paths import FsspecPaths
 from valuestore.stores.keys import lock_for
 
 _LOOKS_TRIED = 40
@@ -80,8 +80,6 @@ class FsspecStore(Store):
             problem = f"{error}: install that package beside valuestore[fsspec]"
             raise BadReference(without_credentials(url), problem) from error
         self._paths = FsspecPaths(root, directories=self._filesystem.has_directories)
-
-    # --- reading ------------------------------------------------------------------------------------
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         path = self._path(key)
@@ -123,9 +121,7 @@ class FsspecStore(Store):
         return True
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        self._check_open()
-        check_prefix(prefix)
-        check_page(limit, cursor)
+        self._check_listing(prefix, limit, cursor)
         return take_page((key for key in self._keys(prefix) if cursor is None or key > cursor), limit)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
@@ -133,16 +129,8 @@ class FsspecStore(Store):
         self._check_open()
         return iter(self._keys(check_prefix(prefix)))
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         path = self._path(key)
         self._check_writable()
@@ -175,8 +163,6 @@ class FsspecStore(Store):
             self._info(key)
             self._filesystem.do(key, lambda: self._filesystem.fs.rm_file(path), writing=True, finding=True)
 
-    # --- itself -------------------------------------------------------------------------------------
-
     def close(self) -> None:
         super().close()
         self._filesystem.close()
@@ -193,10 +179,7 @@ class FsspecStore(Store):
         return {"url": self.url, **without_secrets(self._options)}
 
     def _path(self, key: str) -> str:
-        self._check_open()
-        return self._paths.path(check_key(key))
-
-    # --- what is there ------------------------------------------------------------------------------
+        return self._paths.path(self._checked_key(key))
 
     def _check_writable(self) -> None:
         if self._filesystem.is_web:
@@ -300,6 +283,59 @@ def read_trailer(tail: bytes) -> Trailer | None:
         return Trailer(str(item["etag"]), copy_attrs(item["attrs"]), length)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+# --- FsspecPaths: which path of a filesystem a key has, and which key a path.
+#
+# What a filesystem might take for something else is percent-encoded. Where directories are real, a key may
+# lie beside keys below it and have long segments, so there a directory's name ends with ``=``, or with ``+``
+# if the segment goes on in the next name: ``ab/ab3f`` is ``ab=/ab3f``. On an object store it is ``ab/ab3f``.
+# Names beginning with ``+`` are no keys: ``+tmp/`` holds what is being written.
+
+
+_NAME_MAX = 200
+_SAFE = "!',;@"
+
+
+class FsspecPaths:
+    """Paths below a root, with or without real directories."""
+
+    def __init__(self, root: str, *, directories: bool) -> None:
+        self.root = root.rstrip("/")
+        self._mark = "=" if directories else ""
+
+    def path(self, key: str) -> str:
+        names = [quote(segment, safe=_SAFE) for segment in key.split("/")]
+        if self._mark:
+            names = ["+/".join(_cut(name)) for name in names]
+        return f"{self.root}/{(self._mark + '/').join(names)}"
+
+    def key(self, path: str) -> str | None:
+        """The key that has this path; None if none has."""
+        if not path.startswith(self.root + "/"):
+            return None
+        rest = path[len(self.root) + 1 :]
+        if rest.startswith("+"):
+            return None
+        joined = rest.replace("+/", "").replace("=/", "/") if self._mark else rest
+        try:
+            key = check_key(unquote(joined, errors="strict"))
+        except (BadKey, UnicodeDecodeError):
+            return None
+        return key if self.path(key) == path else None
+
+    def folder(self, prefix: str) -> str:
+        """A directory that all keys with that prefix are below."""
+        above, slash, _ = prefix.rpartition("/")
+        return self.path(f"{above}/x").rpartition("/")[0] if slash and above else self.root
+
+    def temp(self) -> str:
+        """A new path that is no key's."""
+        return f"{self.root}/+tmp/{uuid.uuid4().hex}"
+
+
+def _cut(name: str) -> list[str]:
+    return [name[at : at + _NAME_MAX] for at in range(0, len(name), _NAME_MAX)]
 
 
 # --- What of an fsspec URL and its options may be shown and pickled. Called by FsspecStore.

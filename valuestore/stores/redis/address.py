@@ -75,7 +75,10 @@ class RedisAddress:
     @classmethod
     def _read(cls, parts: SplitResult, options: dict[str, Any]) -> RedisAddress:
         prefix = _read_prefix(options.get("prefix", ""))
-        connection = _parsed(parts) | {"db": _read_db(options.get("db", "0"))}
+        connection = _parsed(parts)
+        if not (db := str(options.get("db", "0"))).isdecimal():
+            raise _Problem("the database is a number: redis://host:port/0/prefix")
+        connection["db"] = int(db)
         connection |= {name: options[name] for name in ("username", "password") if options.get(name)}
         if parts.scheme in _SOCKET:
             url = f"unix://{quote(connection['path'])}?db={connection['db']}"
@@ -111,7 +114,9 @@ def _read_options(parts: SplitResult, given: Mapping[str, Any]) -> dict[str, Any
         raise _Problem("write '@' as %40, and percent-encode the password")
     options: dict[str, Any] = {}
     if parts.scheme in _NETWORK:
-        options["db"], options["prefix"] = _split_path(unquote(parts.path).removeprefix("/"))
+        path = unquote(parts.path).removeprefix("/")
+        first, _, rest = path.partition("/")  # either of the two may be left out
+        options["db"], options["prefix"] = (first, rest) if first.isdecimal() else ("0", path)
     elif parts.scheme not in _SOCKET or parts.hostname or len(parts.path) < 2:
         raise _Problem("it is neither redis://host:port/db/prefix nor unix:///path/of/socket")
     options |= dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -119,18 +124,6 @@ def _read_options(parts: SplitResult, given: Mapping[str, Any]) -> dict[str, Any
     if unknown := options.keys() - _OPTIONS:
         raise _Problem(f"no option {min(unknown)!r}; there are {', '.join(sorted(_OPTIONS))}")
     return options
-
-
-def _split_path(path: str) -> tuple[str, str]:
-    """Database and prefix, either of which may be left out."""
-    first, _, rest = path.partition("/")
-    return (first, rest) if first.isdecimal() else ("0", path)
-
-
-def _read_db(text: object) -> int:
-    if not str(text).isdecimal():
-        raise _Problem("the database is a number: redis://host:port/0/prefix")
-    return int(str(text))
 
 
 def _read_prefix(text: str) -> str:

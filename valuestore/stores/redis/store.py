@@ -1,6 +1,6 @@
 """RedisStore: keys as strings of a Redis server, where redis-cli and other programs can read them.
 
-A value is one string, verbatim, at ``<prefix>/<key>``; ``redis_names`` says what stands beside the values.
+A value is one string, verbatim, at ``<prefix>/<key>``; ``RedisNames`` says what stands beside the values.
 Every change is one script (scripts.py), so that data, attributes and index change at one instant, in
 one round trip. What is written passes through transfer.py and change.py.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import islice
@@ -19,14 +19,12 @@ from valuestore.errors import NotFound, NotSupported
 from valuestore.hashing import hash_pieces
 from valuestore.stores.base import (
     CHUNK_BYTES,
+    Attrs,
     Data,
-    Json,
     Page,
     Stat,
     Store,
     check_key,
-    check_page,
-    check_prefix,
     copy_attrs,
     iter_chunks,
     take_page,
@@ -94,8 +92,6 @@ class RedisStore(Store):
         most = int(self._address.number("max_value_bytes", STRING_MAX_BYTES))
         self._intake = RedisIntake(self._server, self._names, most)
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         name = self._name(key)
         if start == 0 and end is None:
@@ -130,21 +126,11 @@ class RedisStore(Store):
         return bool(self._server.do(key, "EXISTS", self._name(key)))
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        self._check_open()
-        check_prefix(prefix)
-        check_page(limit, cursor)
+        self._check_listing(prefix, limit, cursor)
         return take_page(self._keys_from(prefix, cursor, limit), limit)
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         self._name(key)
         wanted = None if attrs is None else copy_attrs(attrs)
@@ -178,8 +164,6 @@ class RedisStore(Store):
                 adopted += self._server.run("", scripts.ADOPT, tables, *arguments)
             if int(cursor) == 0:
                 return adopted
-
-    # --- many at once -------------------------------------------------------------------------------
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         found: set[str] = set()
@@ -218,8 +202,6 @@ class RedisStore(Store):
         self._check_open()
         return collect_changes(self, self._commit_batch)
 
-    # --- itself -------------------------------------------------------------------------------------
-
     def close(self) -> None:
         if not self._closed:
             super().close()
@@ -239,8 +221,6 @@ class RedisStore(Store):
     def _name(self, key: str) -> str:
         self._check_open()
         return self._names.name(key)
-
-    # --- what is there ------------------------------------------------------------------------------
 
     def _look(self, key: str) -> tuple[int, bytes]:
         """Size and description. Raises: NotFound."""
@@ -279,8 +259,6 @@ class RedisStore(Store):
 
     def losses(self) -> Sequence[str]:
         return self._server.losses()
-
-    # --- changes ------------------------------------------------------------------------------------
 
     def _commit_batch(self, changes: Changes) -> None:
         if len(changes) > _BATCH_CHANGES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO, cast
 
@@ -15,7 +16,7 @@ from valuestore.errors import AlreadyExists, StoreUnavailable, TooLarge
 from valuestore.hashing import get_algorithm, hash_bytes
 from valuestore.stores.base import Data, as_buffer, check_key, iter_chunks
 from valuestore.stores.batch import Changes, Removal
-from valuestore.stores.data import cut
+from valuestore.stores.data import counted, cut
 from valuestore.stores.redis.address import RedisNames
 from valuestore.stores.redis.change import DELETE, Change
 from valuestore.stores.redis.client import RedisClient
@@ -24,18 +25,6 @@ from valuestore.stores.streams import Stream
 PIECE_BYTES = 8 << 20
 TEMP_MILLISECONDS = 600_000
 """After this time without a transfer, a temporary name is gone."""
-
-
-def upload(server: RedisClient, key: str, temp: str, pieces: Iterable[bytes | memoryview]) -> tuple[str, int]:
-    """Gather the pieces under the temporary name; return digest and size."""
-    size, hasher = 0, get_algorithm().new()
-    for piece in pieces:
-        length, _ = server.do_all(key, ("APPEND", temp, piece), ("PEXPIRE", temp, TEMP_MILLISECONDS))
-        hasher.update(piece)
-        size += len(piece)
-        if length != size:
-            raise StoreUnavailable(server.url, f"it dropped {key!r} while that was being written")
-    return hasher.hexdigest(), size
 
 
 class TempReader(Stream):
@@ -114,7 +103,8 @@ class RedisIntake:
         ):
             return Change(key, verb, data, hash_bytes(data), len(data), attrs)  # the usual case, made quick
         self._check_size(key, known_size(data) if size is None else size)
-        pieces = cut(self._within_limit(key, iter_chunks(key, data, size)), PIECE_BYTES)
+        chunks = counted(iter_chunks(key, data, size), partial(self._check_size, key))
+        pieces = cut(chunks, PIECE_BYTES)
         first, second = next(pieces, b""), next(pieces, None)
         if second is None and len(first) <= most:
             return Change(key, verb, first, hash_bytes(first), len(first), attrs)
@@ -166,18 +156,18 @@ class RedisIntake:
             setting = "max_value_bytes and the server's proto-max-bulk-len"
             raise TooLarge(key, size, self._max_value_bytes, setting)
 
-    def _within_limit(self, key: str, chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-        size = 0
-        for chunk in chunks:
-            size += len(chunk)
-            self._check_size(key, size)
-            yield chunk
-
     def _upload(self, key: str, pieces: Iterable[bytes | memoryview]) -> tuple[str, str, int]:
         """Gather the pieces under a temporary name: that, the digest and the size."""
-        temp = self._names.new_temp()
+        server, temp = self._server, self._names.new_temp()
+        size, hasher = 0, get_algorithm().new()
         try:
-            return temp, *upload(self._server, key, temp, pieces)
+            for piece in pieces:
+                length, _ = server.do_all(key, ("APPEND", temp, piece), ("PEXPIRE", temp, TEMP_MILLISECONDS))
+                hasher.update(piece)
+                size += len(piece)
+                if length != size:
+                    raise StoreUnavailable(server.url, f"it dropped {key!r} while that was being written")
         except BaseException as error:
-            self._server.discard([temp], error)
+            server.discard([temp], error)
             raise
+        return temp, hasher.hexdigest(), size

@@ -1,3 +1,1 @@
-"""S3Store and its parts, from the bottom: address, failure, connection, client, about, creation, writer and
-sign.
-"""
+"""S3Store and its parts, from the bottom: address, failure, connection, client, about, creation, writer."""

@@ -41,7 +41,6 @@ class About:
 
     @classmethod
     def read(cls, found: Found) -> About:
-        """What the object's metadata says."""
         try:
             item = json.loads(found.metadata[ITEM])
             modified = datetime.fromisoformat(item["at"])

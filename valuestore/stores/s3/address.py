@@ -18,27 +18,29 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from valuestore.errors import BadKey, BadReference, ConfigError
+from valuestore.kinds import FLAG, PATH, POSITIVE, SECONDS, SECRET, TEXT, Kind, one_of
 from valuestore.stores.base import check_key
 
-OPTIONS: Mapping[str, str] = {
-    "endpoint_url": "where the server is, if it is not AWS",
-    "region": "of the bucket",
-    "addressing_style": "'path', 'virtual' or 'auto', which is path for an endpoint of one's own",
-    "profile": "the section of the profile files",
-    "access_key_id": "instead of the usual places, with secret_access_key",
-    "secret_access_key": "",
-    "secret_key_path": "a file with the secret access key in it, which comes before it",
-    "session_token": "of temporary credentials",
-    "anonymous": "true: sign nothing, for public buckets",
-    "conditional": "whether the server keeps If-None-Match, see S3Store",
-    "create": "true: make the bucket if it is missing; false: NotFound if it is; left out: nobody looks",
-    "timeout_seconds": "see S3Store",
-    "part_bytes": "see S3Store",
-    "concurrency": "see S3Store",
+_STYLES = ("path", "virtual", "auto")
+OPTIONS: Mapping[str, Kind] = {
+    "endpoint_url": SECRET,  # where the server is, if it is not AWS
+    "region": TEXT,  # of the bucket
+    "addressing_style": one_of(*_STYLES),  # auto is path for an endpoint of one's own
+    "profile": TEXT,  # the section of the profile files
+    "access_key_id": SECRET,  # instead of the usual places, with the secret
+    "secret_access_key": SECRET,
+    "secret_key_path": PATH,  # a file with the secret access key in it, which comes before it
+    "session_token": SECRET,  # of temporary credentials
+    "anonymous": FLAG,  # sign nothing, for public buckets
+    "conditional": FLAG,  # whether the server keeps If-None-Match, see S3Store
+    "create": FLAG,  # make the bucket if it is missing; false: NotFound if it is; left out: nobody looks
+    "timeout_seconds": SECONDS,  # as the next two, see S3Store
+    "part_bytes": POSITIVE,
+    "concurrency": POSITIVE,
 }
+"""In a URL they are texts."""
 _PLACE = ("endpoint_url", "region", "addressing_style")
 _SECRET = ("access_key_id", "secret_access_key", "session_token")
-_STYLES = ("path", "virtual", "auto")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -69,9 +71,8 @@ class S3Address:
         if parts.scheme.lower() != "s3" or not bucket or parts.fragment:
             raise BadReference(shown, "an S3 store's URL is s3://bucket/prefix?options; write '#' as %23")
         if "@" in bucket or ":" in bucket:
-            raise BadReference(
-                "s3://...", "credentials are options, or in the environment; they do not precede the bucket"
-            )
+            problem = "credentials are options, or in the environment; they do not precede the bucket"
+            raise BadReference("s3://...", problem)
         options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
         options |= {name: value for name, value in given.items() if value is not None}
         options = {name: _stripped(name, value) for name, value in options.items()}
@@ -117,12 +118,11 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         options["endpoint_url"] = check_endpoint(options["endpoint_url"])
     if options.get("addressing_style", "auto") not in _STYLES:
         raise ConfigError("addressing_style", f"is one of {', '.join(_STYLES)}")
-    for name in ("anonymous", "conditional", "create"):
-        if name in options:
+    for name, kind in OPTIONS.items():
+        if name in options and kind is FLAG:
             options[name] = _read_bool(name, options[name])
-    for name, kind in (("timeout_seconds", float), ("part_bytes", int), ("concurrency", int)):
-        if name in options:
-            options[name] = _read_number(name, kind, options[name])
+        elif name in options and kind in (SECONDS, POSITIVE):
+            options[name] = _read_number(name, float if kind is SECONDS else int, options[name])
     return options
 
 

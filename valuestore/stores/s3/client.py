@@ -22,13 +22,14 @@ from valuestore.stores.s3.about import Found, boto_conditions, found_by_boto, fo
 from valuestore.stores.s3.address import S3Address
 from valuestore.stores.s3.connection import ATTEMPTS, DEFAULT_REGION, S3Connections, quiet
 from valuestore.stores.s3.failure import (
+    ABSENT,
+    BUSY,
     NOT_PARTIAL,
+    PAST_THE_END,
+    TAKEN,
+    UNKNOWN,
+    Busy,
     code_of,
-    conflict,
-    is_absence,
-    is_past_the_end,
-    is_unknown_condition,
-    is_whole,
     typed,
 )
 from valuestore.stores.streams import Stream
@@ -53,8 +54,6 @@ class S3Client:
         self._timeout_seconds = timeout_seconds
         self._connections = S3Connections(address, timeout_seconds / ATTEMPTS, at_once)
         self._bucket_seen = False
-
-    # --- reading ------------------------------------------------------------------------------------
 
     def head(self, name: str, key: str) -> Found:
         """What is there. Raises: NotFound."""
@@ -107,13 +106,8 @@ class S3Client:
 
     def list(self, prefix: str, after: str, most: int) -> tuple[Sequence[Any], bool]:
         """At most ``most`` objects with that prefix that come after a name, and whether there may be more."""
-
-        def ask() -> Any:
-            return self.boto.list_objects_v2(
-                Bucket=self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=min(most, 1000)
-            )
-
-        answer = self.do("", ask)
+        asked = {"Bucket": self._bucket, "Prefix": prefix, "StartAfter": after, "MaxKeys": min(most, 1000)}
+        answer = self.do("", lambda: self.boto.list_objects_v2(**asked))
         return answer.get("Contents", ()), bool(answer["IsTruncated"])
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -125,8 +119,6 @@ class S3Client:
             if not answer["IsTruncated"]:
                 return
             asked["ContinuationToken"] = answer["NextContinuationToken"]
-
-    # --- writing ------------------------------------------------------------------------------------
 
     def put(self, name: str, key: str, data: Any, metadata: dict[str, str], *, create: bool) -> None:
         """Store the bytes, in one request.
@@ -148,22 +140,17 @@ class S3Client:
 
     def copy(self, name: str, target: str, key: str, found: Found, metadata: dict[str, str]) -> None:
         """Store the same bytes under another name. Raises: AlreadyExists if they are others by now."""
-
-        def ask() -> Any:
-            return self.boto.copy_object(
-                Bucket=self._bucket,
-                Key=target,
-                CopySource={"Bucket": self._bucket, "Key": name},
-                CopySourceIfMatch=f'"{found.etag}"',
-                Metadata=metadata,
-                MetadataDirective="REPLACE",
-            )
-
-        answer = self.do(key, ask, writing=True, finding=True)
+        asked = {
+            **self.place(target),
+            "CopySource": self.place(name),
+            "CopySourceIfMatch": f'"{found.etag}"',
+            "Metadata": metadata,
+            "MetadataDirective": "REPLACE",
+        }
+        answer = self.do(key, lambda: self.boto.copy_object(**asked), writing=True, finding=True)
         copied = str(answer["CopyObjectResult"].get("ETag")).strip('"')
-        if (
-            copied != found.etag and self.head(name, key).etag != found.etag
-        ):  # a server without that condition
+        # the latter is of a server without that condition
+        if copied != found.etag and self.head(name, key).etag != found.etag:
             raise AlreadyExists(key, self.url)
 
     def delete(self, name: str, key: str) -> None:
@@ -227,8 +214,6 @@ class S3Client:
 
         return self.do("", ask)
 
-    # --- asking -------------------------------------------------------------------------------------
-
     @property
     def boto(self) -> Any:
         """The client of botocore, for one request inside ``do``."""
@@ -254,15 +239,16 @@ class S3Client:
         except BaseException as error:
             if not is_foreign(error):
                 raise
-            if is_absence(error) and key and (finding or not writing):
+            code = code_of(error)
+            if code in ABSENT and key and (finding or not writing):
                 raise NotFound(key, self.url) from None
-            if (refusal := conflict(error, key, self.url)) is not None:
-                raise refusal from None
-            if creating and is_unknown_condition(error):
-                raise NotSupported(self.url, f"If-None-Match ({code_of(error)})", _NO_CONDITION) from None
-            if is_whole(error):
+            if code in TAKEN | BUSY:
+                raise (AlreadyExists if code in TAKEN else Busy)(key, self.url) from None
+            if creating and code in UNKNOWN:
+                raise NotSupported(self.url, f"If-None-Match ({code})", _NO_CONDITION) from None
+            if NOT_PARTIAL in str(error):
                 raise NotSupported(self.url, "ranges", "all of it is read") from None
-            if is_past_the_end(error):
+            if code in PAST_THE_END:
                 return b""  # type: ignore[return-value]  # a range was asked for, so bytes are the answer
             raise typed(error, self.url, self._bucket, writing=writing) from None
         self._bucket_seen = True
@@ -293,7 +279,7 @@ class S3Client:
             try:
                 self.boto.head_bucket(Bucket=self._bucket)
             except ClientError as error:
-                if is_absence(error):
+                if code_of(error) in ABSENT:
                     error.response["Error"]["Code"] = "NoSuchBucket"
                 raise
 

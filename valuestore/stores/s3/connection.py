@@ -102,7 +102,6 @@ class S3Connections:
 
     @property
     def boto(self) -> Any:
-        """The client of botocore."""
         return self._connection.get().client
 
     @property
@@ -122,9 +121,8 @@ class S3Connections:
         provider = None if self._address.options.get("anonymous") else self._provider(session)
         client = self._open_boto(session)
         told = clients_are_told(_TOLD_TO_NATIVE_ALONE)
-        if (
-            _native_is_above or told or self._address.bucket.endswith("--x-s3")
-        ):  # which has sessions of its own
+        is_express = self._address.bucket.endswith("--x-s3")  # which has sessions of its own
+        if _native_is_above or told or is_express:
             return _Connection(client, None)
         _native_is_here = True
         return _Connection(client, self._open_native(session, client, provider))
@@ -135,9 +133,8 @@ class S3Connections:
             endpoint = options.get("endpoint_url") or _configured_endpoint(session)
         except ConfigError as error:
             raise BadReference(address.url, str(error)) from None
-        style = options.get("addressing_style") or (session.get_config_variable("s3") or {}).get(
-            "addressing_style", "auto"
-        )
+        style = options.get("addressing_style")
+        style = style or (session.get_config_variable("s3") or {}).get("addressing_style", "auto")
         in_path = style == "path" or (style == "auto" and (endpoint or "." in address.bucket))
         config = Config(
             signature_version=UNSIGNED if options.get("anonymous") else "s3v4",
@@ -149,10 +146,8 @@ class S3Connections:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        region = options.get("region") or session.get_config_variable("region") or DEFAULT_REGION
-        return session.create_client(
-            "s3", region_name=region.strip(), endpoint_url=endpoint or None, config=config
-        )
+        region = (options.get("region") or session.get_config_variable("region") or DEFAULT_REGION).strip()
+        return session.create_client("s3", region, endpoint_url=endpoint or None, config=config)
 
     def _provider(self, session: Any) -> Callable[[], dict[str, Any]]:
         if self._address.credentials is not None:

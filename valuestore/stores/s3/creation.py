@@ -52,7 +52,6 @@ class Creation:
         raise self._client.restless(key)
 
     def find(self, name: str, key: str) -> About | None:
-        """What is there."""
         try:
             return About.read(self._client.head(name, key))
         except NotFound:

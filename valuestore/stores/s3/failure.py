@@ -15,10 +15,13 @@ from valuestore.errors import AlreadyExists, CredentialsRejected, StoreError, St
 NOT_PARTIAL = "non-partial response"
 """What obstore says of an answer to a request for a range that is none."""
 
-_ABSENT = {"NoSuchKey", "NotFound", "404"}
-_TAKEN = {"PreconditionFailed", "412"}
-_BUSY = {"ConditionalRequestConflict", "409", "OperationAborted"}
-_UNKNOWN = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest", "BadRequest", "400"}
+ABSENT = {"NoSuchKey", "NotFound", "404"}
+"""There is nothing of that name. A missing bucket is something else."""
+UNKNOWN = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest", "BadRequest", "400"}
+"""How servers answer to a condition that they do not know; among others."""
+PAST_THE_END = {"InvalidRange", "416"}
+TAKEN = {"PreconditionFailed", "412"}
+BUSY = {"ConditionalRequestConflict", "409", "OperationAborted"}
 _REJECTED = {
     "ExpiredToken",
     "ExpiredTokenException",
@@ -61,36 +64,8 @@ def code_of(error: BaseException) -> str:
     return found.group(1) if found is not None else type(error).__name__
 
 
-def is_absence(error: BaseException) -> bool:
-    """Whether there is nothing of that name. A missing bucket is something else."""
-    return code_of(error) in _ABSENT
-
-
 class Busy(AlreadyExists):
     """Somebody else is writing there just now, so the condition of the request could not be judged."""
-
-
-def conflict(error: BaseException, key: str, url: str) -> AlreadyExists | None:
-    """The error to raise instead, if the condition of the request did not hold or could not be judged."""
-    code = code_of(error)
-    if code in _TAKEN:
-        return AlreadyExists(key, url)
-    return Busy(key, url) if code in _BUSY else None
-
-
-def is_unknown_condition(error: BaseException) -> bool:
-    """Whether this may be how a server answers to a condition that it does not know."""
-    return code_of(error) in _UNKNOWN
-
-
-def is_whole(error: BaseException) -> bool:
-    """Whether a range was asked for, and the server sent the whole."""
-    return NOT_PARTIAL in str(error)
-
-
-def is_past_the_end(error: BaseException) -> bool:
-    """Whether a range begins where there are no bytes."""
-    return code_of(error) in ("InvalidRange", "416")
 
 
 def typed(error: BaseException, url: str, bucket: str, *, writing: bool) -> StoreError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, BinaryIO, Self, TypeVar
 
@@ -17,14 +17,13 @@ from valuestore.errors import AlreadyExists, BadKey, NotSupported
 from valuestore.lazy import PerProcess
 from valuestore.stores.base import (
     KEY_MAX_BYTES,
+    Attrs,
     Data,
-    Json,
     Page,
     SignedUrl,
     Stat,
     Store,
     check_key,
-    check_page,
     check_prefix,
     copy_attrs,
     take_page,
@@ -33,7 +32,6 @@ from valuestore.stores.s3.about import About
 from valuestore.stores.s3.address import S3Address
 from valuestore.stores.s3.client import Body, S3Client
 from valuestore.stores.s3.creation import Creation
-from valuestore.stores.s3.sign import sign
 from valuestore.stores.s3.writer import S3Writer
 
 _TIMEOUT_SECONDS = 120.0
@@ -41,10 +39,13 @@ _PART_BYTES = 8 << 20
 _CONCURRENCY = 16
 _COPY_MAX_BYTES = 5 << 30
 _ATTEMPTS = 5
+_SIGNED_MAX_SECONDS = 7 * 24 * 3600
+_REQUESTS = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
+_MD5_ATTR = "flytecontentmd5"
 
 
 class S3Store(Store):
-    """Keys as objects of a bucket, below the URL's prefix. ``s3_address`` says what a URL may hold.
+    """Keys as objects of a bucket, below the URL's prefix. ``S3Address`` says what a URL may hold.
 
     ``timeout_seconds``  bounds every request, a second try included; large values are several requests.
                          A ``get`` may take longer, as its size needs at 32 KiB/s; of an opened stream,
@@ -77,8 +78,6 @@ class S3Store(Store):
         if "create" in settings:
             self._client.check_bucket(create=settings["create"])
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         name = self._name(key)
         if start == 0 and end is None:
@@ -108,9 +107,7 @@ class S3Store(Store):
         return self._client.head(self._name(key), key).size
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        self._check_open()
-        check_prefix(prefix)
-        check_page(limit, cursor)
+        self._check_listing(prefix, limit, cursor)
         if "\0" in prefix or len(prefix.encode()) > KEY_MAX_BYTES:
             return Page([], None)
         return take_page((key for key, _ in self._items_from(prefix, cursor, limit)), limit)
@@ -129,16 +126,8 @@ class S3Store(Store):
         rules = self._client.expiries(self._prefix)
         return [f"rule {rule} of its lifecycle deletes what has some age" for rule in rules]
 
-    # --- writing ------------------------------------------------------------------------------------
-
     def put(
-        self,
-        key: str,
-        data: Data,
-        *,
-        size: int | None = None,
-        attrs: Mapping[str, Json] | None = None,
-        overwrite: bool = True,
+        self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         name = self._name(key)
         wanted = None if attrs is None else copy_attrs(attrs)
@@ -165,8 +154,6 @@ class S3Store(Store):
                 continue  # the source changed meanwhile
             return about.stat(target, found.size)
         raise self._client.restless(source)
-
-    # --- many at once -------------------------------------------------------------------------------
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         self._check_open()
@@ -203,10 +190,22 @@ class S3Store(Store):
         ``content_md5`` (base64) is what a PUT has to bring, as a header; with ``add_md5_attr`` it becomes the
         attribute ``flytecontentmd5`` of the object.
         """
-        place = self._client.place(self._name(key))
-        return sign(self._client, place, key, method, expires_seconds, content_md5, add_md5_attr)
-
-    # --- itself -------------------------------------------------------------------------------------
+        asked: dict[str, Any] = {**self._client.place(self._name(key))}
+        if method not in _REQUESTS:
+            raise NotSupported(self.url, f"signed URLs for {method}", f"there are {', '.join(_REQUESTS)}")
+        if not 0 < expires_seconds <= _SIGNED_MAX_SECONDS:
+            raise ValueError(f"expires_seconds is from 1 to {_SIGNED_MAX_SECONDS}, not {expires_seconds}")
+        headers: dict[str, str] = {}
+        if content_md5 is not None:
+            if method != "PUT":
+                raise ValueError("content_md5 goes with a PUT")
+            asked["ContentMD5"] = headers["Content-MD5"] = content_md5
+            if add_md5_attr:
+                asked["Metadata"] = {_MD5_ATTR: content_md5}
+                headers[f"x-amz-meta-{_MD5_ATTR}"] = content_md5
+        how = {"ClientMethod": _REQUESTS[method], "Params": asked, "ExpiresIn": expires_seconds}
+        url = self._client.do(key, lambda: self._client.boto.generate_presigned_url(**how))
+        return SignedUrl(url, headers)
 
     def close(self) -> None:
         if not self._closed:
@@ -231,14 +230,11 @@ class S3Store(Store):
         return {"url": self.url, **options}
 
     def _name(self, key: str) -> str:
-        self._check_open()
-        name = self._prefix + check_key(key)
+        name = self._prefix + self._checked_key(key)
         if len(name) > KEY_MAX_BYTES // 4 and len(name.encode()) > KEY_MAX_BYTES:
             rule = f"with the prefix of the store it has at most {KEY_MAX_BYTES} bytes"
             raise BadKey(key, rule)
         return name
-
-    # --- what is there ------------------------------------------------------------------------------
 
     def _items_from(self, prefix: str, cursor: str | None, limit: int | None) -> Iterator[tuple[str, Any]]:
         """The keys that come after the cursor, and what the listing tells of each.

@@ -7,7 +7,7 @@ It knows what S3 makes difficult: attributes to be kept, values too large for on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +18,7 @@ from typing import Any
 from valuestore.errors import AlreadyExists, NotSupported, StoreError, StoreUnavailable, TooLarge
 from valuestore.hashing import hash_bytes
 from valuestore.stores.base import Data, Stat, as_buffer, iter_chunks
-from valuestore.stores.data import cut
+from valuestore.stores.data import counted, cut
 from valuestore.stores.s3.about import About
 from valuestore.stores.s3.client import S3Client
 from valuestore.stores.s3.creation import Creation
@@ -62,8 +62,6 @@ class S3Writer:
             return self._put_whole(name, key, first, attrs, overwrite)
         return self._put_parts(name, key, chain((first, second), parts), attrs, overwrite)
 
-    # --- in one request -----------------------------------------------------------------------------
-
     def _put_whole(
         self, name: str, key: str, data: Any, attrs: dict[str, Any] | None, overwrite: bool
     ) -> Stat:
@@ -83,8 +81,6 @@ class S3Writer:
         self._prove(name, key, about)
         return about.stat(key, len(data))
 
-    # --- in parts -----------------------------------------------------------------------------------
-
     def _put_parts(
         self, name: str, key: str, parts: Iterable[Any], attrs: dict[str, Any] | None, overwrite: bool
     ) -> Stat:
@@ -93,7 +89,7 @@ class S3Writer:
             raise AlreadyExists(key, self._client.url)
         about = About(attrs if attrs is not None else {} if there is None else there.attrs, None)
         creation = None if overwrite or self._creation.is_kept is False else self._creation
-        place, sent = self._client.place(name), self._bounded(key, parts)
+        place, sent = self._client.place(name), counted(parts, partial(self._check_size, key))
         try:
             size, etag = upload(self._client, place, key, sent, about.metadata(key), creation)
         except (AlreadyExists, StoreUnavailable) as error:
@@ -119,13 +115,6 @@ class S3Writer:
                 instead = "the value was stored without them"
                 raise NotSupported(self._client.url, "attributes: its server drops metadata", instead)
             self._keeps_metadata = True
-
-    def _bounded(self, key: str, parts: Iterable[Any]) -> Iterator[Any]:
-        size = 0
-        for part in parts:
-            size += len(part)
-            self._check_size(key, size)
-            yield part
 
     def _check_size(self, key: str, size: int) -> None:
         if size > (limit := self._part_bytes * PARTS_MAX):

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from typing import Any, BinaryIO, Literal, TypeVar, get_args
 
-from valuestore.stores.base import Data, Json, Page, SignedUrl, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.base import Attrs, Data, Page, SignedUrl, Stat, Store, as_buffer, iter_chunks
 
 Reading = Literal[
     "get", "map", "open", "stat", "size", "exists", "list", "scan", "folders", "exists_many", "get_many"
@@ -22,7 +22,6 @@ Changing = Literal["put", "delete", "copy", "move", "put_many", "delete_many", "
 Verb = Reading | Changing | Literal["sign", "losses", "flush", "close"]
 CHANGES: frozenset[str] = frozenset(get_args(Changing))
 
-Attrs = Mapping[str, Json] | None
 Answer = TypeVar("Answer")
 Ask = Callable[[Store, Sequence[str]], Answer]
 
@@ -100,11 +99,8 @@ class Through(Store):
         return self._through("delete_many", list(keys), lambda store, names: store.delete_many(names))
 
     def batch(self) -> AbstractContextManager[Store]:
-        return batch_around(self._through("batch", (), lambda store, _: store.batch()), self._over)
-
-    def _over(self, store: Store) -> Store:
-        """The same policy over another store."""
-        return type(self)(**{**self._settings(), "store": store})
+        below = self._through("batch", (), lambda store, _: store.batch())
+        return batch_around(below, lambda store: type(self)(**{**self._settings(), "store": store}))
 
     def sign(
         self, key: str, method: str = "GET", expires_seconds: int = 3600, *, content_md5: str | None = None

@@ -18,11 +18,11 @@ from typing import Any, BinaryIO, Literal, NoReturn, TypedDict, Unpack, overload
 from valuestore.errors import ConfigError, NotFound, NotSupported, TooLarge
 from valuestore.hashing import Bytes
 from valuestore.observe import Event, Observer, notify
-from valuestore.stores.base import Data, Json, SignedUrl, Stat, Store, as_buffer, check_key
+from valuestore.stores.base import Attrs, Data, Json, SignedUrl, Stat, Store, as_buffer, check_key, find_stat
 from valuestore.stores.memory import MemoryStore
-from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Attrs, Verb, Wrapper, look_ahead, rebuild
+from valuestore.stores.wrappers.base import CHANGES, Answer, Ask, Verb, Wrapper, look_ahead, rebuild
 from valuestore.stores.wrappers.evicting import Evicting
-from valuestore.stores.wrappers.layering import Layered, find_stat
+from valuestore.stores.wrappers.layering import Layered
 
 ADMIT_MAX_BYTES = 16 << 20
 
@@ -75,8 +75,6 @@ class Cached(Wrapper):
         with self._changing(*(keys[1:] if verb == "copy" else keys)):
             return ask(self._store, keys)
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         return self._read(key, _getter(key, start, end), bytes if (start, end) == (0, None) else None)
 
@@ -105,8 +103,7 @@ class Cached(Wrapper):
 
     def _read(self, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer:
         """What the first tier with the key answers; or all its bytes in that form, if they may be copied."""
-        self._check_open()
-        copy = self._from_caches(check_key(key), ask, form)
+        copy = self._from_caches(self._checked_key(key), ask, form)
         return self._from_tier(len(self._caches), key, ask, form) if copy is None else copy
 
     def _from_caches(self, key: str, ask: _Asked[Answer], form: _Form[Answer]) -> Answer | None:
@@ -149,13 +146,10 @@ class Cached(Wrapper):
             raise NotFound(key, tier.url)
         return data
 
-    # --- changing -----------------------------------------------------------------------------------
-
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        self._check_open()
-        check_key(key)
+        self._checked_key(key)
         whole, passed = self._admitted(key, data, size)
         version = self._turn(key, keep=False)
         kept = False
@@ -197,8 +191,6 @@ class Cached(Wrapper):
             return None, data
         whole, passed = look_ahead(key, data, sys.maxsize if self._admit_max is None else self._admit_max)
         return (None if whole is None else bytes(whole)), passed
-
-    # --- the copies ---------------------------------------------------------------------------------
 
     @contextmanager
     def _changing(self, *keys: str) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """Compressed: a store whose bytes are zstd below, where that pays, and themselves above. Extra ``zstd``.
 
-What is compressed begins with a frame that says so and that zstd skips, see ``frames``; so ``zstd -d`` reads
+What is compressed begins with a frame that says so and that zstd skips, see Frames; so ``zstd -d`` reads
 it too. Whatever does not begin so is as it was put, by this wrapper or without it; bytes that happen to
 begin so are always compressed.
 """
@@ -14,15 +14,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from valuestore.errors import NotSupported, StoreUnavailable
 from valuestore.hashing import Bytes, get_algorithm
-from valuestore.stores.base import CHUNK_BYTES, Data, SignedUrl, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.base import CHUNK_BYTES, Attrs, Data, SignedUrl, Stat, Store, as_buffer, iter_chunks
 from valuestore.stores.streams import Rest, Stream
-from valuestore.stores.wrappers.base import Answer, Attrs, Wrapper, pair_up
+from valuestore.stores.wrappers.base import Answer, Wrapper, pair_up
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
     from backports import zstd
@@ -47,8 +48,6 @@ class Compressed(Wrapper):
         self._level = level
         self._min_bytes = min_bytes
 
-    # --- reading ------------------------------------------------------------------------------------
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         if (start, end) == (0, None):
             return self._decoded(key, super().get(key))
@@ -61,9 +60,8 @@ class Compressed(Wrapper):
         except BaseException:
             stream.close()
             raise
-        reader = (
-            Decoder(stream, facts, self._damaged(key)) if (facts := read_facts(head)) else Rest(stream, head)
-        )
+        damaged = partial(self._damaged, key)
+        reader = Decoder(stream, facts, damaged) if (facts := read_facts(head)) else Rest(stream, head)
         return cast(BinaryIO, io.BufferedReader(reader, CHUNK_BYTES))
 
     map = Store.map  # of the data, not of what is stored
@@ -112,18 +110,13 @@ class Compressed(Wrapper):
         facts = read_facts(data)
         if facts is None:
             return data
-        with Decoder(io.BytesIO(data[HEADER_BYTES:]), facts, self._damaged(key)) as reader:
+        with Decoder(io.BytesIO(data[HEADER_BYTES:]), facts, partial(self._damaged, key)) as reader:
             return reader.readall()
 
-    def _damaged(self, key: str) -> Callable[[str], StoreUnavailable]:
-        def damaged(reason: str) -> StoreUnavailable:
-            error = StoreUnavailable(self.url, f"{key!r} does not decompress: {reason}")
-            error.__cause__ = OSError(errno.EBADMSG, reason)
-            return error
-
-        return damaged
-
-    # --- writing ------------------------------------------------------------------------------------
+    def _damaged(self, key: str, reason: str) -> StoreUnavailable:
+        error = StoreUnavailable(self.url, f"{key!r} does not decompress: {reason}")
+        error.__cause__ = OSError(errno.EBADMSG, reason)
+        return error
 
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
@@ -284,15 +277,10 @@ class Decoder(Stream):
         return piece
 
     def _read(self, count: int) -> bytes:
-        piece = self._unpack(count)
-        self._hasher.update(piece)
-        return piece
-
-    def _unpack(self, most: int) -> bytes:
-        """At least one byte, and at most that many."""
-        while not (piece := self._decompress(most)):
+        while not (piece := self._decompress(count)):
             if self._unpacker.eof:
                 raise self._damaged(f"it has {self._size - self._at} bytes less than recorded")
+        self._hasher.update(piece)
         return piece
 
     def _verify(self) -> None:

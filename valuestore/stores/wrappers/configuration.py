@@ -27,6 +27,7 @@ from valuestore.kinds import (
     one_of,
 )
 from valuestore.observe import Observer
+from valuestore.stores.s3.address import OPTIONS as S3_OPTIONS
 
 _STORE = Kind("a URL, a path or a table", (str, Mapping), is_secret=True)
 _SWITCH = Kind("true, false or a table", (bool, Mapping))
@@ -83,24 +84,7 @@ OPTIONS: Mapping[str, Mapping[str, Kind]] = {
         "max_value_bytes": POSITIVE,
         **TLS,
     },
-    "s3": {
-        "prefix": TEXT,
-        "endpoint_url": SECRET,
-        "region": TEXT,
-        "addressing_style": one_of("path", "virtual", "auto"),
-        "profile": TEXT,
-        "access_key_id": SECRET,
-        "secret_key": SECRET,
-        "secret_access_key": SECRET,
-        "secret_key_path": PATH,
-        "session_token": SECRET,
-        "anonymous": FLAG,
-        "conditional": FLAG,
-        "create": FLAG,
-        "timeout_seconds": SECONDS,
-        "part_bytes": POSITIVE,
-        "concurrency": POSITIVE,
-    },
+    "s3": {"prefix": TEXT, "secret_key": SECRET, **S3_OPTIONS},
 }
 PLACES: Mapping[str, Mapping[str, Kind]] = {
     "memory": {"container": TEXT},
@@ -192,8 +176,6 @@ def type_of(config: Mapping[str, Any]) -> str:
         scheme = url.partition("://")[0].lower() if isinstance(url, str) and "://" in url else "file"
         return _TYPE_OF.get(scheme, scheme)
     if not isinstance(kind, str) or kind not in PLACES:
-        known = ", ".join(PLACES)
-        raise ConfigError(
-            "type", f"type is of an invalid value [{kind}]; there are {known}, and url for other places"
-        )
+        known = f"there are {', '.join(PLACES)}, and url for other places"
+        raise ConfigError("type", f"type is of an invalid value [{kind}]; {known}")
     return kind

@@ -91,7 +91,8 @@ class _Building:
             given = _GIVEN.get(setting, setting)
             raise ConfigError(self._given.named(given if given in checked else setting), problem) from error
         self._opened.callback(store.close)
-        if (prefix := layer("prefix", "").strip("/")) and "prefix" not in OPTIONS.get(_own_type(checked), ()):
+        own = () if "url" in checked else OPTIONS[checked["type"]]  # of a store that its own words place
+        if (prefix := layer("prefix", "").strip("/")) and "prefix" not in own:
             store = Prefixed(store, prefix)
         told = (*self._observers, *open_observers(layer("observe", {})))
         if told:
@@ -167,16 +168,8 @@ class _Configured:
         )
 
 
-# --- the place itself
-
-
 _GIVEN = {"secret_access_key": "secret_key"}
 """What a configuration calls what a store calls otherwise."""
-
-
-def _own_type(checked: Mapping[str, Any]) -> str:
-    """The type if its own words say where it is: such a prefix is the store's own."""
-    return "" if "url" in checked else checked["type"]
 
 
 def _open(checked: Mapping[str, Any]) -> Store:
@@ -193,8 +186,10 @@ def _open(checked: Mapping[str, Any]) -> Store:
         url = checked["url"]
     else:
         url = _URLS[kind](settings)
+    if tls := {name: settings.pop(name) for name in TLS if name in settings}:  # which a URL alone can say
+        url += f"{'&' if '?' in url else '?'}{urlencode(tls)}"
     try:
-        return open_store(_with_tls(url, settings), **settings)
+        return open_store(url, **settings)
     except TypeError as error:  # a setting that the store does not have
         raise ConfigError("options", f"type {kind!r}: {str(error).rpartition('() ')[2]}") from None
 
@@ -215,12 +210,6 @@ _URLS: dict[str, Callable[[dict[str, Any]], str]] = {
     "redis": _redis_url,
     "s3": _s3_url,
 }
-
-
-def _with_tls(url: str, settings: dict[str, Any]) -> str:
-    """The URL of a Redis with what it takes there alone."""
-    tls = {name: settings.pop(name) for name in TLS if name in settings}
-    return f"{url}{'&' if '?' in url else '?'}{urlencode(tls)}" if tls else url
 
 
 def _read_secret(settings: dict[str, Any], name: str, path_name: str) -> None:

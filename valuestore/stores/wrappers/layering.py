@@ -13,6 +13,7 @@ from typing import Any
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound, NotSupported
 from valuestore.stores.base import (
+    Attrs,
     Data,
     Page,
     SignedUrl,
@@ -20,10 +21,11 @@ from valuestore.stores.base import (
     Store,
     check_key,
     check_page,
+    find_stat,
     page_through,
     take_page,
 )
-from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Through, Verb, rebuild
+from valuestore.stores.wrappers.base import Answer, Ask, Through, Verb, rebuild
 
 # --- Union: stores read as one; where several have a key, it is the first one's. Where puts go, others say.
 
@@ -124,14 +126,6 @@ class Union(Through):
         raise NotFound(missing.args[0], self.url) from missing
 
 
-def find_stat(store: Store, key: str) -> Stat | None:
-    """What the store knows of ``key``; None if there is nothing."""
-    try:
-        return store.stat(key)
-    except NotFound:
-        return None
-
-
 class Layered(Union):
     """Two stores or more, of which the first takes what is put, and hides what the others have at a key."""
 
@@ -139,8 +133,7 @@ class Layered(Union):
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
         """As everywhere, into the first store. Attributes to keep are copied up from where they are."""
-        self._check_open()
-        check_key(key)
+        self._checked_key(key)
         first, *others = self._stores
         if not overwrite and any(store.exists(key) for store in others):
             raise AlreadyExists(key, self.url)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from valuestore.errors import ConfigError, TooLarge
-from valuestore.hashing import Bytes
-from valuestore.stores.base import Data, Stat, Store, as_buffer, check_key, iter_chunks
-from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, pair_up
+from valuestore.stores.base import Attrs, Data, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.data import counted
+from valuestore.stores.wrappers.base import Answer, Ask, Verb, Wrapper, pair_up
 
 _WHOLE: frozenset[Verb] = frozenset({"open", "map", "get_many"})
 
@@ -43,8 +44,7 @@ class Limited(Wrapper):
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        self._check_open()
-        check_key(key)
+        self._checked_key(key)
         if size is not None:
             self._check_put(key, size)
         return super().put(key, self._bounded(key, data), size=size, attrs=attrs, overwrite=overwrite)
@@ -74,14 +74,7 @@ class Limited(Wrapper):
         if (buffer := as_buffer(data)) is not None:
             self._check_put(key, len(buffer))
             return buffer
-        return self._counted(key, data)
-
-    def _counted(self, key: str, data: Data) -> Iterator[Bytes]:
-        total = 0
-        for chunk in iter_chunks(key, data):
-            total += len(chunk)
-            self._check_put(key, total)
-            yield chunk
+        return counted(iter_chunks(key, data), partial(self._check_put, key))
 
 
 def _checked(setting: str, limit: int | None) -> int | None:

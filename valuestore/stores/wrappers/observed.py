@@ -9,10 +9,10 @@ from typing import Any, BinaryIO, cast
 
 from valuestore.errors import StoreError
 from valuestore.hashing import Bytes
-from valuestore.observe import Change, Observer, Watch, notify, watch
-from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
+from valuestore.observe import Change, Observer, Watch, notify
+from valuestore.stores.base import Attrs, Data, Stat, Store, as_buffer, iter_chunks
 from valuestore.stores.streams import Rest
-from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper, batch_around, pair_up
+from valuestore.stores.wrappers.base import Answer, Ask, Verb, Wrapper, batch_around, pair_up
 
 _UNTOLD: frozenset[Verb] = frozenset({"batch", "sign", "close"})
 _OF_MANY: frozenset[Verb] = frozenset({"exists_many", "get_many", "put_many", "delete_many"})
@@ -36,17 +36,12 @@ class Observed(Wrapper):
         if verb in _UNTOLD:
             return ask(self._store, keys)
         key = keys[-1] if keys and verb not in _OF_MANY else ""
-        watched = Watch(self._observers, verb, key, self.url)
-        try:
+        with Watch(self._observers, verb, key, self.url) as watched:
             answer = ask(self._store, keys)
-        except BaseException as error:
-            watched.end(error)
-            raise
-        if isinstance(answer, bytes | memoryview):
-            watched.step(len(answer))
-        elif verb == "get_many":
-            watched.step(sum(map(len, cast(Sequence[bytes], answer))))
-        watched.end()
+            if isinstance(answer, bytes | memoryview):
+                watched.step(len(answer))
+            elif verb == "get_many":
+                watched.step(sum(map(len, cast(Sequence[bytes], answer))))
         return answer
 
     def open(self, key: str) -> BinaryIO:
@@ -65,7 +60,7 @@ class Observed(Wrapper):
         before = self._before(key)
         buffer = as_buffer(data)
         total = size if buffer is None else len(buffer)
-        with watch(self._observers, "put", key, self.url, total) as watched:
+        with Watch(self._observers, "put", key, self.url, total) as watched:
             passed = _stepping(key, data, watched) if buffer is None else buffer
             known = self._store.put(key, passed, size=size, attrs=attrs, overwrite=overwrite)
             if buffer is not None:
@@ -74,7 +69,7 @@ class Observed(Wrapper):
         return known
 
     def put_many(self, keys: Iterable[str], values: Iterable[Data]) -> Sequence[Stat]:
-        with watch(self._observers, "put_many", "", self.url) as watched:
+        with Watch(self._observers, "put_many", "", self.url) as watched:
             if self._listeners:
                 return Store.put_many(self, keys, values)  # each is told of
             return self._store.put_many(

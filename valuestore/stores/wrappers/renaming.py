@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from valuestore.errors import AlreadyExists, BadKey, NotFound, SizeMismatch, StoreError, TooLarge
-from valuestore.stores.base import Page, Stat, Store, check_key, check_page, check_prefix
+from valuestore.stores.base import Page, Stat, Store, check_key, check_prefix
 from valuestore.stores.wrappers.base import Answer, Ask, Through, Verb, Wrapper
 
 _OF_A_KEY = (AlreadyExists, BadKey, NotFound, SizeMismatch, TooLarge)
@@ -67,9 +67,7 @@ class Prefixed(Renaming, Wrapper):
         self._prefix = check_key(prefix.removesuffix("/")) + "/"
 
     def list(self, prefix: str = "", *, limit: int | None = None, cursor: str | None = None) -> Page:
-        self._check_open()
-        check_prefix(prefix)
-        check_page(limit, cursor)
+        self._check_listing(prefix, limit, cursor)
         after = None if cursor is None else self._prefix + cursor
         page = self._store.list(self._prefix + prefix, limit=limit, cursor=after)
         skip = len(self._prefix)

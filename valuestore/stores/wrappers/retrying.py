@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from valuestore.errors import AlreadyExists, ConfigError, CredentialsRejected, NotFound, StoreUnavailable
-from valuestore.stores.base import Data, Stat, Store, as_buffer, iter_chunks
-from valuestore.stores.wrappers.base import Answer, Ask, Attrs, Verb, Wrapper
+from valuestore.stores.base import Attrs, Data, Stat, Store, as_buffer, iter_chunks
+from valuestore.stores.data import DAMAGED
+from valuestore.stores.wrappers.base import Answer, Ask, Verb, Wrapper
 
 _ONCE: frozenset[Verb] = frozenset({"batch", "close"})
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DAMAGED = {errno.EIO, errno.EBADMSG, errno.EILSEQ, getattr(errno, "EUCLEAN", errno.EIO)}
 
 
 class Retrying(Wrapper):
@@ -136,9 +136,8 @@ class Retrying(Wrapper):
 
         logging.getLogger("stamina").addHandler(logging.NullHandler())  # or Python prints what it notes
         longest = min(5.0, seconds / 4)
-        tries = stamina.retry_context(
-            on=_may_pass, attempts=self._attempts, timeout=seconds - longest, wait_max=longest
-        )
+        bounds = {"timeout": seconds - longest, "wait_max": longest}
+        tries = stamina.retry_context(on=_may_pass, attempts=self._attempts, **bounds)
         try:
             for attempt in tries:
                 with attempt:
@@ -151,7 +150,6 @@ class Retrying(Wrapper):
         raise AssertionError("stamina passes the last error on")
 
     def _holds(self, key: str, data: Data) -> bool:
-        """Whether the bytes at ``key`` are these."""
         with self._store.open(key) as stream:
             same = all(stream.read(len(chunk)) == chunk for chunk in iter_chunks(key, data))
             return same and not stream.read(1)
@@ -161,7 +159,7 @@ def _may_pass(error: Exception) -> bool:
     """Whether another try may be answered."""
     if isinstance(error, CredentialsRejected) or not isinstance(error, StoreUnavailable):
         return False
-    return getattr(error.__cause__, "errno", None) not in _REFUSED | _DAMAGED
+    return getattr(error.__cause__, "errno", None) not in _REFUSED | DAMAGED
 
 
 def _replay(data: Data) -> Callable[[], Data] | None:

@@ -194,8 +194,6 @@ class Routed(Renaming):
         if self._default is not None:
             self._default._check_open()
 
-    # --- where a reference leads ----------------------------------------------------------------------
-
     def _locate(self, keys: Sequence[str]) -> tuple[Store, Sequence[str]]:
         self._check_open()
         places = [self._find(check_prefix(key)) for key in keys]
@@ -212,9 +210,8 @@ class Routed(Renaming):
         outside = f"{scheme}://{container}/"
         if scheme in self._openers:
             if not self._dynamic and (scheme, container) not in self._containers:
-                raise NotFound(
-                    reference, "a store without dynamic loading, where that container is not loaded,"
-                )
+                where = "a store without dynamic loading, where that container is not loaded,"
+                raise NotFound(reference, where)
             return _Place(self._slot(scheme, container).open(), name, "", outside)
         if self._default is None or scheme in _PLACES or scheme in plugins.names("stores"):
             raise BadReference(without_credentials(reference), self._known())
@@ -286,7 +283,6 @@ def _split(reference: str) -> tuple[str, str, str]:
     if "@" in container:
         raise BadReference(without_credentials(reference), "a reference holds no credentials")
     if _CONTAINER.fullmatch(container) is None or container in (".", ".."):
-        raise BadReference(
-            without_credentials(reference), "its container's name has characters none can have"
-        )
+        problem = "its container's name has characters none can have"
+        raise BadReference(without_credentials(reference), problem)
     return scheme.lower(), container, name

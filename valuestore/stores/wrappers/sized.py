@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from valuestore.errors import AlreadyExists, ConfigError, NotFound
-from valuestore.stores.base import Data, Stat, Store, as_buffer, check_key
-from valuestore.stores.wrappers.base import Attrs, look_ahead
-from valuestore.stores.wrappers.layering import Union, find_stat
+from valuestore.stores.base import Attrs, Data, Stat, Store, as_buffer, find_stat
+from valuestore.stores.wrappers.base import look_ahead
+from valuestore.stores.wrappers.layering import Union
 
 _LOCKS = 64
 
@@ -37,8 +37,7 @@ class Sized(Union):
     def put(
         self, key: str, data: Data, *, size: int | None = None, attrs: Attrs = None, overwrite: bool = True
     ) -> Stat:
-        self._check_open()
-        check_key(key)
+        self._checked_key(key)
         is_small, passed = self._measured(key, data, size)
         with self._changing(key, is_small, overwrite) as (side, twin):
             if attrs is None and twin is not None and not (is_small and side.exists(key)):
@@ -46,8 +45,7 @@ class Sized(Union):
             return side.put(key, passed, size=size, attrs=attrs, overwrite=overwrite)
 
     def copy(self, source: str, target: str, *, overwrite: bool = True) -> Stat:
-        self._check_open()
-        check_key(target)
+        self._checked_key(target)
         for is_small, holder in zip((True, False), self._stores, strict=True):
             if holder.exists(source):
                 with self._changing(target, is_small, overwrite) as (side, _):
