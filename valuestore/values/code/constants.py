@@ -31,9 +31,8 @@ from valuestore.values.code.ownership import (
     is_own,
     is_own_class,
     is_own_code,
-    seen_by_checkers,
 )
-from valuestore.values.code.source import chains_in_text
+from valuestore.values.code.source import chains_in_text, seen_by_checkers
 from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule, lower
 from valuestore.values.identity.reduction import name_of, reduction
@@ -122,6 +121,7 @@ class Reducing:
             yield from [named] if is_own_code(named) else held(named)
         for reduced in self._reduced:  # which names a class or function that it starts from by itself
             parts = [*gc.get_referents(reduced), *instance_dictionary(reduced).values()]
+            parts += [part.func for part in parts if type(part) is functools.partial]
             yield from sorted(filter(is_own_code, {id(part): part for part in parts}.values()), key=order)
         for encoded in self._encoded:
             yield from held(encoded)
@@ -259,6 +259,9 @@ def own_code_in(owner: Any) -> Iterator[Any]:
                 yield from [value] if is_own_code(value) else ()
             elif kind in (*TRANSPARENT, functools.partial, types.MethodType):
                 yield from held(value)
+            elif kind.__module__ != "builtins":  # a library's descriptor, as of an accessor
+                parts = [*gc.get_referents(value), *instance_dictionary(value).values()]
+                yield from filter(is_own_code, parts)
 
 
 def attribute_of_wrapper(obj: Any, chain: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

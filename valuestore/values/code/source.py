@@ -173,6 +173,8 @@ def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
 
     ``generated`` includes the methods that a library wrote, such as a dataclass's ``__init__``.
     """
+    if generated or "<locals>" in cls.__qualname__:  # else the statement says which fields there are
+        yield from _fields_of(cls)
     members = getattr(cls, "_member_map_", {}) if isinstance(cls, enum.EnumMeta) else {}
     for name, member in members.items():
         yield name, member._value_
@@ -188,6 +190,15 @@ def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
                     yield name, part
             elif not (hidden and name.endswith("_")):
                 yield name, part
+
+
+def _fields_of(cls: type) -> Iterator[tuple[str, Any]]:
+    """What a library keeps of the fields of its class, where none of their defaults are attributes."""
+    for field in vars(cls).get("__attrs_attrs__", ()):
+        yield f"{field.name}.field", (field.default, field.converter, field.validator)
+    for name, field in vars(cls).get("__pydantic_fields__", {}).items():
+        yield f"{name}.field", (field.annotation, field.default, field.default_factory, field.metadata)
+    yield from (("field", default) for default in vars(cls).get("__struct_defaults__", ()))
 
 
 def accessors(value: Any) -> list[Any]:
@@ -314,6 +325,19 @@ def imports(definition: ast.AST) -> Iterator[tuple[str, str, str | None]]:
         elif isinstance(node, ast.ImportFrom):
             module = "." * node.level + (node.module or "")
             yield from ((alias.asname or alias.name, module, alias.name) for alias in node.names)
+
+
+def seen_by_checkers(namespace: Mapping[str, Any]) -> ast.Module:
+    """What a module has under ``if TYPE_CHECKING``, which does not run."""
+    tests = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    found = (
+        node for node in tree_of(namespace).body if isinstance(node, ast.If) and _dotted(node.test) in tests
+    )
+    return ast.Module([statement for node in found for statement in node.body], [])
+
+
+def _dotted(node: ast.expr) -> str:
+    return ".".join(next(chains(node), ()))
 
 
 def unwrap(obj: Any) -> Any:
