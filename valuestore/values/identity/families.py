@@ -30,6 +30,7 @@ from valuestore.values.identity.attributes import (
 )
 from valuestore.values.identity.builtins import exception_rule
 from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.reduction import alike
 from valuestore.values.identity.singletons import named_one, telling_ones
 from valuestore.values.value import Plain, Value, find_class, type_name_of, value_types
 
@@ -180,7 +181,7 @@ def _enum_rule(cls: Any) -> TypeRule:
         found = cls.__members__.get(name)
         if found is None and issubclass(cls, enum.Flag):
             found = cls(value)  # a combination of members has no name of its own
-        if found is None or type(found.value) is not type(value) or found.value != value:
+        if found is None or not alike(found.value, value):
             raise DecodeError(type_name_of(cls), f"its member {name} is gone or has another value")
         return found
 

@@ -24,6 +24,7 @@ from valuestore.values.value import Plain, find_object, is_task, module_name_of,
 
 _PROTOCOL = 4
 _GONE = object()
+_MOST_COMPARED = 100_000
 _STANDS_FOR_FILES = {
     "_io": "BufferedRandom BufferedReader BufferedWriter FileIO TextIOWrapper",
     "_sqlite3": "Connection",
@@ -125,6 +126,39 @@ def reduction(obj: Any) -> Plain:
         None if list_items is None else list(list_items),
         None if dict_items is None else [list(item) for item in dict_items],
     ]
+
+
+def alike(one: object, other: object) -> bool:
+    """Whether two objects hold the same, those that are compared by ``is``, arrays and NaN among them."""
+    pending: list[tuple[Any, Any]] = [(one, other)]
+    seen: dict[tuple[int, int], object] = {}  # what has been compared, kept alive
+    while pending:
+        one, other = pair = pending.pop()
+        kind = type(one)
+        if one is other or (id(one), id(other)) in seen:
+            continue
+        seen[id(one), id(other)] = pair
+        if kind is not type(other) or len(seen) > _MOST_COMPARED:
+            return False
+        if isinstance(one, list | tuple | dict) and kind in (list, tuple, dict):
+            if len(one) != len(other):  # type: ignore[arg-type]  # they are of one kind
+                return False
+            pending += zip(*(part.items() if kind is dict else part for part in pair), strict=True)
+        elif not _is_equal(one, other):
+            if kind in ATOMS:
+                return False
+            try:
+                pending.append((reduction(one), reduction(other)))
+            except Refused:
+                return False
+    return True
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other) or (one != one and other != other and type(one) in ATOMS)
+    except Exception:  # noqa: BLE001  # that of an array, or whatever a class may want
+        return False
 
 
 def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | None:
