@@ -16,7 +16,6 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from valuestore.values.code.source import imports
@@ -298,29 +297,3 @@ def imported_by(definition: ast.AST, namespace: Mapping[str, Any]) -> list[dict[
             others.append({name: names[name]})
         names[name] = found
     return [names, *others]
-
-
-_ITSELF = {"globals": 0, "eval": 1, "exec": 1}
-"""What looks into the module of the code that calls it, and with how many arguments."""
-_BY_NAME = ("importlib.import_module", "import_module", "__import__", "sys.modules", "sys.modules.get")
-BY_TEXT = frozenset({*_ITSELF, "import_module", "__import__", "modules"})
-"""Names of which code that finds things by text has one."""
-
-
-def looked_into(definition: ast.AST, names: Mapping[str, Any]) -> Iterator[types.ModuleType]:
-    """Modules of the user's own that code finds things in by text: ``globals()[name]``, ``eval(text)``."""
-    for node in ast.walk(definition):
-        if not isinstance(node, ast.Call | ast.Subscript):
-            continue
-        where, given = (node.func, node.args) if isinstance(node, ast.Call) else (node.value, [node.slice])
-        place, text = ast.unparse(where), given[0] if given else None
-        module_name, package = "", str(names.get("__package__"))
-        if place in _BY_NAME and isinstance(text, ast.Constant):
-            module_name = str(text.value)
-        elif _ITSELF.get(place) == len(given) or (
-            place in _BY_NAME and ast.unparse(text or where) == "__name__"
-        ):
-            module_name = str(names.get("__name__"))
-        with suppress(ImportError, ValueError):
-            if module_name and (module := own_module(importlib.util.resolve_name(module_name, package))):
-                yield module

@@ -30,10 +30,10 @@ from valuestore.values.code.constants import (
     own_code_in,
     reached,
 )
+from valuestore.values.code.files import BY_TEXT, looked_into, source_form
 from valuestore.values.code.forms import assignment_of, byte_code, form, form_of_class, form_of_wrapper
 from valuestore.values.code.making import imported_data, making
 from valuestore.values.code.ownership import (
-    BY_TEXT,
     follow,
     imported_by,
     is_of_caller,
@@ -43,7 +43,6 @@ from valuestore.values.code.ownership import (
     is_own_code,
     library_chain,
     library_name,
-    looked_into,
     own_subclasses,
     virtual_subclasses,
 )
@@ -233,8 +232,8 @@ class Walk:
         self.references((c for c in referred if c[0] in roots), function.__globals__, key)
         for position, imported in enumerate(imported_by(definition, function.__globals__)):
             self.references(referred, imported, f"{key} or" if position else key)
-        for module in [] if BY_TEXT.isdisjoint(roots) else looked_into(definition, function.__globals__):
-            self.visit(module, key)
+        for file in [] if BY_TEXT.isdisjoint(roots) else looked_into(definition, function.__globals__):
+            self.add(f"{key} by text", source_form(file, set()))
         self.annotated(in_annotations(annotation_chains(definition), function.__globals__), key)
 
     def annotated(self, found: Iterable[tuple[Any, bool]], key: str) -> None:

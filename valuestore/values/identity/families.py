@@ -252,15 +252,15 @@ def _pydantic_rule(cls: Any) -> TypeRule:
         made = origin[tuple(state["parameters"])] if "parameters" in state else origin
         _required(made, state["fields"], set(made.__pydantic_fields__))
         private = state.get("private")
-        attributes = {
-            **state["fields"],
+        kept = {
             "__pydantic_fields_set__": state["set"],
             "__pydantic_extra__": state.get(
                 "extra", {} if made.model_config.get("extra") == "allow" else None
             ),
             "__pydantic_private__": {} if private is None and made.__private_attributes__ else private,
         }
-        return with_attributes(made, attributes)
+        slots = layout_of(made).slots  # a root model has no place for all of it
+        return with_attributes(made, state["fields"] | {name: kept[name] for name in kept.keys() & slots})
 
     return TypeRule(cls, type_name_of(origin), state, instance)
 
