@@ -30,6 +30,7 @@ from valuestore.values.identity.attributes import (
 )
 from valuestore.values.identity.builtins import exception_rule
 from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.libraries import keeps_global
 from valuestore.values.identity.reduction import alike
 from valuestore.values.identity.singletons import named_one, telling_ones
 from valuestore.values.value import Plain, Value, find_class, type_name_of, value_types
@@ -78,7 +79,7 @@ def content_rule(cls: type) -> TypeRule | None:
     Asked after plug-ins, which know better what counts in the classes of their library. Raises: Refused.
     """
     family: Callable[[Any], TypeRule]
-    if _has_own_pickling(cls):
+    if _has_own_pickling(cls) or keeps_global(cls):
         return None
     if issubclass(cls, BaseException):
         family = exception_rule
@@ -300,7 +301,8 @@ def _silent(cls: Any) -> Any:
 
 
 def _is_namedtuple(cls: type) -> bool:
-    return issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__mro__[1] is tuple
+    is_one = issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__mro__[1] is tuple
+    return is_one and "__getnewargs_ex__" not in vars(cls)  # by which scipy's say what they hold beside
 
 
 def _namedtuple_rule(cls: Any) -> TypeRule:

@@ -63,6 +63,8 @@ def why_not_reducible(cls: type) -> str | None:
 def check_no_file(cls: type) -> None:
     """Raises: Refused for a class whose objects stand for files: nobody would see these change."""
     for base in cls.__mro__:
+        if base.__module__ is None:
+            raise Refused(f"its class {base.__name__} is in no module, so no name leads to it")
         root = base.__module__.partition(".")[0]
         if base.__name__ in _STANDS_FOR_FILES.get(root, "").split():
             raise Refused(f"a {root.lstrip('_')} {base.__name__} stands for files; {_INSTEAD}")
@@ -128,8 +130,11 @@ def reduction(obj: Any) -> Plain:
     ]
 
 
-def alike(one: object, other: object) -> bool:
-    """Whether two objects hold the same, those that are compared by ``is``, arrays and NaN among them."""
+def alike(one: object, other: object, *, equal: bool = True) -> bool:
+    """Whether two objects hold the same, those that are compared by ``is``, arrays and NaN among them.
+
+    Without ``equal``, what an object of a class says of itself by ``==`` does not count.
+    """
     pending: list[tuple[Any, Any]] = [(one, other)]
     seen: dict[tuple[int, int], object] = {}  # what has been compared, kept alive
     while pending:
@@ -144,7 +149,7 @@ def alike(one: object, other: object) -> bool:
             if len(one) != len(other):  # type: ignore[arg-type]  # they are of one kind
                 return False
             pending += zip(*(part.items() if kind is dict else part for part in pair), strict=True)
-        elif not _is_equal(one, other):
+        elif not (_is_equal(one, other) and (equal or kind in ATOMS or _same_members(one, other))):
             if kind in ATOMS:
                 return False
             try:
@@ -161,6 +166,14 @@ def _is_equal(one: Any, other: Any) -> bool:
         return False
 
 
+def _same_members(one: Any, other: Any) -> bool:
+    """Of sets that are equal: whether their members are of the same classes."""
+    kinds = [
+        sorted(str(type(part)) for part in each) for each in (one, other) if type(each) in (set, frozenset)
+    ]
+    return len(kinds) == 2 and kinds[0] == kinds[1]
+
+
 def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | None:
     """An attribute that the ``__reduce__`` of a base does not know of, and that what it gives has not got."""
     names = list(_left_out(obj))
@@ -169,13 +182,8 @@ def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | Non
     made = function(*arguments)
     if made is obj:  # kept by its library; in one's own, that does not tell what was added to it
         return names[0] if is_own(type(obj).__module__) else None
-    return next(
-        (name for name in names if not _is_same(getattr(obj, name), getattr(made, name, _GONE))), None
-    )
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    return one is other or (type(one) is type(other) and type(one) in ATOMS and one == other)
+    pairs = ((name, getattr(obj, name), getattr(made, name, _GONE)) for name in names)
+    return next((name for name, one, other in pairs if not alike(one, other, equal=False)), None)
 
 
 def _left_out(obj: Any) -> Iterator[str]:
