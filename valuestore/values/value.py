@@ -130,7 +130,15 @@ def type_name_of(cls: type) -> str:
 
 def is_task(obj: Any) -> bool:
     """Whether it is a task; what makes one is above."""
-    return isinstance(getattr(obj, "__valuestore_task__", None), str)
+    return isinstance(asked(obj, "__valuestore_task__"), str)
+
+
+def asked(obj: object, name: str) -> Any:
+    """An attribute, or None, whatever ``__getattr__`` raises, as that of a dict whose keys it leads to."""
+    try:
+        return getattr(obj, name, None)
+    except Exception:  # noqa: BLE001  # anybody's code
+        return None
 
 
 def module_name_of(module_name: str) -> str:

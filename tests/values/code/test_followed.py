@@ -210,6 +210,18 @@ BY_TEXT = {
     "in a helper": "def g(x):\n    return globals()[x]\ndef f(x):\n    return g(x)\n",
 }
 
+DICT = "class D(dict):\n    __getattr__ = dict.__getitem__\nD0 = D(a={n})\n"  # raises KeyError
+ANSWERING = {
+    "global": DICT + "def f(x):\n    return D0.a\n",
+    "in a list": DICT + "C = [D0]\n" + USE,
+    "in a closure": DICT + "def by(c):\n    return lambda: c.a\nC = by(D(a={n}))\n" + USE,
+    "of a function": DICT + "def C():\n    return C.d\nC.d = D(a={n})\n" + USE,
+    "default": DICT + "def C(c=D0):\n    return c.a\n" + USE,
+    "attribute of a class": DICT + "class C:\n    d = D(a={n})\n" + USE,
+    "metaclass": "class K(type):\n    def __getattr__(cls, name):\n        raise KeyError(name)\n"
+    "class C(metaclass=K):\n    k = {n}\n" + USE,
+}
+
 AROUND = {  # both texts of a line
     "nested": (
         "    @by(2)\n    def g():\n        return x\n",
@@ -248,6 +260,7 @@ PROGRAMS = {
     },
     **LOOKED_UP,
     **{f"of a library: {name}": source for name, source in OF_LIBRARIES.items()},
+    **{f"raises for what it has not: {name}": source for name, source in ANSWERING.items()},
     **{f"fields: {name}": source + USE for name, source in FIELDS.items()},
     **{f"by text: {name}": "K = {n}\n" + source for name, source in BY_TEXT.items()},
 }

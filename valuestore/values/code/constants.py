@@ -37,7 +37,7 @@ from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule, lower
 from valuestore.values.identity.reduction import name_of, reduction
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, is_task, module_name_of, type_name_of
+from valuestore.values.value import Plain, asked, is_task, module_name_of, type_name_of
 
 _NAMED = (
     type,
@@ -163,7 +163,7 @@ def contents(obj: Any) -> Iterator[Any]:
         seen[id(item)] = item
         if is_own_class(item):
             yield item
-        elif item is not obj and hasattr(item, "__wrapped__"):
+        elif item is not obj and asked(item, "__wrapped__") is not None:
             yield item
             continue
         pending.extend(reversed(_children(item)))
@@ -327,8 +327,8 @@ def _typing_parts(obj: Any) -> Iterator[Any]:
 def order(obj: Any) -> tuple[str, str, str, int]:
     """A place in line that does not depend on where in memory the members of a set are."""
     line = obj.__code__.co_firstlineno if isinstance(obj, types.FunctionType) else 0
-    name = getattr(obj, "__qualname__", None)
-    return type_name_of(type(obj)), module_name_of(str(getattr(obj, "__module__", ""))), str(name), line
+    name, module_name = asked(obj, "__qualname__"), asked(obj, "__module__") or ""
+    return type_name_of(type(obj)), module_name_of(str(module_name)), str(name), line
 
 
 # --- objects that have no identity as a whole -----------------------------------------------------

@@ -19,7 +19,7 @@ from threading import RLock
 from typing import Any
 
 from valuestore.lazy import renew_after_fork
-from valuestore.values.value import Plain, members
+from valuestore.values.value import Plain, asked, members
 
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
@@ -348,7 +348,7 @@ def unwrap(obj: Any) -> Any:
         elif isinstance(obj, property | functools.cached_property):
             obj = obj.fget if isinstance(obj, property) else obj.func
         elif not isinstance(obj, types.FunctionType | type | functools.partial) and isinstance(
-            wrapped := getattr(obj, "__wrapped__", None), types.FunctionType
+            wrapped := asked(obj, "__wrapped__"), types.FunctionType
         ):
             obj = wrapped
         else:

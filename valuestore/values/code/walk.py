@@ -152,7 +152,7 @@ class Walk:
 
     def held_by(self, obj: Any, name: str) -> None:
         """As ``visit``, of what may be there under no name of the code: a library's counts by its own."""
-        if library := library_name(getattr(obj, "__func__", obj)):
+        if library := library_name(obj.__func__ if isinstance(obj, staticmethod | classmethod) else obj):
             self.add(name, library)
         self.visit(obj, name)
 

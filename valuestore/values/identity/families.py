@@ -63,7 +63,7 @@ def family_rule(cls: type) -> TypeRule | None:
         family, make = "msgspec", _msgspec_rule
     elif "__attrs_attrs__" in vars(cls) and is_bare(cls):
         family, make = "attrs", _attrs_rule
-    elif dataclasses.is_dataclass(cls) and is_bare(cls):
+    elif _is_dataclass(cls) and is_bare(cls):
         family, make = "dataclass", _dataclass_rule
     elif _is_namedtuple(cls):
         family, make = "namedtuple", _namedtuple_rule
@@ -95,7 +95,7 @@ def content_rule(cls: type) -> TypeRule | None:
 
 def has_fields_alone(cls: type) -> bool:
     """Whether objects of this class are their attributes, which ``with_attributes`` can replace."""
-    fielded = dataclasses.is_dataclass(cls) or "__attrs_attrs__" in vars(cls) or _is_pydantic(cls)
+    fielded = _is_dataclass(cls) or "__attrs_attrs__" in vars(cls) or _is_pydantic(cls)
     return fielded and is_bare(cls)
 
 
@@ -200,6 +200,11 @@ def _fields_first(obj: Any, names: list[str]) -> dict[str, Any]:
     return own | {name: found[name] for name in sorted(found)}
 
 
+def _is_dataclass(cls: type) -> bool:
+    """As ``dataclasses`` has it, whatever the ``__getattr__`` of a metaclass answers."""
+    return any("__dataclass_fields__" in vars(base) for base in cls.__mro__)
+
+
 def _dataclass_rule(cls: Any) -> TypeRule:
     return _fields_rule(cls, dataclasses.fields(cls))
 
@@ -225,7 +230,7 @@ def _fields_rule(cls: Any, fields: Any) -> TypeRule:
 
 def _is_pydantic(cls: type) -> bool:
     module = sys.modules.get("pydantic")
-    return module is not None and hasattr(cls, "__pydantic_fields__") and issubclass(cls, module.BaseModel)
+    return module is not None and issubclass(cls, module.BaseModel) and hasattr(cls, "__pydantic_fields__")
 
 
 def _pydantic_rule(cls: Any) -> TypeRule:
