@@ -185,6 +185,8 @@ OF_LIBRARIES = {
     "under a wrapper of C": "import numpy\nC = numpy.mean if {n} == 2 else numpy.median\n" + USE,
     "of a kind": P + "C = functools.singledispatch(print)\nC.register(int, P)\n" + USE,
     "method": "import random\nr = random.Random(1)\nC = r.randint if {n} == 2 else r.uniform\n" + USE,
+    "method of an operator": "import functools\nclass C:\n    def add(self, other, k):\n        return k\n"
+    "C.__add__ = functools.partialmethod(C.add, k={n})\n" + USE,
     "curried": G + "import toolz\nC = toolz.curry(g)\n" + USE,
     "curried by a decorator": "import toolz\n@toolz.curry\n" + G + "C = g(1)\n" + USE,
     "descriptor": G + "import fractions\nfrom sqlalchemy.ext.hybrid import hybrid_property\n"

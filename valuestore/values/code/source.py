@@ -188,7 +188,7 @@ def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
             if isinstance(function := unwrap(part), types.FunctionType):
                 if generated or not _is_generated(function):
                     yield name, part
-            elif not (hidden and name.endswith("_")):
+            elif not (hidden and name.endswith("_")) or isinstance(part, functools.partialmethod):
                 yield name, part
 
 
