@@ -105,6 +105,7 @@ ADDED = {
     "testing/fixtures.py",
     "testing/table_contract.py",
     "values/code/files.py",
+    "values/code/making.py",
     "values/code/members.py",
     "values/code/reads.py",
     "values/code/surroundings.py",

@@ -59,6 +59,10 @@ class Model(pydantic.BaseModel):
     part: Any
 
 
+class Rooted(pydantic.RootModel[Any]):
+    pass
+
+
 class Pair(NamedTuple):
     left: Any
     right: Any = 2
@@ -152,6 +156,7 @@ CONTAINERS = {
     "frozen slots": Frozen,
     "attrs": Framed,
     "pydantic": lambda x: Model(part=x),
+    "pydantic root": lambda x: Rooted({"a": x}),
     "many": lambda x: Record({"a": (Frozen([Pair(Framed(x))]),)}),
 }
 

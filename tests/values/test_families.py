@@ -106,6 +106,20 @@ class Box(pydantic.BaseModel, Generic[T]):
     content: T
 
 
+class Rooted(pydantic.RootModel[list[int]]):
+    _private: int = 5
+
+    @pydantic.field_validator("root")
+    @classmethod
+    def checked(cls, root):
+        RAN.append("validator")
+        return root
+
+
+class RootedBox(pydantic.RootModel[T], Generic[T]):
+    pass
+
+
 @pydantic.dataclasses.dataclass
 class Checked:
     x: int
@@ -247,7 +261,7 @@ class TestOwnClasses(ValueContract):
 # --- what the contract cannot tell ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("obj", [Defined(1), Model(x=1), Struct(1), Ordinary(1), Checked(1)])
+@pytest.mark.parametrize("obj", [Defined(1), Model(x=1), Rooted([1]), Struct(1), Ordinary(1), Checked(1)])
 def test_loading_runs_no_code_of_the_class(registry, obj):
     payload = registry.dump(obj)
     RAN.clear()
@@ -272,6 +286,18 @@ def test_loaded_models_are_whole(registry):
     assert (model.z, model._private, model.model_fields_set) == (3, 5, {"x", "z"})
     assert model.model_dump() == {"x": 1, "y": [], "z": 3}
     assert type(registry.load(registry.dump(Box[int](content=1)))) is Box[int]
+
+
+def test_root_models_are_values(registry):
+    one, other = Rooted([1]), Rooted([1])
+    other._private = 6
+    assert registry.hash(one) != registry.hash(other)
+    for model in (one, other, RootedBox[int](1), RootedBox([1]), Closed(inner=Model(x=1, more=Rooted([2])))):
+        back = registry.load(registry.dump(model))
+        assert (type(back), back) == (type(model), model)
+        assert registry.hash(back) == registry.hash(model)
+        assert back.model_dump() == model.model_dump()
+    assert registry.load(registry.dump(other))._private == 6
 
 
 def test_a_field_added_later_makes_the_old_payload_unreadable(registry, monkeypatch):

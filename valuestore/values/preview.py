@@ -16,7 +16,7 @@ from typing import Any
 
 from valuestore.hashing import ATOMS
 from valuestore.values.identity.canonical import EXPRESSION, NODE, TypeRule
-from valuestore.values.value import Plain, is_same
+from valuestore.values.value import Plain
 
 PREVIEW_MAX_CHARS = 500
 
@@ -205,9 +205,15 @@ def _model(obj: Any, depth: int) -> str:
     told = [
         f"{each.name}={_shown(own[each.name], depth)}"
         for each in parameters
-        if not is_same(own[each.name], each.default)
+        if not _is_same(own[each.name], each.default)
     ]
     return f"{type(obj).__name__}({', '.join(told)})"
+
+
+def _is_same(value: Any, default: Any) -> bool:
+    """Whether it is that very object, or an equal atom."""
+    both = type(value) is type(default) and type(value) in ATOMS
+    return value is default or (both and bool(value == default))
 
 
 def _shown(value: Any, depth: int) -> str:

@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from valuestore.errors import ConfigError
-from valuestore.hashing import ATOMS
 from valuestore.values.identity.attributes import set_attributes, sorted_attributes
 from valuestore.values.moved import first_name, present_name
 
@@ -130,12 +129,15 @@ def type_name_of(cls: type) -> str:
 
 
 def is_task(obj: Any) -> bool:
-    return isinstance(getattr(obj, "__valuestore_task__", None), str)
+    return isinstance(asked(obj, "__valuestore_task__"), str)
 
 
-def is_same(one: Any, other: Any) -> bool:
-    """Whether it is that very object, or an equal atom."""
-    return one is other or (type(one) is type(other) and type(one) in ATOMS and bool(one == other))
+def asked(obj: object, name: str) -> Any:
+    """An attribute, or None, whatever ``__getattr__`` raises, as that of a dict whose keys it leads to."""
+    try:
+        return getattr(obj, name, None)
+    except Exception:  # noqa: BLE001  # anybody's code
+        return None
 
 
 def module_name_of(module_name: str) -> str:

@@ -169,6 +169,61 @@ MADE_CLASSES = {
     "metaclass of Python": "import abc\nC = abc.ABCMeta('C', (), {{'k': {n}}})\n",
 }
 
+P = "import functools, math, random, statistics\nP = statistics.mean if {n} == 2 else statistics.median\n"
+BY = "def by(g):\n    return lambda x: g(x)\n"
+OF_LIBRARIES = {
+    "in a partial": P + "C = functools.partial(P)\n" + USE,
+    "in a closure": P + BY + "C = by(P)\n" + USE,
+    "of C in a closure": P + BY + "C = by(math.floor if {n} == 2 else math.ceil)\n" + USE,
+    "class in a closure": P + BY + "C = by(list if {n} == 2 else tuple)\n" + USE,
+    "module in a closure": P + BY + "C = by(math if {n} == 2 else random)\n" + USE,
+    "as a default": P + "def C(x, by=P):\n    return by(x)\n" + USE,
+    "as a default by name": P + "def C(*, by=P):\n    return by(x)\n" + USE,
+    "attribute of a function": P + "def C():\n    return C.by()\nC.by = P\n" + USE,
+    "attribute of a class": P + "class C:\n    pass\nC.by = staticmethod(P)\n" + USE,
+    "cached": P + "C = functools.lru_cache(P)\n" + USE,
+    "under a wrapper of C": "import numpy\nC = numpy.mean if {n} == 2 else numpy.median\n" + USE,
+    "of a kind": P + "C = functools.singledispatch(print)\nC.register(int, P)\n" + USE,
+    "method": "import random\nr = random.Random(1)\nC = r.randint if {n} == 2 else r.uniform\n" + USE,
+    "method of an operator": "import functools\nclass C:\n    def add(self, other, k):\n        return k\n"
+    "C.__add__ = functools.partialmethod(C.add, k={n})\n" + USE,
+    "curried": G + "import toolz\nC = toolz.curry(g)\n" + USE,
+    "curried by a decorator": "import toolz\n@toolz.curry\n" + G + "C = g(1)\n" + USE,
+    "descriptor": G + "import fractions\nfrom sqlalchemy.ext.hybrid import hybrid_property\n"
+    "fractions.Fraction.my_own = hybrid_property(g)\n"
+    "def f(x):\n    return fractions.Fraction(x).my_own\n",
+}
+
+FIELDS = {
+    "attrs": "import attrs\ndef make(k):\n    @attrs.define\n    class A:\n        x: int = k\n"
+    "    return A\nC = make({n})\n",
+    "pydantic": "import pydantic\ndef make(k):\n    class A(pydantic.BaseModel):\n        x: int = k\n"
+    "    return A\nC = make({n})\n",
+    "create_model": "import pydantic\nC = pydantic.create_model('C', x=(int, {n}))\n",
+    "annotation": "import pydantic\nC = pydantic.create_model('C', x=({{2: int, 3: str}}[{n}], 1))\n",
+}
+
+BY_TEXT = {
+    "globals": "def f(x):\n    return globals()[x]\n",
+    "eval": "def f(x):\n    return eval('K')\n",
+    "sys.modules": "import sys\ndef f(x):\n    return getattr(sys.modules[__name__], x)\n",
+    "import_module": "import importlib\ndef f(x):\n    return importlib.import_module('followedmod').K\n",
+    "__import__": "def f(x):\n    return __import__('followedmod').K\n",
+    "in a helper": "def g(x):\n    return globals()[x]\ndef f(x):\n    return g(x)\n",
+}
+
+DICT = "class D(dict):\n    __getattr__ = dict.__getitem__\nD0 = D(a={n})\n"  # raises KeyError
+ANSWERING = {
+    "global": DICT + "def f(x):\n    return D0.a\n",
+    "in a list": DICT + "C = [D0]\n" + USE,
+    "in a closure": DICT + "def by(c):\n    return lambda: c.a\nC = by(D(a={n}))\n" + USE,
+    "of a function": DICT + "def C():\n    return C.d\nC.d = D(a={n})\n" + USE,
+    "default": DICT + "def C(c=D0):\n    return c.a\n" + USE,
+    "attribute of a class": DICT + "class C:\n    d = D(a={n})\n" + USE,
+    "metaclass": "class K(type):\n    def __getattr__(cls, name):\n        raise KeyError(name)\n"
+    "class C(metaclass=K):\n    k = {n}\n" + USE,
+}
+
 AROUND = {  # both texts of a line
     "nested": (
         "    @by(2)\n    def g():\n        return x\n",
@@ -206,6 +261,10 @@ PROGRAMS = {
         for name, source in ANNOTATED.items()
     },
     **LOOKED_UP,
+    **{f"of a library: {name}": source for name, source in OF_LIBRARIES.items()},
+    **{f"raises for what it has not: {name}": source for name, source in ANSWERING.items()},
+    **{f"fields: {name}": source + USE for name, source in FIELDS.items()},
+    **{f"by text: {name}": "K = {n}\n" + source for name, source in BY_TEXT.items()},
 }
 
 
@@ -294,6 +353,26 @@ def test_variable_that_was_imported_counts_as_it_was_made(parts):
     source = "from followedhelp import C\ndef f(x):\n    return C\n"
     one, two = (parts(source, followedhelp=helper.format(n=n)) for n in (2, 3))
     assert one != two
+
+
+@pytest.mark.parametrize("name", ["K", "C", "P"])
+@pytest.mark.parametrize("imports", ["from followedhelp import {name}\n", "from followedhelp import *\n"])
+@pytest.mark.parametrize("use", ["getattr(m, x)", "m.__dict__[x]", "vars(m)[x]"])
+def test_data_that_a_module_has_from_another_counts(parts, name, imports, use):
+    helper = "import functools\nclass A:\n    pass\nK, C = {n}, A()\nC.k = K\n"
+    helper += "P = functools.partial(max, K)\n"
+    source = f"import followedmid as m\ndef f(x):\n    return {use}\n"
+
+    def code(n):
+        return parts(source, followedhelp=helper.format(n=n), followedmid=imports.format(name=name))
+
+    assert code(2) != code(3)
+
+
+def test_data_without_identity_in_a_module_is_left_out(parts):
+    helper = "import threading\nclass A:\n    pass\nC = A()\nC.lock = threading.Lock()\n"
+    source = "import followedmid as m\ndef f(x):\n    return getattr(m, x)\n"
+    assert parts(source, followedhelp=helper, followedmid="from followedhelp import C\n")
 
 
 @pytest.mark.parametrize(

@@ -403,6 +403,16 @@ def test_polars_series_comes_back(registry, name):
     assert registry.hash(back) == registry.hash(series)
 
 
+@pytest.mark.parametrize(
+    "unnamed",
+    [pl.Series([1, 2]), pl.Series(["a"], dtype=pl.Categorical), pl.DataFrame({"column_0": [1], "": [2]})],
+)
+def test_what_has_no_name_in_polars_is_given_none(registry, unnamed):
+    back = registry.load(registry.dump(unnamed))
+    assert back.equals(unnamed, **({} if isinstance(back, pl.DataFrame) else {"check_names": True}))
+    assert registry.hash(back) == registry.hash(unnamed)
+
+
 def test_polars_frame_comes_back_and_its_chunks_do_not_count(registry):
     frame = pl.DataFrame(POLARS)
     encoded = registry.encode(frame)

@@ -303,3 +303,18 @@ def test_many_frozensets_are_hashed_and_leave_no_trace(registry):
     assert registry.load(registry.dump(many)) == many
     for number in range(200):
         assert registry.hash([frozenset([number])]) != registry.hash([[[number]]])
+
+
+class Answering(type):
+    def __getattr__(cls, name):
+        raise KeyError(name)
+
+
+class Answered(metaclass=Answering):
+    def __init__(self):
+        self.parts = [1]
+
+
+def test_metaclass_that_raises_for_what_it_has_not(registry):
+    back = registry.load(registry.dump(Answered()))
+    assert (type(back), back.parts) == (Answered, [1])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import enum
+import functools
 import importlib
 import inspect
+import math
 import sys
 from dataclasses import dataclass
 from typing import ClassVar
@@ -58,6 +61,29 @@ class One:
             cls._one = super().__new__(cls)
             cls._one.settings = {"rate": [1, 2]}
         return cls._one
+
+
+def double(x):
+    return 2 * x
+
+
+class Rich:
+    """One, which holds what is not equal to its copy."""
+
+    _one = None
+
+    def __new__(cls):
+        if cls._one is None:
+            cls._one = super().__new__(cls)
+            cls._one.held = [functools.partial(double, 1), np.arange(3), math.nan, Named("x")]
+        return cls._one
+
+
+class Way(enum.Enum):
+    CALLED = functools.partial(double, 3)
+    HELD = Named("y")
+    UNKNOWN = math.nan
+    NESTED = {"a": [Named("z"), (functools.partial(max, key=double),)]}  # noqa: RUF012
 
 
 class Once(type):
@@ -156,6 +182,8 @@ KEPT = {
     "attribute of its own class": Level.LOW,
     "attribute of a class": Holder.HELD,
     "by __new__": ONE,
+    "by __new__, with parts that are told by who they are": Rich(),
+    **{f"member of an enum: {way.name}": way for way in Way},
     "by a metaclass": BY_META,
     "one of some by __new__": SYMBOL,
     "that copies as itself": ITSELF,
@@ -228,6 +256,23 @@ def test_one_whose_content_changed_gives_no_object(registry, monkeypatch):
     monkeypatch.setitem(ONE.settings, "rate", [3])
     assert registry.hash(ONE) != before
     with pytest.raises(DecodeError, match="leads to no such object here"):
+        registry.load(payload)
+
+
+@pytest.mark.parametrize(
+    ("way", "other"),
+    [
+        (Way.CALLED, functools.partial(double, 4)),
+        (Way.CALLED, functools.partial(max, 3)),
+        (Way.HELD, Named("other")),
+        (Way.UNKNOWN, 1.0),
+        (Way.NESTED, {"a": [Named("z"), (functools.partial(max, key=abs),)]}),
+    ],
+)
+def test_a_member_that_has_another_value_by_now_is_none(registry, monkeypatch, way, other):
+    payload = registry.dump(way)
+    monkeypatch.setattr(way, "_value_", other)
+    with pytest.raises(DecodeError, match="is gone or has another value"):
         registry.load(payload)
 
 

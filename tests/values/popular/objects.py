@@ -73,6 +73,18 @@ def _sympy_matrix():
     return sympy.Matrix([[1, sympy.Symbol("a")], [sympy.pi, 4]])
 
 
+@specimen("sympy", "`ImmutableMatrix`, `Poly`, `FiniteSet`", lambda parts: (repr(parts), hash(parts)))
+def _sympy_parts():
+    import sympy
+
+    x = sympy.Symbol("x")
+    return (
+        sympy.ImmutableMatrix([[x, 1]]),
+        sympy.Poly(x**2 + 1),
+        sympy.FiniteSet(x, 2),
+    )
+
+
 @specimen("matplotlib", "`Figure`", lambda f: (repr(f), f.savefig(io.BytesIO())))
 def _figure():
     from matplotlib.figure import Figure
@@ -123,11 +135,34 @@ def _ols():
     return sm.OLS(x * 2 + np.sin(x), sm.add_constant(x)).fit()
 
 
+@specimen("statsmodels", "GLM results", lambda r: (r.summary(), r.pvalues, r.llf, r.predict()))
+def _glm():
+    import numpy as np
+    import statsmodels.api as sm
+
+    x = np.arange(10.0)
+    return sm.GLM(x * 2 + np.sin(x), sm.add_constant(x)).fit()
+
+
 @specimen("scipy", "frozen distribution", lambda d: (d.rvs(3), d.mean(), d.pdf(1.0), d.cdf(0.5), repr(d)))
 def _frozen():
     from scipy import stats
 
     return stats.norm(0, 2)
+
+
+@specimen("scipy", "frozen multivariate", lambda d: (d.rvs(3), d.mean, d.pdf([0, 1]), repr(d)))
+def _frozen_multivariate():
+    from scipy import stats
+
+    return stats.multivariate_normal([0, 1])
+
+
+@specimen("scipy", "`linregress` results", lambda r: (r.slope, r.intercept_stderr, repr(r)))
+def _linregress():
+    from scipy import stats
+
+    return stats.linregress([1, 2, 3], [1, 2, 4])
 
 
 @specimen("scipy", "`cKDTree`", lambda t: (t.query([0, 0]), t.n, t.tree))
@@ -143,6 +178,23 @@ def _spline():
     from scipy.interpolate import CubicSpline
 
     return CubicSpline([0, 1, 2, 3], [0, 1, 4, 9])
+
+
+@specimen(
+    "scikit-learn", "fitted `TfidfVectorizer`", lambda v: (v.transform(NAMES), v.get_feature_names_out())
+)
+def _vectorizer():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer().fit(NAMES)
+
+
+@specimen("scikit-learn", "fitted `KNeighborsClassifier`", lambda m: (m.predict([[0.5]]), repr(m)))
+def _neighbours():
+    import numpy as np
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return KNeighborsClassifier(2, algorithm="kd_tree").fit(np.arange(9.0).reshape(-1, 1), [0, 1, 0] * 3)
 
 
 @specimen(

@@ -31,14 +31,13 @@ from valuestore.values.code.ownership import (
     is_own,
     is_own_class,
     is_own_code,
-    seen_by_checkers,
 )
-from valuestore.values.code.source import chains_in_text
+from valuestore.values.code.source import chains_in_text, seen_by_checkers
 from valuestore.values.identity.attributes import instance_dictionary
 from valuestore.values.identity.canonical import Codec, Refused, TypeRule, lower
 from valuestore.values.identity.reduction import name_of, reduction
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, is_task, module_name_of, type_name_of
+from valuestore.values.value import Plain, asked, is_task, module_name_of, type_name_of
 
 _NAMED = (
     type,
@@ -122,6 +121,7 @@ class Reducing:
             yield from [named] if is_own_code(named) else held(named)
         for reduced in self._reduced:  # which names a class or function that it starts from by itself
             parts = [*gc.get_referents(reduced), *instance_dictionary(reduced).values()]
+            parts += [part.func for part in parts if type(part) is functools.partial]
             yield from sorted(filter(is_own_code, {id(part): part for part in parts}.values()), key=order)
         for encoded in self._encoded:
             yield from held(encoded)
@@ -154,7 +154,7 @@ def contents(obj: Any) -> Iterator[Any]:
         seen[id(item)] = item
         if is_own_class(item):
             yield item
-        elif item is not obj and hasattr(item, "__wrapped__"):
+        elif item is not obj and asked(item, "__wrapped__") is not None:
             yield item
             continue
         pending.extend(reversed(_children(item)))
@@ -250,6 +250,9 @@ def own_code_in(owner: Any) -> Iterator[Any]:
                 yield from [value] if is_own_code(value) else ()
             elif kind in (*TRANSPARENT, functools.partial, types.MethodType):
                 yield from held(value)
+            elif kind.__module__ != "builtins":  # a library's descriptor, as of an accessor
+                parts = [*gc.get_referents(value), *instance_dictionary(value).values()]
+                yield from filter(is_own_code, parts)
 
 
 def attribute_of_wrapper(obj: Any, chain: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -315,8 +318,8 @@ def _typing_parts(obj: Any) -> Iterator[Any]:
 def order(obj: Any) -> tuple[str, str, str, int]:
     """A place in line that does not depend on where in memory the members of a set are."""
     line = obj.__code__.co_firstlineno if isinstance(obj, types.FunctionType) else 0
-    name = getattr(obj, "__qualname__", None)
-    return type_name_of(type(obj)), module_name_of(str(getattr(obj, "__module__", ""))), str(name), line
+    name, module_name = asked(obj, "__qualname__"), asked(obj, "__module__") or ""
+    return type_name_of(type(obj)), module_name_of(str(module_name)), str(name), line
 
 
 # --- objects that have no identity as a whole -----------------------------------------------------

@@ -9,8 +9,11 @@ import ast
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.machinery import PathFinder
+from importlib.util import resolve_name
+from typing import Any
 
 from valuestore.values.code.forms import form
 from valuestore.values.code.ownership import is_own, is_own_file
@@ -18,6 +21,11 @@ from valuestore.values.code.source import imports, parsed, text_of
 from valuestore.values.value import Plain
 
 _LONGEST_FILE = 2**24
+_ITSELF = {"globals": 0, "eval": 1, "exec": 1}
+"""What looks into the module of the code that calls it, and with how many arguments."""
+_BY_NAME = ("importlib.import_module", "import_module", "__import__", "sys.modules", "sys.modules.get")
+BY_TEXT = frozenset({*_ITSELF, "import_module", "__import__", "modules"})
+"""Names of which code that finds things by text has one."""
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "")
 
 
@@ -81,3 +89,20 @@ def _imported_files(tree: ast.Module, file: str) -> Iterator[str]:
                 folder = os.path.dirname(folder)
             place = os.path.join(folder, *path.split("."))
             yield from filter(os.path.isfile, (f"{place}.py", os.path.join(place, "__init__.py")))
+
+
+def looked_into(definition: ast.AST, names: Mapping[str, Any]) -> Iterator[str]:
+    """Files of the modules that code finds things in by text: ``globals()[name]``, ``import_module("m")``."""
+    for node in ast.walk(definition):
+        if not isinstance(node, ast.Call | ast.Subscript):
+            continue
+        where, given = (node.func, node.args) if isinstance(node, ast.Call) else (node.value, [node.slice])
+        place, text = ast.unparse(where), given[0] if given else where
+        module_name, package = "", str(names.get("__package__"))
+        if place in _BY_NAME and isinstance(text, ast.Constant):
+            module_name = str(text.value)
+        elif _ITSELF.get(place) == len(given) or (place in _BY_NAME and ast.unparse(text) == "__name__"):
+            module_name = str(names.get("__name__"))
+        with suppress(ImportError):
+            module_name = resolve_name(module_name, package) if module_name else ""
+            yield from filter(None, [file_of_member(f"module {module_name}")])

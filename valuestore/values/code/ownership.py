@@ -18,11 +18,9 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from valuestore.values.code.forms import form
-from valuestore.values.code.source import DEFINITIONS, blocks_of, chains, imports, root_name, tree_of
-from valuestore.values.value import Plain, find_class, module_name_of, type_name_of
+from valuestore.values.code.source import imports
+from valuestore.values.value import Plain, find_class, type_name_of
 
-_LONGEST_IMPORT = 10
 _THIS_PACKAGE = __name__.partition(".")[0]
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
@@ -186,6 +184,7 @@ class Found(NamedTuple):
 
 def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None:
     """Through modules of the user's own to the first thing that is none, or to the last one."""
+    outer = namespace
     for position, attribute in enumerate(chain):
         if attribute in namespace:
             obj = namespace[attribute]
@@ -194,12 +193,14 @@ def follow(namespace: Mapping[str, Any], chain: tuple[str, ...]) -> Found | None
                 obj = namespace["__getattr__"](attribute)
             except Exception:  # noqa: BLE001  # the code will meet it when it runs
                 return None
+        elif position and attribute == "__dict__":
+            return Found(outer[chain[position - 1]], position, outer)
         else:
             return None
         last = position + 1 == len(chain)
         if last or not isinstance(obj, types.ModuleType) or not is_own(obj.__name__):
             return Found(obj, position + 1, namespace)
-        namespace = vars(obj)
+        outer, namespace = namespace, vars(obj)
     return None
 
 
@@ -213,25 +214,6 @@ def library_name(obj: Any) -> Plain:
     return ["library", package, obj.__qualname__]
 
 
-def _home(names: Mapping[str, Any], variable: str) -> tuple[Mapping[str, Any], str]:
-    """The module that a variable was imported from, if it was, and its name there."""
-    for _ in range(_LONGEST_IMPORT):
-        if any(_making(tree_of(names).body, variable)):
-            break
-        for name, module_name, attribute in _absolute(tree_of(names), names):
-            module = own_module(module_name) if attribute in (variable, "*") or name == variable else None
-            if (
-                module
-                and attribute
-                and vars(module).get(variable if attribute == "*" else attribute) is names[variable]
-            ):
-                names, variable = vars(module), variable if attribute == "*" else attribute
-                break
-        else:
-            break
-    return names, variable
-
-
 def is_of_module(function: Any) -> bool:
     """Whether a bound function is no more than that: a library hides its object (``random.random``)."""
     owner = function.__self__
@@ -242,6 +224,11 @@ def is_of_module(function: Any) -> bool:
     packages = type(owner).__module__.split(".")
     modules = (sys.modules.get(".".join(packages[: n + 1])) for n in range(len(packages)))
     return any(vars(module).get(function.__name__) is function for module in modules if module)
+
+
+def is_of_caller(cls: type) -> bool:
+    """Whether Python made it and names itself: make_dataclass below 3.12, types.new_class, ABCMeta(...)."""
+    return cls.__module__ in ("types", "abc") and find_class(type_name_of(cls)) is None
 
 
 def virtual_subclasses(cls: type) -> list[type]:
@@ -272,7 +259,7 @@ def _is_current(cls: type, everybody: bool = False) -> bool:
     return find_class(type_name_of(cls)) in (None, cls) if is_own(cls.__module__) else everybody
 
 
-def _absolute(tree: ast.AST, namespace: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+def absolute_imports(tree: ast.AST, namespace: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
     package = namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
     for name, relative, attribute in imports(tree):
         try:
@@ -288,7 +275,7 @@ def imported_by(definition: ast.AST, namespace: Mapping[str, Any]) -> list[dict[
     """
     names: dict[str, Any] = {}
     others: list[dict[str, Any]] = []
-    for name, module_name, attribute in _absolute(definition, namespace):
+    for name, module_name, attribute in absolute_imports(definition, namespace):
         module = own_module(module_name)
         if module is None:
             continue
@@ -304,76 +291,3 @@ def imported_by(definition: ast.AST, namespace: Mapping[str, Any]) -> list[dict[
             others.append({name: names[name]})
         names[name] = found
     return [names, *others]
-
-
-# --- what a module does to its names --------------------------------------------------------------
-
-
-class Making(NamedTuple):
-    """The statements that bind a name of a module or change what it stands for, and what they refer to."""
-
-    name: str
-    namespace: Mapping[str, Any]
-    forms: list[Plain]
-    referred: list[tuple[str, ...]]
-    """Chains that lead to something of one's own."""
-
-
-def making(names: Mapping[str, Any], variable: str) -> Making:
-    """How a variable is made in its module, or in the one that it is imported from."""
-    names, variable = _home(names, variable)
-    statements = list(_making(tree_of(names).body, variable))
-    names_in = [part for node in statements for part in ast.walk(node) if isinstance(part, ast.Name)]
-    bound = {variable, *(part.id for part in names_in if isinstance(part.ctx, ast.Store))}
-    referred = dict.fromkeys(c for node in statements for c in chains(node) if c[0] not in bound)
-    own = [c for c in referred if (found := follow(names, c)) and not library_name(found.obj)]
-    name = f"{module_name_of(str(names.get('__name__', '')))}.{variable} made"
-    return Making(name, names, list(map(form, statements)), own)
-
-
-def _making(body: list[ast.stmt], name: str) -> Iterator[ast.stmt | ast.expr]:
-    for statement in body:
-        if isinstance(statement, DEFINITIONS):
-            continue
-        if isinstance(statement, ast.If | ast.With | ast.Try | ast.TryStar):
-            found = [part for block in blocks_of(statement) for part in _making(block, name)]
-            items = getattr(statement, "items", ())
-            if found or any(name in map(_root, _flat(item.optional_vars)) for item in items):
-                yield from [item.context_expr for item in items]
-                yield from [statement.test] if isinstance(statement, ast.If) else ()
-            yield from found
-        elif any(name in map(_root, changed) for changed in map(_changed, ast.walk(statement))):
-            yield statement
-
-
-def _changed(node: ast.AST) -> list[ast.expr]:
-    """What a part of a statement binds, or changes as far as one can see: ``D[k] = v``, ``D.update()``."""
-    if isinstance(node, ast.Assign | ast.Delete):
-        return [part for target in node.targets for part in _flat(target)]
-    if isinstance(node, ast.AugAssign | ast.AnnAssign | ast.For | ast.NamedExpr):
-        return _flat(node.target)
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        call = node.value
-        return [call.func, *call.args] if isinstance(call.func, ast.Attribute) else call.args
-    return []
-
-
-def _flat(target: ast.expr | None) -> list[ast.expr]:
-    if isinstance(target, ast.Tuple | ast.List):
-        return [part for element in target.elts for part in _flat(element)]
-    return [] if target is None else [target]
-
-
-def _root(node: ast.expr) -> str:
-    return root_name(node, ast.Attribute, ast.Subscript, ast.Starred)
-
-
-def seen_by_checkers(namespace: Mapping[str, Any]) -> ast.Module:
-    """What a module has under ``if TYPE_CHECKING``, which does not run."""
-    tests = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-    found = (
-        node
-        for node in tree_of(namespace).body
-        if isinstance(node, ast.If) and ".".join(next(chains(node.test), ())) in tests
-    )
-    return ast.Module([statement for node in found for statement in node.body], [])

@@ -19,7 +19,7 @@ from threading import RLock
 from typing import Any
 
 from valuestore.lazy import renew_after_fork
-from valuestore.values.value import Plain, members
+from valuestore.values.value import Plain, asked, members
 
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
@@ -173,6 +173,8 @@ def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
 
     ``generated`` includes the methods that a library wrote, such as a dataclass's ``__init__``.
     """
+    if generated or "<locals>" in cls.__qualname__:  # else the statement says which fields there are
+        yield from _fields_of(cls)
     members = getattr(cls, "_member_map_", {}) if isinstance(cls, enum.EnumMeta) else {}
     for name, member in members.items():
         yield name, member._value_
@@ -186,8 +188,17 @@ def attributes_of(cls: type, generated: bool) -> Iterator[tuple[str, Any]]:
             if isinstance(function := unwrap(part), types.FunctionType):
                 if generated or not _is_generated(function):
                     yield name, part
-            elif not (hidden and name.endswith("_")):
+            elif not (hidden and name.endswith("_")) or isinstance(part, functools.partialmethod):
                 yield name, part
+
+
+def _fields_of(cls: type) -> Iterator[tuple[str, Any]]:
+    """What a library keeps of the fields of its class, where none of their defaults are attributes."""
+    for field in vars(cls).get("__attrs_attrs__", ()):
+        yield f"{field.name}.field", (field.default, field.converter, field.validator)
+    for name, field in vars(cls).get("__pydantic_fields__", {}).items():
+        yield f"{name}.field", (field.annotation, field.default, field.default_factory, field.metadata)
+    yield from (("field", default) for default in vars(cls).get("__struct_defaults__", ()))
 
 
 def accessors(value: Any) -> list[Any]:
@@ -316,6 +327,19 @@ def imports(definition: ast.AST) -> Iterator[tuple[str, str, str | None]]:
             yield from ((alias.asname or alias.name, module, alias.name) for alias in node.names)
 
 
+def seen_by_checkers(namespace: Mapping[str, Any]) -> ast.Module:
+    """What a module has under ``if TYPE_CHECKING``, which does not run."""
+    tests = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    found = (
+        node for node in tree_of(namespace).body if isinstance(node, ast.If) and _dotted(node.test) in tests
+    )
+    return ast.Module([statement for node in found for statement in node.body], [])
+
+
+def _dotted(node: ast.expr) -> str:
+    return ".".join(next(chains(node), ()))
+
+
 def unwrap(obj: Any) -> Any:
     """Through classmethod, staticmethod, property and caching wrappers to what they wrap."""
     while True:
@@ -324,7 +348,7 @@ def unwrap(obj: Any) -> Any:
         elif isinstance(obj, property | functools.cached_property):
             obj = obj.fget if isinstance(obj, property) else obj.func
         elif not isinstance(obj, types.FunctionType | type | functools.partial) and isinstance(
-            wrapped := getattr(obj, "__wrapped__", None), types.FunctionType
+            wrapped := asked(obj, "__wrapped__"), types.FunctionType
         ):
             obj = wrapped
         else:

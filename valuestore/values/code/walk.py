@@ -12,6 +12,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from valuestore.errors import NotHashableError
@@ -29,17 +30,19 @@ from valuestore.values.code.constants import (
     own_code_in,
     reached,
 )
+from valuestore.values.code.files import BY_TEXT, looked_into, source_form
 from valuestore.values.code.forms import assignment_of, byte_code, form, form_of_class, form_of_wrapper
+from valuestore.values.code.making import imported_data, making
 from valuestore.values.code.ownership import (
     follow,
     imported_by,
+    is_of_caller,
     is_of_module,
     is_own,
     is_own_class,
     is_own_code,
     library_chain,
     library_name,
-    making,
     own_subclasses,
     virtual_subclasses,
 )
@@ -55,7 +58,7 @@ from valuestore.values.code.source import (
 )
 from valuestore.values.identity.canonical import lower
 from valuestore.values.registry import TypeRegistry
-from valuestore.values.value import Plain, find_class, is_task, module_name_of, type_name_of
+from valuestore.values.value import Plain, is_task, module_name_of, type_name_of
 
 _SETTINGS = (*ATOMS, tuple)
 _ATTEMPTS = 20
@@ -138,7 +141,15 @@ class Walk:
             inner = getattr(obj, "__wrapped__", None) if outer is obj else obj
             self.seen.setdefault(id(inner), (inner, name))
             self.add(f"{name} around", form_of_wrapper(outer))
+            if library := library_name(obj):
+                self.add(f"{name} of", library)
             self.inside(held(outer), name)
+
+    def held_by(self, obj: Any, name: str) -> None:
+        """As ``visit``, of what may be there under no name of the code: a library's counts by its own."""
+        if library := library_name(obj.__func__ if isinstance(obj, staticmethod | classmethod) else obj):
+            self.add(name, library)
+        self.visit(obj, name)
 
     def inside(self, items: Iterable[Any], name: str) -> None:
         """Visit own code that an object holds, but for what has been met on the way."""
@@ -148,17 +159,15 @@ class Walk:
 
     def instance(self, obj: Any, name: str, assigned: Callable[[], Plain]) -> None:
         if isinstance(obj, functools.partial | functools.partialmethod):
-            self.visit(obj.func, f"{name}.func")
+            self.held_by(obj.func, f"{name}.func")
             self.constant((obj.args, obj.keywords), name)
         elif isinstance(obj, functools.singledispatchmethod):
             self.visit(obj.dispatcher, name)
-        elif isinstance(obj, types.MethodType):
-            self.visit(obj.__func__, name)
-            if not is_of_module(obj):
-                self.visit(obj.__self__, f"{name}.self")
         elif isinstance(obj, types.ModuleType):
             self.module(obj)
-        elif isinstance(obj, types.BuiltinFunctionType):
+        elif isinstance(obj, types.MethodType | types.BuiltinFunctionType):
+            if isinstance(obj, types.MethodType):
+                self.held_by(obj.__func__, name)
             if not is_of_module(obj):
                 self.visit(obj.__self__, f"{name}.self")
         else:
@@ -180,8 +189,7 @@ class Walk:
             if wraps:
                 self.wrapper(function, name)
             if wraps or name:
-                if function.__closure__:
-                    self.inside(held(function), name)
+                self.inside(held(function) if function.__closure__ else (), name)
                 return
         definition = definition_of_function(function)
         code = function.__code__
@@ -192,14 +200,11 @@ class Walk:
         self.looks_for_subclasses |= "__subclasses__" in names
         self.calls_functions |= not _FUNCTION_OF_TASK.isdisjoint(names)
         for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            try:
-                content = cell.cell_contents
-            except ValueError:  # not bound yet
-                continue
-            self.visit(content, f"{key}.{variable}")
+            if cell != types.CellType():  # bound by now
+                self.held_by(cell.cell_contents, f"{key}.{variable}")
         for attribute, value in sorted(vars(function).items()):
             if not attribute.startswith("__"):
-                self.visit(value, f"{key}.{attribute}")
+                self.held_by(value, f"{key}.{attribute}")
         if name or definition is None or self.root_defaults:
             self.defaults(function, key)
         if definition is not None:
@@ -222,6 +227,8 @@ class Walk:
         self.references((c for c in referred if c[0] in roots), function.__globals__, key)
         for position, imported in enumerate(imported_by(definition, function.__globals__)):
             self.references(referred, imported, f"{key} or" if position else key)
+        for file in [] if BY_TEXT.isdisjoint(roots) else looked_into(definition, function.__globals__):
+            self.add(f"{key} by text", source_form(file, set()))
         self.annotated(in_annotations(annotation_chains(definition), function.__globals__), key)
 
     def annotated(self, found: Iterable[tuple[Any, bool]], key: str) -> None:
@@ -239,12 +246,16 @@ class Walk:
         for name, value in list(vars(module).items()):
             if isinstance(value, types.FunctionType | type | types.ModuleType):
                 self.visit(value, f"{key}.{name}")
+        for name, value in imported_data(vars(module)):
+            with suppress(NotHashableError):
+                self.add(f"{key}:{name}", lower(value, Reducing(self.registry), stored=False).hashed)
+                self.inside(held(value), f"{key}.{name}")
 
     def defaults(self, function: types.FunctionType, key: str) -> None:
         for position, value in enumerate(function.__defaults__ or ()):
-            self.visit(value, f"{key}.default[{position}]")
+            self.held_by(value, f"{key}.default[{position}]")
         for parameter, value in (function.__kwdefaults__ or {}).items():
-            self.visit(value, f"{key}.default.{parameter}")
+            self.held_by(value, f"{key}.default.{parameter}")
 
     def wrapper(self, function: types.FunctionType, name: str) -> None:
         """A library's function around the user's: what it wraps, and with which settings."""
@@ -253,7 +264,7 @@ class Walk:
         if isinstance(implementations := getattr(function, "registry", None), Mapping):
             for cls, implementation in implementations.items():  # functools.singledispatch
                 self.visit(cls, f"{name}[{cls.__qualname__}]")
-                self.visit(implementation, f"{name}[{cls.__qualname__}]")
+                self.held_by(implementation, f"{name}[{cls.__qualname__}]")
             return
         for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             content = getattr(cell, "cell_contents", None)
@@ -262,7 +273,7 @@ class Walk:
         self.visit(getattr(function, "__wrapped__", None), name)
 
     def klass(self, cls: type) -> None:
-        if not is_own(cls.__module__) and not _is_of_caller(cls):
+        if not is_own(cls.__module__) and not is_of_caller(cls):
             return
         key = f"{module_name_of(cls.__module__)}.{cls.__qualname__}"
         definition = definition_of_class(cls)
@@ -273,7 +284,7 @@ class Walk:
             names = vars(sys.modules[cls.__module__])
             self.references(chains(definition), names, key)
         for name, value in attributes:
-            self.visit(value, f"{key}.{name}")
+            (self.visit if name.startswith("_") else self.held_by)(value, f"{key}.{name}")
         for base in (*cls.__bases__, type(cls)):
             self.visit(base, f"{key}.base")
         self.registered(cls, key)
@@ -283,8 +294,7 @@ class Walk:
 
     def registered(self, cls: type, key: str) -> None:
         """Virtual subclasses of an abstract class; of a library's, one's own."""
-        known = virtual_subclasses(cls)
-        if known:
+        if known := virtual_subclasses(cls):
             self.add(f"{key} registered", [type_name_of(subclass) for subclass in known])
         for subclass in known:
             self.visit(subclass, f"{key} registered")
@@ -375,20 +385,9 @@ class Walk:
             self.made()
 
     def made(self) -> None:
-        """For an object that does not tell what it is: the statements of the module that made it so.
-
-        Beside its assignment: what changes it later, and whatever of one's own these statements name.
-        """
-        if self.place is None:
-            return
-        made = making(*self.place)
-        if made.name not in self.named:
+        """For what does not tell what it is: the statements that made it so, and what these name."""
+        if self.place and (made := making(*self.place)).name not in self.named:
             self.named.add(made.name)
             if made.forms and made.forms != assignment_of(*self.place):
                 self.add(made.name, made.forms)
             self.references(made.referred, made.namespace, made.name)
-
-
-def _is_of_caller(cls: type) -> bool:
-    """Whether Python made it and names itself: make_dataclass below 3.12, types.new_class, ABCMeta(...)."""
-    return cls.__module__ in ("types", "abc") and find_class(type_name_of(cls)) is None

@@ -125,16 +125,16 @@ def _decode(data: Bytes) -> Any:
         raise DecodeError("polars.DataFrame", "the Arrow file does not say which dtypes its columns have")
     if table.num_rows > 8 * len(data):
         raise DecodeError("polars.DataFrame", f"{table.num_rows} rows in {len(data)} bytes")
-    columns = [
-        _series(field.name, column, _dtype(described))
+    columns = {  # by name: in a list, one without a name is given one
+        field.name: _series(field.name, column, _dtype(described))
         for field, column, described in zip(table.schema, table.columns, dtypes, strict=True)
-    ]
+    }
     return pl.DataFrame(columns)
 
 
 def _series(name: str, column: Any, dtype: Any) -> Any:
     # through a table: from an array alone, polars before 1.44 misreads lists of texts, or crashes
-    series = pl.DataFrame(pa.table({name: column})).to_series()
+    series = pl.DataFrame(pa.table({name: column})).to_series().alias(name)
     return series if series.dtype == dtype else series.cast(dtype)
 
 

@@ -29,7 +29,7 @@ class Layout(NamedTuple):
     saved: frozenset[str]
     unclear: str
     covered: tuple[MemberDescriptorType, ...]
-    """Slots that a subclass has once more, by the same name: nothing is in them."""
+    """Slots whose name a subclass has once more, as a slot or for data of the class: nothing is in them."""
     keeps_hash: bool
     """In an attribute that its ``__hash__`` needs, as attrs does."""
 
@@ -48,7 +48,9 @@ def layout_of(cls: type) -> Layout:
             if not isinstance(slot, MemberDescriptorType):
                 continue
             found = _found(cls, private)
-            if found is not slot and isinstance(found, MemberDescriptorType):
+            if found is not slot and (
+                isinstance(found, MemberDescriptorType) or not hasattr(type(found), "__get__")
+            ):
                 covered.append(slot)
                 continue
             slots[private] = slot

@@ -30,6 +30,8 @@ from valuestore.values.identity.attributes import (
 )
 from valuestore.values.identity.builtins import exception_rule
 from valuestore.values.identity.canonical import Refused, TypeRule
+from valuestore.values.identity.libraries import keeps_global
+from valuestore.values.identity.reduction import alike
 from valuestore.values.identity.singletons import named_one, telling_ones
 from valuestore.values.value import Plain, Value, find_class, type_name_of, value_types
 
@@ -58,9 +60,9 @@ def family_rule(cls: type) -> TypeRule | None:
         family, make = "msgspec", _msgspec_rule
     elif "__attrs_attrs__" in vars(cls) and is_bare(cls):
         family, make = "attrs", lambda cls: _fields_rule(cls, cls.__attrs_attrs__)
-    elif dataclasses.is_dataclass(cls) and is_bare(cls):
+    elif _is_dataclass(cls) and is_bare(cls):
         family, make = "dataclass", lambda cls: _fields_rule(cls, dataclasses.fields(cls))
-    elif issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__mro__[1] is tuple:
+    elif _is_namedtuple(cls):
         family, make = "namedtuple", _namedtuple_rule
     else:
         return None
@@ -74,7 +76,7 @@ def content_rule(cls: type) -> TypeRule | None:
     Asked after plug-ins, which know better what counts in the classes of their library. Raises: Refused.
     """
     family: Callable[[Any], TypeRule]
-    if _has_own_pickling(cls):
+    if _has_own_pickling(cls) or keeps_global(cls):
         return None
     if issubclass(cls, BaseException):
         family = exception_rule
@@ -90,7 +92,7 @@ def content_rule(cls: type) -> TypeRule | None:
 
 def has_fields_alone(cls: type) -> bool:
     """Whether objects of this class are their attributes, which ``with_attributes`` can replace."""
-    fielded = dataclasses.is_dataclass(cls) or "__attrs_attrs__" in vars(cls) or _is_pydantic(cls)
+    fielded = _is_dataclass(cls) or "__attrs_attrs__" in vars(cls) or _is_pydantic(cls)
     return fielded and is_bare(cls)
 
 
@@ -174,7 +176,7 @@ def _enum_rule(cls: Any) -> TypeRule:
         found = cls.__members__.get(name)
         if found is None and issubclass(cls, enum.Flag):
             found = cls(value)  # a combination of members has no name of its own
-        if found is None or type(found.value) is not type(value) or found.value != value:
+        if found is None or not alike(found.value, value):
             raise DecodeError(type_name_of(cls), f"its member {name} is gone or has another value")
         return found
 
@@ -187,6 +189,11 @@ def _fields_first(obj: Any, names: list[str]) -> dict[str, Any]:
     found.pop("__orig_class__", None)
     own = {name: found.pop(name) for name in names if name in found}
     return own | {name: found[name] for name in sorted(found)}
+
+
+def _is_dataclass(cls: type) -> bool:
+    """As ``dataclasses`` has it, whatever the ``__getattr__`` of a metaclass answers."""
+    return any("__dataclass_fields__" in vars(base) for base in cls.__mro__)
 
 
 def _fields_rule(cls: Any, fields: Any) -> TypeRule:
@@ -206,7 +213,7 @@ def _fields_rule(cls: Any, fields: Any) -> TypeRule:
 
 def _is_pydantic(cls: type) -> bool:
     module = sys.modules.get("pydantic")
-    return module is not None and hasattr(cls, "__pydantic_fields__") and issubclass(cls, module.BaseModel)
+    return module is not None and issubclass(cls, module.BaseModel) and hasattr(cls, "__pydantic_fields__")
 
 
 def _pydantic_rule(cls: Any) -> TypeRule:
@@ -232,13 +239,13 @@ def _pydantic_rule(cls: Any) -> TypeRule:
         _required(made, state["fields"], set(made.__pydantic_fields__))
         private = state.get("private")
         no_extra: Plain = {} if made.model_config.get("extra") == "allow" else None
-        attributes = {
-            **state["fields"],
+        kept = {
             "__pydantic_fields_set__": state["set"],
             "__pydantic_extra__": state.get("extra", no_extra),
             "__pydantic_private__": {} if private is None and made.__private_attributes__ else private,
         }
-        return with_attributes(made, attributes)
+        slots = layout_of(made).slots  # a root model has no place for all of it
+        return with_attributes(made, state["fields"] | {name: kept[name] for name in kept.keys() & slots})
 
     return TypeRule(cls, type_name_of(origin), state, instance)
 
@@ -271,6 +278,11 @@ def _silent(cls: Any) -> Any:
     """The same Struct without ``__post_init__``: there is no other way to make one and not run it."""
     names = {"__post_init__": lambda _self: None, "__module__": cls.__module__}
     return type(cls)(cls.__name__, (cls,), names, frozen=False)
+
+
+def _is_namedtuple(cls: type) -> bool:
+    is_one = issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__mro__[1] is tuple
+    return is_one and "__getnewargs_ex__" not in vars(cls)  # by which scipy's say what they hold beside
 
 
 def _namedtuple_rule(cls: Any) -> TypeRule:

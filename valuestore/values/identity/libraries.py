@@ -27,14 +27,22 @@ _SAVED = {
     "matplotlib.colors.Colormap": "_isinit _lut",
     "plotly.basedatatypes.BaseFigure": ANY_ORDER,
     "scipy.interpolate._interpolate.PPoly": ANY_ORDER,
+    "sklearn.feature_extraction.text._VectorizerMixin": "_stop_words_id",
+    "sklearn.neighbors._ball_tree.BinaryTree32": "#7 #8 #9 #10",
+    "sklearn.neighbors._ball_tree.BinaryTree64": "#7 #8 #9 #10",
+    "sklearn.neighbors._kd_tree.BinaryTree32": "#7 #8 #9 #10",
+    "sklearn.neighbors._kd_tree.BinaryTree64": "#7 #8 #9 #10",
     "statsmodels.base.data.ModelData": "_cache",
-    "statsmodels.base.model.Results": "_cache _nobs_int _summary_cache diagn",
+    "statsmodels.base.model.Results": "_cache _nobs_int _summary_cache _summary_statistics_cache diagn",
+    "statsmodels.genmod.generalized_linear_model.GLM": "_tmp_like_exog",
     "uncertainties.core.AffineScalarFunc": ANY_ORDER,
     "xarray.core.dataarray.DataArray": "_cache",
     "xarray.core.dataset.Dataset": "_attrs? _cache _encoding?",
     "xarray.core.variable.Variable": "_attrs? _encoding?",
 }
-"""No part of the object: attributes, or what is in a dict among these; with ``?``, those that are empty."""
+"""No part of the object: attributes, or what is in a dict among these; with ``?``, those that are empty.
+
+With ``#``, counted parts of a state that is a tuple: how often a tree was asked."""
 
 _UNORDERED = frozenset({"immutables._map.Map", "pyrsistent._pmap.PMap", "pyrsistent._pset.PSet"})
 """Containers that compare without order, and whose order depends on the process."""
@@ -128,9 +136,15 @@ def _without(names: list[str], told: Callable[[Any], Plain]) -> Callable[[Any], 
             return _sorted(state)
         if type(state) is dict:
             return _trimmed(state, names)
-        return [_trimmed(part, names) if type(part) is dict else part for part in state]
+        return [_trimmed(part, names) if type(part) is dict else _counted(part, names) for part in state]
 
     return trimmed
+
+
+def _counted(part: Any, names: list[str]) -> Any:
+    if type(part) is not tuple:
+        return part
+    return tuple([one for count, one in enumerate(part) if f"#{count}" not in names])
 
 
 def _trimmed(state: dict[Any, Any], names: list[str]) -> dict[Any, Any]:

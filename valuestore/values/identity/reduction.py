@@ -13,15 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from valuestore.hashing import ATOMS
 from valuestore.values.code.ownership import is_own
 from valuestore.values.identity.attributes import instance_dictionary, registered_reduce, slot_names
 from valuestore.values.identity.canonical import Refused
 from valuestore.values.identity.libraries import keeps_global, with_global
 from valuestore.values.moved import first_name
-from valuestore.values.value import Plain, find_object, is_same, is_task, module_name_of, type_name_of
+from valuestore.values.value import Plain, find_object, is_task, module_name_of, type_name_of
 
 _PROTOCOL = 4
 _GONE = object()
+_MOST_COMPARED = 100_000
 _STANDS_FOR_FILES = {
     "_io": "BufferedRandom BufferedReader BufferedWriter FileIO TextIOWrapper",
     "_sqlite3": "Connection",
@@ -60,6 +62,8 @@ def why_not_reducible(cls: type) -> str | None:
 def check_no_file(cls: type) -> None:
     """Raises: Refused for a class whose objects stand for files: nobody would see these change."""
     for base in cls.__mro__:
+        if base.__module__ is None:
+            raise Refused(f"its class {base.__name__} is in no module, so no name leads to it")
         root = base.__module__.partition(".")[0]
         if base.__name__ in _STANDS_FOR_FILES.get(root, "").split():
             raise Refused(f"a {root.lstrip('_')} {base.__name__} stands for files; {_INSTEAD}")
@@ -125,6 +129,50 @@ def reduction(obj: Any) -> Plain:
     ]
 
 
+def alike(one: object, other: object, *, equal: bool = True) -> bool:
+    """Whether two objects hold the same, those that are compared by ``is``, arrays and NaN among them.
+
+    Without ``equal``, what an object of a class says of itself by ``==`` does not count.
+    """
+    pending: list[tuple[Any, Any]] = [(one, other)]
+    seen: dict[tuple[int, int], object] = {}  # what has been compared, kept alive
+    while pending:
+        one, other = pair = pending.pop()
+        kind = type(one)
+        if one is other or (id(one), id(other)) in seen:
+            continue
+        seen[id(one), id(other)] = pair
+        if kind is not type(other) or len(seen) > _MOST_COMPARED:
+            return False
+        if isinstance(one, list | tuple | dict) and kind in (list, tuple, dict):
+            if len(one) != len(other):  # type: ignore[arg-type]  # they are of one kind
+                return False
+            pending += zip(*(part.items() if kind is dict else part for part in pair), strict=True)
+        elif not (_is_equal(one, other) and (equal or kind in ATOMS or _same_members(one, other))):
+            if kind in ATOMS:
+                return False
+            try:
+                pending.append((reduction(one), reduction(other)))
+            except Refused:
+                return False
+    return True
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other) or (one != one and other != other and type(one) in ATOMS)
+    except Exception:  # noqa: BLE001  # that of an array, or whatever a class may want
+        return False
+
+
+def _same_members(one: Any, other: Any) -> bool:
+    """Of sets that are equal: whether their members are of the same classes."""
+    kinds = [
+        sorted(str(type(part)) for part in each) for each in (one, other) if type(each) in (set, frozenset)
+    ]
+    return len(kinds) == 2 and kinds[0] == kinds[1]
+
+
 def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | None:
     """An attribute that the ``__reduce__`` of a base does not know of, and that what it gives has not got."""
     names = list(_left_out(obj))
@@ -133,7 +181,8 @@ def _forgotten(obj: Any, function: Any, arguments: tuple[Any, ...]) -> str | Non
     made = function(*arguments)
     if made is obj:  # kept by its library; in one's own, that does not tell what was added to it
         return names[0] if is_own(type(obj).__module__) else None
-    return next((name for name in names if not is_same(getattr(obj, name), getattr(made, name, _GONE))), None)
+    pairs = ((name, getattr(obj, name), getattr(made, name, _GONE)) for name in names)
+    return next((name for name, one, other in pairs if not alike(one, other, equal=False)), None)
 
 
 def _left_out(obj: Any) -> Iterator[str]:

@@ -19,7 +19,7 @@ from valuestore.hashing import ATOMS
 from valuestore.values.code.ownership import is_own, own_modules
 from valuestore.values.identity.attributes import sorted_attributes
 from valuestore.values.identity.canonical import Refused, TypeRule
-from valuestore.values.identity.reduction import reduction
+from valuestore.values.identity.reduction import alike, reduction
 from valuestore.values.value import Plain, find_object, members, module_name_of, type_name_of
 
 _MAKERS = ("__copy__", "__deepcopy__", "__new__")
@@ -61,7 +61,7 @@ def named_one(cls: type, state: list[Any], content: Content) -> Any:
     found = find_object(name)
     if key and type(found) in (dict, WeakValueDictionary):
         found = found.get(cls if key[0] is None else key[0])
-    if type(found) is not cls or content(found) != attributes:
+    if type(found) is not cls or not alike(content(found), attributes):
         raise DecodeError(type_name_of(cls), f"the name {name} leads to no such object here")
     return found
 
