@@ -376,6 +376,13 @@ def test_bad_input_to_a_run_and_in_the_configuration(open_in):
         open_in(tasks={"retries": 2})
 
 
+def test_keys_of_a_context_that_are_no_text_are_those_of_its_values(open_in):
+    scheduler, given = open_in(), {"sizes": {1: "one", "a.b": 2}, 3: "three"}
+    assert scheduler.run(get_context("sizes"), context=given) == {1: "one", "a": {"b": 2}}
+    with pytest.raises(ContextError, match=r"it has 3, sizes.1, sizes.a.b"):
+        scheduler.run(get_context("x"), context=given)
+
+
 # --- what is not to be shared
 
 

@@ -273,7 +273,7 @@ def _check(settings: Settings, given: Mapping[str, Any]) -> None:
 
 def _is_json(value: Any) -> bool:
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, sort_keys=True)  # as tags are
     except (TypeError, ValueError):
         return False
     return True

@@ -90,14 +90,14 @@ class Context:
             if isinstance(value, Mapping):
                 stack += [(f"{name}.{key}" if name else key, value[key]) for key in value]
             else:
-                yield name
+                yield str(name)
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def nested(values: Mapping[Any, Any]) -> dict[Any, Any]:
     """With tables for names that have dots."""
-    found: dict[str, Any] = {}
+    found: dict[Any, Any] = {}
     for name, value in values.items():
-        first, dot, rest = name.partition(".")
+        first, dot, rest = name.partition(".") if isinstance(name, str) else (name, "", "")
         inner = nested({rest: value}) if dot else nested(value) if isinstance(value, Mapping) else value
         found = merged(found, {first: inner})
     return found

@@ -8,6 +8,7 @@ fits goes first. An option at a call may be an expression.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -167,6 +168,11 @@ class Configurable(Generic[P, R]):
         updated = merged(self._given.get("context", {}), {**(context or {}), **more})
         return Configured(self._task, {**self._given, "context": updated})
 
+    def partial(self, /, *args: Any, **kwargs: Any) -> Partial[R]:
+        """It with some of its arguments given. Raises: ArgumentError if they fit no call."""
+        self._task.binding.check_partial(args, kwargs)
+        return Partial(cast("Callable[..., R]", self), *args, **kwargs)
+
 
 class Configured(Configurable[P, R]):
     """A task with options for the calls that are made of it: what ``task.options(...)`` gives."""
@@ -184,6 +190,26 @@ class Configured(Configurable[P, R]):
 
     def __repr__(self) -> str:
         return f"<{self._task!r} with {', '.join(self._given)}>"
+
+
+class Partial(functools.partial[R]):
+    """A task with some of its arguments given, and perhaps with options: what ``task.partial(...)`` gives."""
+
+    def partial(self, /, *args: Any, **kwargs: Any) -> Partial[R]:
+        """With these arguments as well. Raises: ArgumentError if they fit no call."""
+        task: Any = self.func
+        made: Partial[R] = task.partial(*self.args, *args, **{**self.keywords, **kwargs})
+        return made
+
+    def options(self, **options: Unpack[CallOptions]) -> Partial[R]:
+        """As of a task."""
+        task: Any = self.func
+        return Partial(task.options(**options), *self.args, **self.keywords)
+
+    def update_context(self, context: Mapping[str, Any] | None = None, /, **more: Any) -> Partial[R]:
+        """As of a task."""
+        task: Any = self.func
+        return Partial(task.update_context(context, **more), *self.args, **self.keywords)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
