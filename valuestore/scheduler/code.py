@@ -8,7 +8,7 @@ names with digests, addressed by their content and recorded as the code of a tas
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.tasks.context import MISSING, Context
 from valuestore.tasks.control import named
-from valuestore.tasks.options import Resolver
+from valuestore.tasks.options import Asked, Resolver
 from valuestore.tasks.task import Task
 from valuestore.values.code.function import Dependency, code_dependencies, own_form
 from valuestore.values.code.members import Version, members_of, verify
@@ -62,6 +62,10 @@ class Code:
         self._lookup = repository.lookup
         self._recorder = repository.recorder
         self._algorithm = repository.algorithm
+
+    def asked(self, context: Context | None) -> tuple[Asked, Mapping[str, Any]]:
+        """What this run is asked for, and the values of the context: what a run below it is told."""
+        return self.options.asked, (context or self._context).values
 
     def is_cached(self, task: AnyTask) -> bool:
         """Whether what its calls give is kept."""

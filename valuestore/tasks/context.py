@@ -33,7 +33,7 @@ class JobInfo:
     execution_id: str
     eval_hash: str
     place: Any = field(default=None, repr=False, compare=False)
-    """The repository's folder and settings."""
+    """The repository's folder and settings; for valuestore's own also what the run is asked for."""
 
 
 def get_context(key: str, *default: Any) -> Any:

@@ -256,6 +256,7 @@ class Resolver:
     """
 
     def __init__(self, configured: Mapping[str, Mapping[str, Any]], asked: Asked) -> None:
+        self.asked = asked
         self._given = checked(asked.options, "run")
         self.is_forced = asked.is_forced if asked.only or not asked.cache else None
         by_length = sorted(configured.items(), key=lambda item: (not _is_pattern(item[0]), len(item[0])))

@@ -6,6 +6,7 @@ Functions and classes travel by name; those of a script or a notebook, lambdas a
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import linecache
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 from valuestore.errors import NotSendable
 from valuestore.lazy import this_process
+from valuestore.values.identity.inside import Lazy
 from valuestore.values.trust.pickling import PROTOCOL, reason_of
 
 
@@ -67,10 +69,14 @@ def dump_sent(obj: object, *, has_code: bool = False) -> bytes:
 
 @functools.cache
 def _by_value() -> Any:
-    """Of cloudpickle, which leaves out where code is from; that is told here, for tracebacks and traces."""
+    """Of cloudpickle, which leaves out where code is from; that is told here, for tracebacks and traces.
+
+    Calls travel, too, which no other pickle may hold: those that are defaults of a task, or in its globals.
+    """
     from cloudpickle import Pickler  # late: most programs send nothing, or by name
 
-    table = Pickler.dispatch_table.new_child({types.CodeType: _code})
+    calls = {cls: _call for kind in Lazy.__subclasses__() for cls in kind.__subclasses__()}
+    table = Pickler.dispatch_table.new_child({types.CodeType: _code, **calls})
     return type("ByValue", (Pickler,), {"dispatch_table": table})
 
 
@@ -92,6 +98,11 @@ stands_for_main: list[bool] = []
 
 def _code(code: types.CodeType) -> tuple[Any, ...]:
     return load_code, (marshal.dumps(code), code.co_filename, linecache.getlines(code.co_filename))
+
+
+def _call(lazy: Lazy) -> tuple[Any, ...]:
+    parts = {name: getattr(lazy, name) for name in vars(type(lazy))["__slots__"]}
+    return copyreg.__newobj__, (type(lazy),), (None, parts)  # type: ignore[attr-defined]  # as of any object
 
 
 def load_code(data: bytes, filename: str, lines: list[str]) -> types.CodeType:
