@@ -368,6 +368,21 @@ def test_bad_input_to_a_run_and_in_the_configuration(open_in):
         scheduler.run(double(1), only=["opt.double"], cache=False)
     with pytest.raises(TaskError, match="run has no option 'retrys'"):
         scheduler.run(double(1), options={"retrys": 1})
+    for asked, problem in (
+        ({"options": {3: 1}}, "run has no option 3"),
+        ({"options": {"retries": double(1)}}, "whole number, 0 or more, which may be lazy at a call alone"),
+        ({"only": 3}, "only=3: it is tasks, or their names"),
+        ({"only": [double(1)]}, "it is tasks, or their names"),
+        ({"only": [len]}, "it is tasks, or their names"),
+        ({"label": 3}, "label=3: it is text"),
+        ({"tags": [("a", 1)]}, "tags=.*: it is a table"),
+    ):
+        with pytest.raises(TaskError, match=problem):
+            scheduler.run(double(1), **asked)
+    with pytest.raises(TaskError, match="lazy at a call alone"):
+        task(limits=double(1))(lambda: 0)
+    with pytest.raises(ConfigError, match="executors"):
+        Scheduler(scheduler.repository, executors=["big"])
     with pytest.raises(TaskError, match="tasks.'opt.*'.* no option 'memori'"):
         open_in(tasks={"opt.*": {"memori": 4}}).run(double(1))
     with pytest.raises(ConfigError, match="limits"):

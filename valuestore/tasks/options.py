@@ -102,8 +102,10 @@ _NORMAL: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def checked(given: Mapping[str, Any], said_by: str, *, others: tuple[str, ...] = ()) -> dict[str, Any]:
-    """These options, each checked but for expressions; None is as good as not given.
+def checked(
+    given: Mapping[str, Any], said_by: str, *, others: tuple[str, ...] = (), is_at_call: bool = False
+) -> dict[str, Any]:
+    """These options, each checked, at a call but for expressions; None is as good as not given.
 
     ``others`` are names that ``said_by`` knows beside them. Raises: TaskError that names one, and says what
     it is.
@@ -111,12 +113,13 @@ def checked(given: Mapping[str, Any], said_by: str, *, others: tuple[str, ...] =
     found = {}
     for name, value in given.items():
         if name not in KINDS:
-            raise TaskError(f"{said_by} has no option {name!r}; {hint(name, (*others, *KINDS))}")
-        if isinstance(value, Expression):
+            raise TaskError(f"{said_by} has no option {name!r}; {hint(str(name), (*others, *KINDS))}")
+        if isinstance(value, Expression) and is_at_call:
             found[name] = value
         elif value is not None:
             if not KINDS[name].takes(value):
-                raise TaskError(f"{name}={value!r:.60}: it is {KINDS[name].words}")
+                lazy = ", which may be lazy at a call alone" if isinstance(value, Expression) else ""
+                raise TaskError(f"{name}={value!r:.60}: it is {KINDS[name].words}{lazy}")
             found[name] = _NORMAL.get(name, _as_it_is)(value)
     return found
 
@@ -159,7 +162,7 @@ class Configurable(Generic[P, R]):
 
         Raises: TaskError for an option that nobody knows, or of another kind.
         """
-        return Configured(self._task, {**self._given, **checked(options, "options")})
+        return Configured(self._task, {**self._given, **checked(options, "options", is_at_call=True)})
 
     def update_context(self, context: Mapping[str, Any] | None = None, /, **more: Any) -> Configured[P, R]:
         """With another context for its calls and those below: these keys over those around it."""

@@ -30,7 +30,8 @@ def subrun(
     say where it runs bodies itself; ``options`` are those of the job, such as ``memory``. There it needs the
     repository's database, too. Raises, when it runs: what a task raises.
     """
-    said = checked({**options, "executor": executor}, "subrun", others=("inside", "workers"))
+    others = "inside", "workers"
+    said = checked({**options, "executor": executor}, "subrun", others=others, is_at_call=True)
     return cast(R, _subrun(expression, inside, workers, said))
 
 
