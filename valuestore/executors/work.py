@@ -26,7 +26,7 @@ from valuestore.executors.threads import call_in_time
 from valuestore.executors.worker import run_body
 from valuestore.hashing import Digest
 from valuestore.lazy import this_process
-from valuestore.stores.content.store import ContentStore
+from valuestore.stores.content.store import PROBE, ContentStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.code.function import code_dependencies
 from valuestore.values.code.members import Version
@@ -94,7 +94,7 @@ class Sender:
             registry, payloads = self._archive.registry, self._archive.payloads
             probe = None
             with suppress(StoreError):  # one that is only read
-                probe = payloads.put(b"valuestore: a worker that reads this sees the payloads").digest
+                probe = payloads.put(PROBE).digest
                 payloads.flush()
             signer = registry.signer
             main = sys.modules["__main__"]
