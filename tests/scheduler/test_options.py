@@ -24,7 +24,15 @@ from valuestore import (
     task,
     throw,
 )
-from valuestore.errors import ConfigError, ContextError, TaskError, TaskNotFound, TaskTimeout
+from valuestore.errors import (
+    ConfigError,
+    ContextError,
+    NotHashableError,
+    TaskError,
+    TaskNotFound,
+    TaskTimeout,
+    ValuestoreWarning,
+)
 
 RAN: list[Any] = []
 
@@ -295,6 +303,64 @@ def test_two_contexts_of_one_call_do_not_share_what_it_calls(open_in):
     for calls in ([other(1), sizes(1)], [sizes(1), other(1)], [quiet(1), other(1), sizes(1)]):
         memories = [64 if call._options.get("context") else 1 for call in calls]
         assert [value[0][1] for value in scheduler.run(calls)] == memories
+
+
+@task(namespace="opt", version="1")
+def fails_with(memory: int = get_context("etl.memory", 1)) -> None:
+    RAN.append(("fails", memory))
+    raise ValueError(memory)
+
+
+@task(namespace="opt", version="1")
+def told_with(error: ValueError, disk: int = get_context("etl.disk", 0)) -> list[int]:
+    return [error.args[0], disk]
+
+
+@task(namespace="opt", version="1")
+def rescued() -> Any:
+    return catch(fails_with(), ValueError, told_with)
+
+
+@task(namespace="opt", version="1")
+def rescues() -> Any:
+    return [rescued(), rescued.update_context(etl={"memory": 64})()]
+
+
+@task(namespace="opt", version="1")
+async def awaits() -> Any:
+    RAN.append("awaits")
+    return await rescues(), await sized.update_context({"etl.memory": 32})(1)
+
+
+def test_what_a_call_says_of_the_context_is_part_of_what_calls_it(open_in):
+    """What is around it holds as a whole, whatever the run's context is; what it does not say counts."""
+    scheduler = open_in()
+    for disk in (0, 5, 0):
+        for context in ({"etl": {"disk": disk}}, {"etl": {"disk": disk}}):
+            found, bodies = ran(scheduler, awaits(), context=context)
+            assert found == ([[1, disk], [64, disk]], [1, 32])
+        assert bodies == []
+        assert scheduler.execution.counts.replayed > 8
+    assert ran(scheduler, awaits(), context={"etl.memory": 64})[0] == ([[64, 0], [64, 0]], [1, 32])
+    assert ran(scheduler, rescues(), context={"etl.memory": 65})[0] == [[65, 0], [64, 0]]
+    assert ran(scheduler, rescues(), context={"etl.memory": 65}) == ([[65, 0], [64, 0]], [])
+    assert ran(scheduler, rescued(), context={"etl.memory": 65}) == ([65, 0], [])
+    assert ran(scheduler, rescued())[0] == [1, 0]
+
+
+def test_a_value_of_a_context_without_identity_is_a_matter_of_who_asks_for_it(open_in):
+    scheduler = open_in()
+    scheduler.run([rescued(), double(1)])
+    lock = threading.Lock()
+    for told_so in ({"etl": {"memory": lock}}, {"etl": {"memory": double(2)}}):
+        assert scheduler.run(double(3), context=told_so) == 6
+        assert scheduler.run(double.update_context(told_so)(3)) == 6
+    given = {"etl": {"memory": lock}}
+    for call in (sized(1), sized.update_context(given)(1)):
+        with pytest.warns(ValuestoreWarning, match="get_context is not cached"):
+            assert scheduler.run([catch(call, NotHashableError, str), double(4)], context=given)[1] == 8
+    with pytest.warns(ValuestoreWarning, match="get_context is not cached"):
+        assert scheduler.run(get_context("etl.memory"), context=given) is lock
 
 
 MEMORY = get_context("etl.memory")

@@ -179,9 +179,11 @@ class Code:
             known = self._trace_hashes[id(reached)] = reached, self._set_hash(reached)
         return known[1]
 
-    def context_hash(self, key: str, context: Context) -> Digest:
-        """The address of what a key of a context has as its value, recorded as code is."""
-        return self._set_hash([Dependency(f"{_CONTEXT} {key}", self._value_hash(key, context), None)])
+    def context_hash(self, key: str, context: Context) -> tuple[Digest] | None:
+        """The address of what a key of a context has as its value, recorded as code is; None: no identity."""
+        value_hash = self._value_hash(key, context)
+        known = value_hash and self._set_hash([Dependency(f"{_CONTEXT} {key}", value_hash, None)])
+        return (known,) if known else None
 
     def options_hash(self, task: AnyTask) -> Digest:
         """The address of how a task's calls are run, recorded as code is."""
@@ -200,9 +202,12 @@ class Code:
         task = named(name) if kind == _OPTIONS else None
         return task is not None and self._hash_of_options(task) == member.digest
 
-    def _value_hash(self, key: str, context: Context) -> Digest:
+    def _value_hash(self, key: str, context: Context) -> Digest | None:
         found = context.find(key)
-        return self._registry.hash([] if found is MISSING else [found])
+        try:
+            return self._registry.hash([] if found is MISSING else [found])
+        except NotHashableError:
+            return None
 
     def _code_of(self, classes: frozenset[type]) -> Collection[Dependency]:
         return code_dependencies(*sorted(classes, key=_place), registry=self._registry)
