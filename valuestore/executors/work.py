@@ -26,7 +26,8 @@ from valuestore.executors.threads import call_in_time
 from valuestore.executors.worker import run_body
 from valuestore.hashing import Digest
 from valuestore.lazy import this_process
-from valuestore.stores.content.store import PROBE, ContentStore
+from valuestore.stores.content.marker import PROBE
+from valuestore.stores.content.store import ContentStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.code.function import code_dependencies
 from valuestore.values.code.members import Version

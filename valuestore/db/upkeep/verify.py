@@ -37,7 +37,7 @@ from valuestore.errors import (
     ValuestoreError,
 )
 from valuestore.hashing import Digest, hash_pieces, hash_struct, value_tag
-from valuestore.stores.content.store import PROBE
+from valuestore.stores.content.marker import PROBE
 from valuestore.values.archive import Archive, ValueRef, address_of
 from valuestore.values.codecs.plain import DROPPED, NEVER_STALE, PLAIN_CODECS, SIGNED_CODECS
 from valuestore.values.codecs.signed import opened

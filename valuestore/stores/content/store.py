@@ -48,8 +48,6 @@ from valuestore.stores.content.quarantine import QUARANTINE, Quarantine, damage,
 from valuestore.stores.content.reader import VerifiedReader, fill, fresh_memory, is_seekable
 from valuestore.stores.data import Replayed, SignedUrl
 
-PROBE = b"valuestore: a worker that reads this sees the payloads"
-"""A payload that is no value."""
 _SMALL_BYTES, _SPOOL_BYTES = 1 << 20, 8 << 20
 
 
