@@ -363,6 +363,24 @@ def test_a_value_of_a_context_without_identity_is_a_matter_of_who_asks_for_it(op
         assert scheduler.run(get_context("etl.memory"), context=given) is lock
 
 
+@task(namespace="opt", version="1")
+def fails_once(n: int) -> int:
+    RAN.append(("once", n))
+    if RAN.count(("once", n)) == 1:
+        raise OSError(n)
+    return n
+
+
+def test_of_equal_calls_in_several_contexts_one_body_is_run(open_in):
+    scheduler = open_in()
+    others = [sizes.update_context(etl={"memory": 9})(1), sizes.update_context(z=1)(1)]
+    everything = [("double", 1), ("sized", 1, 1), ("sized", 1, 9), ("sizes", 1)]
+    assert ran(scheduler, [sizes(1), *others]) == ([[[1, 1], 2], [[1, 9], 2], [[1, 1], 2]], everything)
+    assert scheduler.execution.counts.waiting == 0
+    calls = [catch(call(1), OSError, str) for call in (fails_once, fails_once.update_context(z=1))]
+    assert ran(scheduler, calls)[0] == ["1", 1]
+
+
 MEMORY = get_context("etl.memory")
 
 
