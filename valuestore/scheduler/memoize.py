@@ -58,8 +58,8 @@ def memoize(func: Any = None, /, *, repository: Place = None, **options: Any) ->
 
     ``repository`` is one that is open, or where one is, opened at the first call (default: ``.valuestore/``
     here or above). ``options`` are those of ``@task``, without ``executor`` and ``timeout_seconds``. The code
-    is looked at when the function is first called in a process, and again when a name in it leads to something
-    else; lists and dicts that it names should not change meanwhile. Raises: TaskError.
+    is looked at when the function is first called in a process, and again when a name in it leads to
+    something else; lists and dicts that it names should not change meanwhile. Raises: TaskError.
     """
     if func is None:
         return functools.partial(memoize, repository=repository, **options)
