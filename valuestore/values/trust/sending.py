@@ -14,6 +14,8 @@ import marshal
 import pickle
 import sys
 import types
+import typing
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -76,7 +78,7 @@ def _by_value() -> Any:
     from cloudpickle import Pickler  # late: most programs send nothing, or by name
 
     calls = {cls: _call for kind in Lazy.__subclasses__() for cls in kind.__subclasses__()}
-    table = Pickler.dispatch_table.new_child({types.CodeType: _code, **calls})
+    table = Pickler.dispatch_table.new_child({types.CodeType: _code, **_BY_PARTS, **calls})
     return type("ByValue", (Pickler,), {"dispatch_table": table})
 
 
@@ -98,6 +100,42 @@ stands_for_main: list[bool] = []
 
 def _code(code: types.CodeType) -> tuple[Any, ...]:
     return load_code, (marshal.dumps(code), code.co_filename, linecache.getlines(code.co_filename))
+
+
+def _cached(function: Any) -> Any:
+    """A function that remembers what it gave."""
+    made = _caching, (function.__wrapped__, function.cache_parameters())
+    return made if _is_nowhere(function) else function.__reduce__()
+
+
+def _caching(function: Any, settings: dict[str, Any]) -> Any:
+    return functools.lru_cache(**settings)(function)
+
+
+def _property(function: Any, name: str) -> Any:
+    made: Any = functools.cached_property(function)
+    made.attrname = name
+    return made
+
+
+def _new_type(made: Any) -> Any:
+    parts = made.__name__, made.__supertype__
+    return (typing.NewType, parts) if _is_nowhere(made) else made.__reduce__()
+
+
+def _is_nowhere(named: Any) -> bool:
+    """Whether its name does not lead to it in another process."""
+    return named.__module__ == "__main__" or "<" in named.__qualname__
+
+
+_BY_PARTS = {
+    functools._lru_cache_wrapper: _cached,
+    functools.cached_property: lambda one: (_property, (one.func, one.attrname)),
+    typing.NewType: _new_type,
+    types.MappingProxyType: lambda one: (types.MappingProxyType, (dict(one),)),
+    weakref.WeakKeyDictionary: lambda one: (weakref.WeakKeyDictionary, (dict(one),)),
+}
+"""What scripts hold, and pickles refuse or name: the last two are in what ``singledispatch`` makes."""
 
 
 def _call(lazy: Lazy) -> tuple[Any, ...]:
