@@ -120,7 +120,7 @@ class Bodies:
             begin = self._giving.beginning(job, executor, is_here=is_here)
         except Lost as lost:
             self._give_back(job)
-            self.loop.redo(lost.job, job)
+            self._redo([lost.job], job)
             return
         except (PayloadError, StoreError, NotSendable) as error:
             self._give_back(job)
@@ -266,7 +266,7 @@ class Bodies:
             self.recording.warn_not_cached(job, outcome.refused)
         elif job.options.cache and not job.children:  # else it rests on what it awaited
             job.evaluated = outcome.ref
-        _, *others = self._same.pop(_shared(job), [job])
+        others = self._others(job)
         self.loop.step(job, result_of(outcome.value, outcome.ref), "done", outcome.ended)
         for other in others:
             result = result_of(outcome.value, outcome.ref)
@@ -291,19 +291,29 @@ class Bodies:
         if gone:
             job.status = "waiting"
             self.counts.waiting += 1
-            for source in gone:
-                self.loop.redo(source, job)
+            self._redo(gone, job)
         elif isinstance(error, WorkerLost | TaskTimeout):
             self._fail(job, error)
         else:
             self._end(job, error)
 
+    def _redo(self, gone: list[Job], job: Job) -> None:
+        """It begins anew when these are there again, and so does who has the same in another context."""
+        for source in gone:
+            self.loop.redo(source, job)
+        self.loop.waiting.ready.extend(self._others(job))
+
     def _end(self, job: Job, error: BaseException) -> None:
         """Its body is not run again: who has the same in another context runs it."""
-        _, *others = self._same.pop(_shared(job), [job])
+        others = self._others(job)
         self.loop.fail(job, error)
         for other in others:
             self.submit(other)
+
+    def _others(self, job: Job) -> list[Job]:
+        """Those that wait for what its body gives, from now on no more."""
+        _, *others = self._same.pop(_shared(job), [job])
+        return others
 
     def cancel(self) -> None:
         """Cancel what has not started, and what is asked."""
