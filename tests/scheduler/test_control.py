@@ -154,6 +154,11 @@ EXPRESSIONS = {
         ["int", "KeyError", "int"],
         ["double", "double", "fails"],
     ),
+    "catch_all of what was caught": (
+        lambda: catch_all(catch([p.fails(1)], KeyError, numbers_for), KeyError, counted),
+        [0, 1],
+        ["fails"],
+    ),
     "catch_all, all well": (
         lambda: catch_all(map_(p.double, numbers(2)), KeyError, counted),
         [0, 2],
@@ -197,6 +202,10 @@ EXPRESSIONS = {
     "unpacked": (lambda: p.add(*halves(5)), 5, ["add"]),
     "join": (lambda: join(fork(p.double(3))), 6, ["double"]),
 }
+
+
+def numbers_for(error: Exception) -> list[int]:
+    return [0, 1]
 
 
 def plus_nothing(error: Exception) -> str:
@@ -361,6 +370,11 @@ def test_an_iterator_is_drawn_once_and_its_own_errors_are_the_calls(run):
     with pytest.raises(KeyError, match="no 0"):
         run(map_(p.fails, iter(range(3))))
     assert p.RAN.names == ["fails"] * 3
+
+
+def test_errors_of_the_items_of_an_iterator_are_caught_one_by_one(run):
+    calls = catch_all(map_(p.fails, (n for n in range(2))), KeyError, counted)
+    assert run(calls) == (["KeyError"] * 2, ["fails"] * 2)
 
 
 # --- bad input

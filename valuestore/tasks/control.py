@@ -317,7 +317,7 @@ def _catch_all(expressions: Any, classes: list[Any], recover: Any) -> Steps:
     given = expressions
     if isinstance(expressions, Call) and isinstance(expressions._task, Control):  # of map_, say: its items
         args, kwargs = expressions._task.call_arguments(expressions._arguments, expressions._given)
-        given = yield from expressions._task.func(*args, **kwargs)
+        given = yield from _undrawn(expressions._task.func(*args, **kwargs))
     if isinstance(given, Expression):
         given = yield given
     outcomes = yield Outcomes(listed(given, "catch_all"))
@@ -329,6 +329,22 @@ def _catch_all(expressions: Any, classes: list[Any], recover: Any) -> Steps:
             raise error
     found = [value if error is None else error for value, error in outcomes]
     return called((yield recover), found)
+
+
+def _undrawn(steps: Steps) -> Steps:
+    """As these steps, but for calls that they would draw, of which they give the list."""
+    try:
+        asked = next(steps)
+        while not isinstance(asked, Drawn):
+            try:
+                value = yield asked
+            except Exception as error:  # noqa: BLE001  # theirs to handle
+                asked = steps.throw(error)
+            else:
+                asked = steps.send(value)
+    except StopIteration as end:
+        return end.value
+    return list(asked.calls)
 
 
 def throw(error: BaseException) -> Any:
