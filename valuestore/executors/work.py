@@ -302,7 +302,8 @@ def _put_into_main(parts: Sequence[Any]) -> None:
     main = vars(sys.modules["__main__"])
     for part in parts:
         name = getattr(part, "__qualname__", ".")
-        if getattr(part, "__module__", "") == "__main__" and "." not in name:
+        is_of_function = is_task(part) and isinstance(main.get(name), FunctionType)  # control.as_task
+        if getattr(part, "__module__", "") == "__main__" and "." not in name and not is_of_function:
             main[name] = part
     for part in (*parts, *main.values()):
         if isinstance(part, type) and issubclass(part, Value) and part.__module__ == "__main__":
