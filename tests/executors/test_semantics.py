@@ -52,6 +52,12 @@ def test_a_file_that_changes_while_its_body_runs_makes_no_result(tmp_path, both)
     assert len(said) >= 2  # once on threads, once at home for the worker
 
 
+def test_what_is_kept_verifies(tmp_path, processes):
+    with Repository.open(tmp_path) as repository, Scheduler(repository, executor=processes) as scheduler:
+        assert scheduler.run(pipelines.length(pipelines.give(1, 1))) == 1 << 20
+        assert (repository.verify().exit_code, repository.verify().findings) == (0, [])
+
+
 def test_captured_files_come_back(both):
     def again():
         File("made.txt").remove()

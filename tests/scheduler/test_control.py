@@ -72,6 +72,16 @@ def chosen(n: int) -> Any:
 
 
 @task
+def threefold(a: int, b: int, c: int) -> list[int]:
+    return [a, b, c]
+
+
+@task
+def some_partial(n: int) -> Any:
+    return threefold.partial(n).options(retries=1).partial(b=2)
+
+
+@task
 def joined_later(branch: Any) -> Any:
     return join(branch)
 
@@ -144,6 +154,11 @@ EXPRESSIONS = {
         ["int", "KeyError", "int"],
         ["double", "double", "fails"],
     ),
+    "catch_all of what was caught": (
+        lambda: catch_all(catch([p.fails(1)], KeyError, numbers_for), KeyError, counted),
+        [0, 1],
+        ["fails"],
+    ),
     "catch_all, all well": (
         lambda: catch_all(map_(p.double, numbers(2)), KeyError, counted),
         [0, 2],
@@ -157,6 +172,17 @@ EXPRESSIONS = {
         [3, 4],
         ["add", "add", "double"],
     ),
+    "map_ of a partial of a partial": (
+        lambda: map_(threefold.options(retries=0).partial(b=2).update_context(x=1).partial(c=4), [1, 2]),
+        [[1, 2, 4], [2, 2, 4]],
+        [],
+    ),
+    "map_ with a lazy option": (
+        lambda: map_(p.double.options(retries=p.add(1, 2)), [1, 2]),
+        [2, 4],
+        ["add", "double", "double"],
+    ),
+    "a partial of a lazy task": (lambda: some_partial(1)(c=5), [1, 2, 5], []),
     "map_ of a function": (lambda: map_(plus_hundred, numbers(2)), [100, 101], []),
     "map_ of a class": (lambda: map_(str, numbers(2)), ["0", "1"], []),
     "starmap": (lambda: starmap(p.add, [(1, 2), {"x": 3}, [4]]), [3, 13, 14], ["add"] * 3),
@@ -176,6 +202,10 @@ EXPRESSIONS = {
     "unpacked": (lambda: p.add(*halves(5)), 5, ["add"]),
     "join": (lambda: join(fork(p.double(3))), 6, ["double"]),
 }
+
+
+def numbers_for(error: Exception) -> list[int]:
+    return [0, 1]
 
 
 def plus_nothing(error: Exception) -> str:
@@ -342,6 +372,11 @@ def test_an_iterator_is_drawn_once_and_its_own_errors_are_the_calls(run):
     assert p.RAN.names == ["fails"] * 3
 
 
+def test_errors_of_the_items_of_an_iterator_are_caught_one_by_one(run):
+    calls = catch_all(map_(p.fails, (n for n in range(2))), KeyError, counted)
+    assert run(calls) == (["KeyError"] * 2, ["fails"] * 2)
+
+
 # --- bad input
 
 
@@ -357,6 +392,8 @@ def test_an_iterator_is_drawn_once_and_its_own_errors_are_the_calls(run):
         (lambda: compose(), ArgumentError, "at least one"),
         (lambda: seq(5), ArgumentError, "a list is needed"),
         (lambda: p.add.partial(z=1), ArgumentError, "unexpected keyword argument 'z'"),
+        (lambda: p.add.partial(1).partial(2, 3), ArgumentError, "too many positional"),
+        (lambda: p.add.partial(1).options(retry=3), TaskError, "no option 'retry'"),
         (lambda: p.double(1).bit_length(), LazyValueError, "has not run yet"),
         (lambda: list(p.double(1)), LazyValueError, "has not run yet"),
         (lambda: task(nout=0)(plus_hundred), TaskError, "at least 1"),

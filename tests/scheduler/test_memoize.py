@@ -142,6 +142,8 @@ def test_options_are_those_of_tasks(program, repository):
     assert job.task == "here.other"
     with pytest.raises(TaskError, match="executor"):
         memoize(own.scale, executor="threads")
+    with pytest.raises(TaskError, match="timeout_seconds.*the thread of who calls it"):
+        memoize(own.scale, timeout_seconds=1)
     with pytest.raises(TaskError, match="colour"):
         memoize(own.scale, colour="red")
 

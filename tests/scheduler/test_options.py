@@ -24,7 +24,15 @@ from valuestore import (
     task,
     throw,
 )
-from valuestore.errors import ConfigError, ContextError, TaskError, TaskNotFound, TaskTimeout
+from valuestore.errors import (
+    ConfigError,
+    ContextError,
+    NotHashableError,
+    TaskError,
+    TaskNotFound,
+    TaskTimeout,
+    ValuestoreWarning,
+)
 
 RAN: list[Any] = []
 
@@ -297,6 +305,82 @@ def test_two_contexts_of_one_call_do_not_share_what_it_calls(open_in):
         assert [value[0][1] for value in scheduler.run(calls)] == memories
 
 
+@task(namespace="opt", version="1")
+def fails_with(memory: int = get_context("etl.memory", 1)) -> None:
+    RAN.append(("fails", memory))
+    raise ValueError(memory)
+
+
+@task(namespace="opt", version="1")
+def told_with(error: ValueError, disk: int = get_context("etl.disk", 0)) -> list[int]:
+    return [error.args[0], disk]
+
+
+@task(namespace="opt", version="1")
+def rescued() -> Any:
+    return catch(fails_with(), ValueError, told_with)
+
+
+@task(namespace="opt", version="1")
+def rescues() -> Any:
+    return [rescued(), rescued.update_context(etl={"memory": 64})()]
+
+
+@task(namespace="opt", version="1")
+async def awaits() -> Any:
+    RAN.append("awaits")
+    return await rescues(), await sized.update_context({"etl.memory": 32})(1)
+
+
+def test_what_a_call_says_of_the_context_is_part_of_what_calls_it(open_in):
+    """What is around it holds as a whole, whatever the run's context is; what it does not say counts."""
+    scheduler = open_in()
+    for disk in (0, 5, 0):
+        for context in ({"etl": {"disk": disk}}, {"etl": {"disk": disk}}):
+            found, bodies = ran(scheduler, awaits(), context=context)
+            assert found == ([[1, disk], [64, disk]], [1, 32])
+        assert bodies == []
+        assert scheduler.execution.counts.replayed > 8
+    assert ran(scheduler, awaits(), context={"etl.memory": 64})[0] == ([[64, 0], [64, 0]], [1, 32])
+    assert ran(scheduler, rescues(), context={"etl.memory": 65})[0] == [[65, 0], [64, 0]]
+    assert ran(scheduler, rescues(), context={"etl.memory": 65}) == ([[65, 0], [64, 0]], [])
+    assert ran(scheduler, rescued(), context={"etl.memory": 65}) == ([65, 0], [])
+    assert ran(scheduler, rescued())[0] == [1, 0]
+
+
+def test_a_value_of_a_context_without_identity_is_a_matter_of_who_asks_for_it(open_in):
+    scheduler = open_in()
+    scheduler.run([rescued(), double(1)])
+    lock = threading.Lock()
+    for told_so in ({"etl": {"memory": lock}}, {"etl": {"memory": double(2)}}):
+        assert scheduler.run(double(3), context=told_so) == 6
+        assert scheduler.run(double.update_context(told_so)(3)) == 6
+    given = {"etl": {"memory": lock}}
+    for call in (sized(1), sized.update_context(given)(1)):
+        with pytest.warns(ValuestoreWarning, match="get_context is not cached"):
+            assert scheduler.run([catch(call, NotHashableError, str), double(4)], context=given)[1] == 8
+    with pytest.warns(ValuestoreWarning, match="get_context is not cached"):
+        assert scheduler.run(get_context("etl.memory"), context=given) is lock
+
+
+@task(namespace="opt", version="1")
+def fails_once(n: int) -> int:
+    RAN.append(("once", n))
+    if RAN.count(("once", n)) == 1:
+        raise OSError(n)
+    return n
+
+
+def test_of_equal_calls_in_several_contexts_one_body_is_run(open_in):
+    scheduler = open_in()
+    others = [sizes.update_context(etl={"memory": 9})(1), sizes.update_context(z=1)(1)]
+    everything = [("double", 1), ("sized", 1, 1), ("sized", 1, 9), ("sizes", 1)]
+    assert ran(scheduler, [sizes(1), *others]) == ([[[1, 1], 2], [[1, 9], 2], [[1, 1], 2]], everything)
+    assert scheduler.execution.counts.waiting == 0
+    calls = [catch(call(1), OSError, str) for call in (fails_once, fails_once.update_context(z=1))]
+    assert ran(scheduler, calls)[0] == ["1", 1]
+
+
 MEMORY = get_context("etl.memory")
 
 
@@ -368,12 +452,34 @@ def test_bad_input_to_a_run_and_in_the_configuration(open_in):
         scheduler.run(double(1), only=["opt.double"], cache=False)
     with pytest.raises(TaskError, match="run has no option 'retrys'"):
         scheduler.run(double(1), options={"retrys": 1})
+    for asked, problem in (
+        ({"options": {3: 1}}, "run has no option 3"),
+        ({"options": {"retries": double(1)}}, "whole number, 0 or more, which may be lazy at a call alone"),
+        ({"only": 3}, "only=3: it is tasks, or their names"),
+        ({"only": [double(1)]}, "it is tasks, or their names"),
+        ({"only": [len]}, "it is tasks, or their names"),
+        ({"label": 3}, "label=3: it is text"),
+        ({"tags": [("a", 1)]}, "tags=.*: it is a table"),
+    ):
+        with pytest.raises(TaskError, match=problem):
+            scheduler.run(double(1), **asked)
+    with pytest.raises(TaskError, match="lazy at a call alone"):
+        task(limits=double(1))(lambda: 0)
+    with pytest.raises(ConfigError, match="executors"):
+        Scheduler(scheduler.repository, executors=["big"])
     with pytest.raises(TaskError, match="tasks.'opt.*'.* no option 'memori'"):
         open_in(tasks={"opt.*": {"memori": 4}}).run(double(1))
     with pytest.raises(ConfigError, match="limits"):
         open_in(limits={"db": 0})
     with pytest.raises(ConfigError, match="tasks"):
         open_in(tasks={"retries": 2})
+
+
+def test_keys_of_a_context_that_are_no_text_are_those_of_its_values(open_in):
+    scheduler, given = open_in(), {"sizes": {1: "one", "a.b": 2}, 3: "three"}
+    assert scheduler.run(get_context("sizes"), context=given) == {1: "one", "a": {"b": 2}}
+    with pytest.raises(ContextError, match=r"it has 3, sizes.1, sizes.a.b"):
+        scheduler.run(get_context("x"), context=given)
 
 
 # --- what is not to be shared

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from valuestore import Scheduler, catch, subrun, task
+from valuestore import Scheduler, catch, get_context, subrun, task
 from valuestore.errors import TaskError
 
 RAN: list[int] = []
@@ -80,6 +80,39 @@ def test_errors_pass_through_it_and_are_caught(scheduler):
     with pytest.raises(KeyError, match="no"):
         scheduler.run(subrun(fails("no"), "threads"))
     assert scheduler.run(catch(subrun(fails("no"), "processes"), KeyError, recovered)) == "recovered 'no'"
+
+
+@task(namespace="subrun", version="1")
+def told(n: int, key: str = get_context("key", "none")) -> str:
+    RAN.append(n)
+    return f"{n} {key}"
+
+
+@task(namespace="subrun", version="1")
+def tells(executor: str) -> list[str]:
+    return [subrun(told(1), executor), told(2)]
+
+
+@task(namespace="subrun", version="1")
+def busy(n: int) -> int:
+    RAN.append(n)
+    raise OSError(n)
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_it_is_asked_for_what_the_run_around_it_is(scheduler, executor):
+    assert scheduler.run(tells(executor), context={"key": "a"}) == ["1 a", "2 a"]
+    assert scheduler.run(tells.update_context(key="b")(executor)) == ["1 b", "2 b"]
+    assert scheduler.run(tells(executor)) == ["1 none", "2 none"]
+    if executor == "threads":
+        for asked, again in (({"only": [told]}, [1, 2]), ({"cache": False}, [1, 2]), ({}, [])):
+            RAN.clear()
+            scheduler.run(tells(executor), **asked)
+            assert sorted(RAN) == again
+        RAN.clear()
+        with pytest.raises(OSError, match="7"):
+            scheduler.run(subrun(busy(7)), options={"retries": 1, "retry_wait_seconds": 0.01})
+        assert RAN == [7, 7]
 
 
 def test_it_says_what_it_cannot_be_told(scheduler):

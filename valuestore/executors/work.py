@@ -26,6 +26,7 @@ from valuestore.executors.threads import call_in_time
 from valuestore.executors.worker import run_body
 from valuestore.hashing import Digest
 from valuestore.lazy import this_process
+from valuestore.stores.content.marker import PROBE
 from valuestore.stores.content.store import ContentStore
 from valuestore.values.archive import Archive, ValueRef
 from valuestore.values.code.function import code_dependencies
@@ -94,7 +95,7 @@ class Sender:
             registry, payloads = self._archive.registry, self._archive.payloads
             probe = None
             with suppress(StoreError):  # one that is only read
-                probe = payloads.put(b"valuestore: a worker that reads this sees the payloads").digest
+                probe = payloads.put(PROBE).digest
                 payloads.flush()
             signer = registry.signer
             main = sys.modules["__main__"]
@@ -301,7 +302,8 @@ def _put_into_main(parts: Sequence[Any]) -> None:
     main = vars(sys.modules["__main__"])
     for part in parts:
         name = getattr(part, "__qualname__", ".")
-        if getattr(part, "__module__", "") == "__main__" and "." not in name:
+        is_of_function = is_task(part) and isinstance(main.get(name), FunctionType)  # control.as_task
+        if getattr(part, "__module__", "") == "__main__" and "." not in name and not is_of_function:
             main[name] = part
     for part in (*parts, *main.values()):
         if isinstance(part, type) and issubclass(part, Value) and part.__module__ == "__main__":

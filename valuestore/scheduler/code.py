@@ -8,7 +8,7 @@ names with digests, addressed by their content and recorded as the code of a tas
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.tasks.context import MISSING, Context
 from valuestore.tasks.control import named
-from valuestore.tasks.options import Resolver
+from valuestore.tasks.options import Asked, Resolver
 from valuestore.tasks.task import Task
 from valuestore.values.code.function import Dependency, code_dependencies, own_form
 from valuestore.values.code.members import Version, members_of, verify
@@ -62,6 +62,10 @@ class Code:
         self._lookup = repository.lookup
         self._recorder = repository.recorder
         self._algorithm = repository.algorithm
+
+    def asked(self, context: Context | None) -> tuple[Asked, Mapping[str, Any]]:
+        """What this run is asked for, and the values of the context: what a run below it is told."""
+        return self.options.asked, (context or self._context).values
 
     def is_cached(self, task: AnyTask) -> bool:
         """Whether what its calls give is kept."""
@@ -175,9 +179,11 @@ class Code:
             known = self._trace_hashes[id(reached)] = reached, self._set_hash(reached)
         return known[1]
 
-    def context_hash(self, key: str, context: Context) -> Digest:
-        """The address of what a key of a context has as its value, recorded as code is."""
-        return self._set_hash([Dependency(f"{_CONTEXT} {key}", self._value_hash(key, context), None)])
+    def context_hash(self, key: str, context: Context) -> tuple[Digest] | None:
+        """The address of what a key of a context has as its value, recorded as code is; None: no identity."""
+        value_hash = self._value_hash(key, context)
+        known = value_hash and self._set_hash([Dependency(f"{_CONTEXT} {key}", value_hash, None)])
+        return (known,) if known else None
 
     def options_hash(self, task: AnyTask) -> Digest:
         """The address of how a task's calls are run, recorded as code is."""
@@ -196,9 +202,12 @@ class Code:
         task = named(name) if kind == _OPTIONS else None
         return task is not None and self._hash_of_options(task) == member.digest
 
-    def _value_hash(self, key: str, context: Context) -> Digest:
+    def _value_hash(self, key: str, context: Context) -> Digest | None:
         found = context.find(key)
-        return self._registry.hash([] if found is MISSING else [found])
+        try:
+            return self._registry.hash([] if found is MISSING else [found])
+        except NotHashableError:
+            return None
 
     def _set_hash(self, parts: Collection[Dependency]) -> Digest:
         """The address of these parts, which are recorded."""

@@ -139,7 +139,10 @@ class Flows:
                 value, error = self._kept(asked.expression)
             elif isinstance(asked, FromContext):
                 value = job.context or self._waiting.context
-                job.bring((self._loop.cache.code.context_hash(asked.key, value),))
+                if value.is_said(asked.key):
+                    job.apart = True
+                else:
+                    job.bring(self._loop.cache.code.context_hash(asked.key, value))
             else:
                 break
         flow.asked = asked

@@ -115,6 +115,7 @@ class Job:
     """
 
     __slots__ = (
+        "apart",
         "args_hash",
         "arguments",
         "broken",
@@ -204,6 +205,7 @@ class Job:
         self.tasks = EMPTY  # what the calls below depend on, itself included
         self.externals = EMPTY
         self.replayable = options.cache
+        self.apart = False  # its sets do not tell what ``update_context`` around it says
         self.count = 1  # jobs, itself and those below
 
     def depends_on(self, given: Result, code: Code) -> None:
@@ -236,6 +238,7 @@ class Job:
         self.job_id, self.result, self.forced, self.children = new_id(), None, True, ()
         self.status, self.flow, self.broken = "waiting", None, False
         self.own_externals, self.own_code, self.replayable = (), (), self.options.cache
+        self.apart = False
 
     def call_row(self, result: Result, algorithm: str) -> CallRow | None:
         """The finished call, whose address the job keeps; None if its result cannot be stored.
@@ -266,8 +269,9 @@ class Job:
             sources,
             self.tasks,
             self.externals,
-            self.replayable,
+            self.replayable and not self.apart,
             self.count,
+            self.apart,
         )
 
     def gather(self, algorithm: str) -> None:
@@ -277,6 +281,8 @@ class Job:
         whoever caught the error gives the same while nothing below has changed.
         """
         children = self.children
+        if self.context is not None:
+            self.apart = self.apart or any(child.apart for child in children)
         own = [*self.own_externals]
         self.count = 1 + sum([child.count for child in children])
         for argument in self.arguments:
@@ -309,6 +315,7 @@ class Job:
         """Take over what another job of an equal call gave."""
         self.status, self.result, self.call_hash = "cached", first.result, first.call_hash
         self.tasks, self.externals, self.replayable = first.tasks, first.externals, first.replayable
+        self.apart = first.apart
         self.arguments, self.sources, self.trace_hash = (), (), first.trace_hash
 
     def row(

@@ -57,9 +57,9 @@ def memoize(func: Any = None, /, *, repository: Place = None, **options: Any) ->
     """Remember what a function gives: ``@memoize`` or ``@memoize(version="2")``. It is called as before.
 
     ``repository`` is one that is open, or where one is, opened at the first call (default: ``.valuestore/``
-    here or above). ``options`` are those of ``@task``, without ``executor``. The code is looked at when the
-    function is first called in a process, and again when a name in it leads to something else; lists and
-    dicts that it names should not change meanwhile. Raises: TaskError.
+    here or above). ``options`` are those of ``@task``, without ``executor`` and ``timeout_seconds``. The code
+    is looked at when the function is first called in a process, and again when a name in it leads to
+    something else; lists and dicts that it names should not change meanwhile. Raises: TaskError.
     """
     if func is None:
         return functools.partial(memoize, repository=repository, **options)
@@ -68,8 +68,10 @@ def memoize(func: Any = None, /, *, repository: Place = None, **options: Any) ->
         raise TaskError(
             f"memoize gives values at once, and {name} is async; memoize the function that it awaits"
         )
-    if "executor" in options:
-        raise TaskError("memoize has no option 'executor': the function runs in the thread of who calls it")
+    for name in ("executor", "timeout_seconds"):
+        if name in options:
+            reason = "the function runs in the thread of who calls it"
+            raise TaskError(f"memoize has no option {name!r}: {reason}")
     memo = _Memo(task(func, executor=_CALLER, **options), repository)
 
     @functools.wraps(func)

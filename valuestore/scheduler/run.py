@@ -28,8 +28,8 @@ from valuestore.scheduler.labels import Tagging
 from valuestore.scheduler.record import Execution, Recording
 from valuestore.scheduler.waiting import Once, Waiting
 from valuestore.tasks.call import Call, evaluate, find_expressions
-from valuestore.tasks.context import Context
-from valuestore.tasks.options import Asked, Resolver
+from valuestore.tasks.context import Context, nested
+from valuestore.tasks.options import Asked, Resolver, merged
 from valuestore.tasks.renewed import renewed
 from valuestore.tasks.tag import tags_kept_by
 from valuestore.values.code.trace import nobodys
@@ -57,7 +57,7 @@ class Run:
     ) -> None:
         self.stops, self.as_group, self.at_once = asked.on_error == "stop", asked.errors == "group", at_once
         self.options = Resolver(repository.settings.tasks, asked)
-        context = Context(repository.settings.context).updated(asked.context)
+        context = Context(merged(nested(repository.settings.context), nested(asked.context)))
         self.archive = repository.archive
         self.recorder = repository.recorder
         self.counts = execution.counts

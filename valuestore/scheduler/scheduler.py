@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Lock, Thread, current_thread, main_thread
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from valuestore.config import Settings
@@ -27,15 +27,16 @@ from valuestore.errors import (
     ValuestoreWarning,
 )
 from valuestore.executors.worker import inside_body
-from valuestore.kinds import POSITIVE
+from valuestore.kinds import POSITIVE, TABLE, TEXT
 from valuestore.lazy import renew_after_fork
 from valuestore.plugins import is_built_in, names
 from valuestore.repository import Repository
 from valuestore.scheduler.record import LABEL_MAX_CHARS, CallText, Counts, Execution
 from valuestore.scheduler.run import Run
 from valuestore.tasks.call import Expression
+from valuestore.tasks.control import as_task
 from valuestore.tasks.definition import all_tasks
-from valuestore.tasks.options import Asked, Resolver
+from valuestore.tasks.options import Asked, Configurable, Resolver
 from valuestore.tasks.task import Task, find_task
 from valuestore.values.entry import opened_in
 from valuestore.values.identity.inside import find
@@ -117,6 +118,9 @@ class Scheduler:
         without identity. What finished before the error is recorded and cached.
         """
         self._check_outside()
+        for name, said, kind in (("tags", tags, TABLE), ("label", label, TEXT)):
+            if said is not None and not kind.takes(said):
+                raise TaskError(f"{name}={said!r:.60}: it is {kind.words}")
         shown = str(CallText(call))
         noted: dict[str, Any] = {} if label is None else {"call": shown}
         if context and _is_json(context):
@@ -259,6 +263,7 @@ def _unfinished(run: Run) -> tuple[Counter[str], Counter[str], set[str]]:
 
 def _check(settings: Settings, given: Mapping[str, Any]) -> None:
     """What only a scheduler can tell of them, before the first run. Raises: ConfigError, TaskError."""
+    TABLE.check("executors", given)
     Resolver(settings.tasks, Asked())
     kinds: dict[str, object] = (
         {"executor": settings.executor} if settings.executor not in {*settings.executors, *given} else {}
@@ -273,20 +278,26 @@ def _check(settings: Settings, given: Mapping[str, Any]) -> None:
 
 def _is_json(value: Any) -> bool:
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, sort_keys=True)  # as tags are
     except (TypeError, ValueError):
         return False
     return True
 
 
-def _names_of(tasks: str | Task[..., Any] | Iterable[str | Task[..., Any]]) -> frozenset[str]:
-    """The names of one or several tasks. Raises: TaskNotFound."""
-    return frozenset(map(_name_of, [tasks] if isinstance(tasks, str | Task) else tasks))
+def _names_of(tasks: object) -> frozenset[str]:
+    """The names of one or several tasks. Raises: TaskNotFound; TaskError for what is none."""
+    if not isinstance(tasks, Iterable) or isinstance(tasks, str | Expression):
+        tasks = [tasks]
+    return frozenset(map(_name_of, tasks))
 
 
-def _name_of(task: str | Task[..., Any]) -> str:
-    """The name of a task that is defined, which may be short if one alone has it. Raises: TaskNotFound."""
-    name = task if isinstance(task, str) else task.name
+def _name_of(task: object) -> str:
+    """The name of a task that is defined, which may be short if one alone has it. Raises: as above."""
+    if isinstance(task, FunctionType):
+        task = as_task(task)
+    name = task._task.name if isinstance(task, Configurable) else task
+    if not isinstance(name, str):
+        raise TaskError(f"only={task!r:.60}: it is tasks, or their names")
     if find_task(name) is not None:
         return name
     known = [each for each in all_tasks if each.rpartition(".")[2] == name]

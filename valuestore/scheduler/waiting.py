@@ -17,7 +17,6 @@ from valuestore.db.upkeep.leases import Holder, LeaseRow, Leases
 from valuestore.errors import (
     DatabaseBusy,
     DatabaseUnavailable,
-    NotHashableError,
     TaskError,
     ValuestoreError,
     ValuestoreWarning,
@@ -207,10 +206,8 @@ class Once:
         context = job.context or self._loop.waiting.context
         if not job.task.binding.is_async or not context.values:
             return job.eval_hash
-        try:  # it is held while the body waits for other calls, and these may be others in another context
-            return self._registry.hash([job.eval_hash, context.hash(self._registry)])
-        except NotHashableError:
-            return job.job_id
+        # it is held while the body waits for other calls, and these may be others in another context
+        return self._registry.hash([job.eval_hash, context.hash(self._registry)])
 
     def _take(self, wanted: dict[str, Job], moment: int) -> set[Job]:
         """Take leases for these; those of them that are not to run now."""

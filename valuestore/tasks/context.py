@@ -6,11 +6,12 @@ The context is made of ``[context]`` in the configuration, of what a run is give
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from valuestore.errors import ArgumentError, ContextError
+from valuestore.errors import ArgumentError, ContextError, NotHashableError
 from valuestore.hashing import Digest
 from valuestore.kinds import TEXT
 from valuestore.tasks.control import FromContext, Steps, control
@@ -33,7 +34,7 @@ class JobInfo:
     execution_id: str
     eval_hash: str
     place: Any = field(default=None, repr=False, compare=False)
-    """The repository's folder and settings."""
+    """The repository's folder and settings; for valuestore's own also what the run is asked for."""
 
 
 def get_context(key: str, *default: Any) -> Any:
@@ -57,29 +58,36 @@ def _get_context(key: str, default: list[Any]) -> Steps:
 
 
 class Context:
-    """Tables of values by their names; a name with dots stands for tables in tables."""
+    """Tables of values by their names; a name with dots stands for tables in tables.
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    ``said`` are those that ``update_context`` says, which are part of the expression that calls it.
+    """
+
+    def __init__(self, values: Mapping[str, Any], said: Mapping[str, Any] | None = None) -> None:
         self.values = nested(values)
+        self.said = said or {}
         self._hash: Digest | None = None
 
     def find(self, key: str) -> Any:
         """The value of a name with dots, or ``MISSING``."""
-        found: Any = self.values
-        for part in key.split("."):
-            if not isinstance(found, Mapping) or part not in found:
-                return MISSING
-            found = found[part]
-        return found
+        return _found(self.values, key)
+
+    def is_said(self, key: str) -> bool:
+        """Whether it has this value whatever the context of the run is."""
+        found = _found(self.said, key)
+        return found is not MISSING and not isinstance(found, Mapping)
 
     def updated(self, more: Mapping[str, Any]) -> Context:
         """With these over those that it has."""
-        return Context(merged(self.values, nested(more)))
+        return Context(merged(self.values, nested(more)), merged(self.said, nested(more)))
 
     def hash(self, registry: TypeRegistry) -> Digest:
-        """Of all of it, taken once. Raises: NotHashableError."""
+        """Of all of it, taken once; another one each time where it has no identity."""
         if self._hash is None:
-            self._hash = registry.hash(self.values)
+            try:
+                self._hash = registry.hash([self.values, self.said])
+            except NotHashableError:
+                self._hash = Digest(os.urandom(16).hex())
         return self._hash
 
     def names(self) -> Iterator[str]:
@@ -90,14 +98,22 @@ class Context:
             if isinstance(value, Mapping):
                 stack += [(f"{name}.{key}" if name else key, value[key]) for key in value]
             else:
-                yield name
+                yield str(name)
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def _found(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return MISSING
+        values = values[part]
+    return values
+
+
+def nested(values: Mapping[Any, Any]) -> dict[Any, Any]:
     """With tables for names that have dots."""
-    found: dict[str, Any] = {}
+    found: dict[Any, Any] = {}
     for name, value in values.items():
-        first, dot, rest = name.partition(".")
+        first, dot, rest = name.partition(".") if isinstance(name, str) else (name, "", "")
         inner = nested({rest: value}) if dot else nested(value) if isinstance(value, Mapping) else value
         found = merged(found, {first: inner})
     return found

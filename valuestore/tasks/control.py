@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from valuestore.errors import ArgumentError, LazyValueError
-from valuestore.tasks.call import Call, Expression, Operation
+from valuestore.tasks.call import Call, Expression, Operation, find_expressions
 from valuestore.tasks.definition import place_of
 from valuestore.tasks.options import Configured
 from valuestore.tasks.task import Task, find_task, task
@@ -126,9 +126,14 @@ def listed(value: Any, asked_by: str) -> list[Any]:
 
 
 def callee(function: Any, asked_by: str) -> Any:
-    """A function as an argument: a partial in its parts, so that calls in it are found."""
+    """A function as an argument: a partial, or a task with lazy options, in its parts.
+
+    So calls in these are found.
+    """
     if isinstance(function, functools.partial):
         return [callee(function.func, asked_by), list(function.args), function.keywords]
+    if isinstance(function, Configured) and find_expressions(function._given):
+        return [callee(function._task, asked_by), function._given]
     if not callable(function) and not isinstance(function, Expression):
         raise ArgumentError(asked_by, f"a task or a function is needed, not a {type(function).__name__}")
     return function
@@ -139,6 +144,8 @@ def called(function: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(function, list) and len(function) == 3:
         inner, more, named = function
         return called(inner, *more, *args, **{**named, **kwargs})
+    if isinstance(function, list) and len(function) == 2:
+        return Configured(*function)(*args, **kwargs)
     if isinstance(function, Task | Configured):
         return function(*args, **kwargs)
     if isinstance(function, types.FunctionType):
@@ -310,7 +317,7 @@ def _catch_all(expressions: Any, classes: list[Any], recover: Any) -> Steps:
     given = expressions
     if isinstance(expressions, Call) and isinstance(expressions._task, Control):  # of map_, say: its items
         args, kwargs = expressions._task.call_arguments(expressions._arguments, expressions._given)
-        given = yield from expressions._task.func(*args, **kwargs)
+        given = yield from _undrawn(expressions._task.func(*args, **kwargs))
     if isinstance(given, Expression):
         given = yield given
     outcomes = yield Outcomes(listed(given, "catch_all"))
@@ -322,6 +329,22 @@ def _catch_all(expressions: Any, classes: list[Any], recover: Any) -> Steps:
             raise error
     found = [value if error is None else error for value, error in outcomes]
     return called((yield recover), found)
+
+
+def _undrawn(steps: Steps) -> Steps:
+    """As these steps, but for calls that they would draw, of which they give the list."""
+    try:
+        asked = next(steps)
+        while not isinstance(asked, Drawn):
+            try:
+                value = yield asked
+            except Exception as error:  # noqa: BLE001  # theirs to handle
+                asked = steps.throw(error)
+            else:
+                asked = steps.send(value)
+    except StopIteration as end:
+        return end.value
+    return list(asked.calls)
 
 
 def throw(error: BaseException) -> Any:

@@ -8,6 +8,7 @@ fits goes first. An option at a call may be an expression.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -91,8 +92,10 @@ _NORMAL: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def checked(given: Mapping[str, Any], said_by: str, *, others: tuple[str, ...] = ()) -> dict[str, Any]:
-    """These options, each checked but for expressions; None is as good as not given.
+def checked(
+    given: Mapping[str, Any], said_by: str, *, others: tuple[str, ...] = (), is_at_call: bool = False
+) -> dict[str, Any]:
+    """These options, each checked, at a call but for expressions; None is as good as not given.
 
     ``others`` are names that ``said_by`` knows beside them. Raises: TaskError that names one, and says what
     it is.
@@ -100,12 +103,13 @@ def checked(given: Mapping[str, Any], said_by: str, *, others: tuple[str, ...] =
     found = {}
     for name, value in given.items():
         if name not in KINDS:
-            raise TaskError(f"{said_by} has no option {name!r}; {hint(name, (*others, *KINDS))}")
-        if isinstance(value, Expression):
+            raise TaskError(f"{said_by} has no option {name!r}; {hint(str(name), (*others, *KINDS))}")
+        if isinstance(value, Expression) and is_at_call:
             found[name] = value
         elif value is not None:
             if not KINDS[name].takes(value):
-                raise TaskError(f"{name}={value!r:.60}: it is {KINDS[name].words}")
+                lazy = ", which may be lazy at a call alone" if isinstance(value, Expression) else ""
+                raise TaskError(f"{name}={value!r:.60}: it is {KINDS[name].words}{lazy}")
             found[name] = _NORMAL.get(name, _as_it_is)(value)
     return found
 
@@ -148,7 +152,7 @@ class Configurable(Generic[P, R]):
 
         Raises: TaskError for an option that nobody knows, or of another kind.
         """
-        return Configured(self._task, {**self._given, **checked(options, "options")})
+        return Configured(self._task, {**self._given, **checked(options, "options", is_at_call=True)})
 
     def update_context(self, context: Mapping[str, Any] | None = None, /, **more: Any) -> Configured[P, R]:
         """With another context for its calls and those below: these keys over those around it."""
@@ -156,6 +160,11 @@ class Configurable(Generic[P, R]):
             raise TaskError(f"context={context!r:.60}: it is {TABLE.words}")
         updated = merged(self._given.get("context", {}), {**(context or {}), **more})
         return Configured(self._task, {**self._given, "context": updated})
+
+    def partial(self, /, *args: Any, **kwargs: Any) -> Partial[R]:
+        """It with some of its arguments given. Raises: ArgumentError if they fit no call."""
+        self._task.binding.check_partial(args, kwargs)
+        return Partial(cast("Callable[..., R]", self), *args, **kwargs)
 
 
 class Configured(Configurable[P, R]):
@@ -174,6 +183,26 @@ class Configured(Configurable[P, R]):
 
     def __repr__(self) -> str:
         return f"<{self._task!r} with {', '.join(self._given)}>"
+
+
+class Partial(functools.partial[R]):
+    """A task with some of its arguments given, and perhaps with options: what ``task.partial(...)`` gives."""
+
+    def partial(self, /, *args: Any, **kwargs: Any) -> Partial[R]:
+        """With these arguments as well. Raises: ArgumentError if they fit no call."""
+        task: Any = self.func
+        made: Partial[R] = task.partial(*self.args, *args, **{**self.keywords, **kwargs})
+        return made
+
+    def options(self, **options: Unpack[CallOptions]) -> Partial[R]:
+        """As of a task."""
+        task: Any = self.func
+        return Partial(task.options(**options), *self.args, **self.keywords)
+
+    def update_context(self, context: Mapping[str, Any] | None = None, /, **more: Any) -> Partial[R]:
+        """As of a task."""
+        task: Any = self.func
+        return Partial(task.update_context(context, **more), *self.args, **self.keywords)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +249,7 @@ class Resolver:
     """
 
     def __init__(self, configured: Mapping[str, Mapping[str, Any]], asked: Asked) -> None:
+        self.asked = asked
         self._given = checked(asked.options, "run")
         self.is_forced = asked.is_forced if asked.only or not asked.cache else None
         by_length = sorted(configured.items(), key=lambda item: (not _is_pattern(item[0]), len(item[0])))

@@ -13,7 +13,7 @@ from valuestore.errors import ArgumentError, DecodeError
 from valuestore.hashing import DEFAULT_ALGORITHM, active_algorithm, algorithm_of
 from valuestore.tasks.call import Call, Operation
 from valuestore.tasks.operation import OPERATIONS
-from valuestore.tasks.options import Configured
+from valuestore.tasks.options import Configured, Partial
 from valuestore.tasks.tag import tag as _tag  # noqa: F401  # a stored ``tag`` is an operation, too
 from valuestore.tasks.task import Task, find_task
 from valuestore.values.code.callables import MissingFunction
@@ -99,6 +99,12 @@ RULES = (
         "valuestore.Configured",
         lambda one: [one._task, one._given],
         lambda state: Configured(*state),
+    ),
+    TypeRule(
+        Partial,
+        "valuestore.Partial",
+        lambda one: [one.func, one.args, one.keywords],
+        lambda state: Partial(state[0], *state[1], **state[2]),
     ),
     TypeRule(Call, "valuestore.Call", _call_state, _call, as_value=_placed(_call_state)),
     TypeRule(

@@ -127,11 +127,6 @@ class Task(Sent, Configurable[P, R]):
             return tuple(arguments.values()), {}
         return self.binding.spelling(self.signature, arguments, given)
 
-    def partial(self, /, *args: Any, **kwargs: Any) -> Callable[..., R]:
-        """The task with some of its arguments given. Raises: ArgumentError if they fit no call."""
-        self.binding.check_partial(args, kwargs)
-        return functools.partial(self, *args, **kwargs)
-
     @property
     def body(self) -> Callable[..., Any]:
         """What an executor runs: the function, unless a kind of task makes more of it."""

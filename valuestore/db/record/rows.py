@@ -135,6 +135,7 @@ class CallRow(NamedTuple):
     """A finished call with its children (call hashes, in the order they were called).
 
     ``tasks`` and ``externals``: what its subtree of ``calls`` calls depends on; all of it if ``replayable``.
+    ``is_apart``: nor is it one that others give way to.
     """
 
     call_hash: Digest
@@ -147,6 +148,7 @@ class CallRow(NamedTuple):
     externals: SubtreeSet = EMPTY
     replayable: bool = False
     calls: int = 1
+    is_apart: bool = False
 
     def row(self, task_no: int) -> tuple[Any, ...]:
         """The row of ``call_node``."""
@@ -155,7 +157,7 @@ class CallRow(NamedTuple):
         told = self.task_hash, self.args_hash, self.call_hash, tasks, externals, calls, self.value_hash
         vouched = replay_checksum(*told) if calls and self.replayable else None
         named = self.call_hash, task_no, self.args_hash, self.value_hash, tasks, externals
-        return *named, self.replayable, calls, now() if calls else None, vouched
+        return *named, self.replayable, calls, now() if calls and not self.is_apart else None, vouched
 
 
 class Evaluation(NamedTuple):

@@ -37,6 +37,7 @@ from valuestore.errors import (
     ValuestoreError,
 )
 from valuestore.hashing import Digest, hash_pieces, hash_struct, value_tag
+from valuestore.stores.content.marker import PROBE
 from valuestore.values.archive import Archive, ValueRef, address_of
 from valuestore.values.codecs.plain import DROPPED, NEVER_STALE, PLAIN_CODECS, SIGNED_CODECS
 from valuestore.values.codecs.signed import opened
@@ -290,7 +291,8 @@ class Verifier:
 
     def _orphans(self, after: str) -> Looked:
         """Payloads that no row names: of runs that were killed, or about to be named."""
-        digests = (digest for digest in self._archive.payloads.digests() if digest > after)
+        probe, _ = hash_pieces((PROBE,), algorithm=self._algorithm)
+        digests = (each for each in self._archive.payloads.digests() if each > after and each != probe)
         while page := list(islice(digests, _PAGE)):
             named = self._named_by_now(page)
             for one in page:

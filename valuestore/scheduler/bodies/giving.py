@@ -91,7 +91,10 @@ class Giving:
     def _told(self, job: Job) -> dict[str, JobInfo]:
         if not (names := job.task.binding.told):
             return {}
-        info = JobInfo(job.task.name, job.job_id, self._execution.execution_id, job.eval_hash, self._place)
+        place: tuple[object, ...] = self._place
+        if job.task.namespace == "valuestore":  # a run below this one (subrun.py) is asked for what this is
+            place += self._cache.code.asked(job.context)
+        info = JobInfo(job.task.name, job.job_id, self._execution.execution_id, job.eval_hash, place)
         return dict.fromkeys(names, info)
 
     def _version(self, job: Job) -> Version:

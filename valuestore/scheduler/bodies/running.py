@@ -72,6 +72,8 @@ class Bodies:
         self._giving = Giving(repository, cache, recording.execution, self._questions.asker)
         self.interrupts = Interrupts(lambda: self.outcomes.put(None))
         self._attempts: dict[Job, int] = {}
+        self._shared: dict[Job, object] = {}  # whose body runs for those that have this call, too:
+        self._same: dict[object, list[Job]] = {}  # by the call, that job first
         self._later: list[tuple[float, int, Callable[[], None]]] = []  # a heap: when to call them
         self._deadlines: dict[Future[Any], float | None] = {}  # None: its body has not begun
         self._away: set[Future[Any]] = set()  # what other processes have: they go on, whoever waits here
@@ -88,15 +90,24 @@ class Bodies:
         return [job for future, job in self.running.copy().items() if future.running()]
 
     def submit(self, job: Job) -> None:
-        """Run the job's body, once there is enough of what it takes. Raises: StoreReadOnly."""
+        """Run the job's body, once there is enough of what it takes. Raises: StoreReadOnly.
+
+        Of equal calls in several contexts one body is run: what it gives is the same for all.
+        """
         if self._refused is not None:
             raise self._refused
+        if job not in self._shared and (key := _shared(job)) is not None:
+            same = self._same.setdefault(key, [])
+            same.append(job)
+            if same[0] is not job:
+                return
+            self._shared[job] = key
         self.recording.execution.has_bodies = True
         try:
             if job.options.limits and not self._limits.take(job):
                 return
         except TaskError as error:
-            self.loop.fail(job, error)
+            self._end(job, error)
             return
         self._submit(job)
 
@@ -109,11 +120,11 @@ class Bodies:
             begin = self._giving.beginning(job, executor, is_here=is_here)
         except Lost as lost:
             self._give_back(job)
-            self.loop.redo(lost.job, job)
+            self._redo([lost.job], job)
             return
         except (PayloadError, StoreError, NotSendable) as error:
             self._give_back(job)
-            self.loop.fail(job, error)
+            self._end(job, error)
             return
         self.recording.started(job)
         self._record_arguments(job)
@@ -121,7 +132,7 @@ class Bodies:
             future = begin()
         except RuntimeError as error:
             self._give_back(job)
-            self.loop.fail(job, TaskError(f"the executor of {job.task.name} takes nothing any more: {error}"))
+            self._end(job, TaskError(f"the executor of {job.task.name} takes nothing any more: {error}"))
             return
         job.status = "running"
         self.counts.waiting -= 1
@@ -223,7 +234,7 @@ class Bodies:
         if not may_retry or attempt > job.options.retries or not isinstance(error, job.options.retry_on):
             if attempt > 1:
                 self.recording.tag(job, {"attempts": attempt})
-            self.loop.fail(job, error)
+            self._end(job, error)
             return
         self.call_later(job.options.wait_seconds(attempt, os.urandom(1)[0] / 255), partial(self.submit, job))
         self.counts.waiting += 1
@@ -255,7 +266,16 @@ class Bodies:
             self.recording.warn_not_cached(job, outcome.refused)
         elif job.options.cache and not job.children:  # else it rests on what it awaited
             job.evaluated = outcome.ref
+        others = self._others(job)
         self.loop.step(job, result_of(outcome.value, outcome.ref), "done", outcome.ended)
+        for other in others:
+            result = result_of(outcome.value, outcome.ref)
+            if result.ref is None or result.externals:
+                self.submit(other)
+                continue
+            self.counts.waiting -= 1
+            other.trace_hash = job.trace_hash
+            self.loop.step(other, result, "cached", outcome.ended)
 
     def _taken_in(self, job: Job, future: Future[Any]) -> Outcome:
         """What its body gave, and with it when it began, what it reached and which states it left."""
@@ -271,12 +291,29 @@ class Bodies:
         if gone:
             job.status = "waiting"
             self.counts.waiting += 1
-            for source in gone:
-                self.loop.redo(source, job)
+            self._redo(gone, job)
         elif isinstance(error, WorkerLost | TaskTimeout):
             self._fail(job, error)
         else:
-            self.loop.fail(job, error)
+            self._end(job, error)
+
+    def _redo(self, gone: list[Job], job: Job) -> None:
+        """It begins anew when these are there again, and so does who has the same in another context."""
+        for source in gone:
+            self.loop.redo(source, job)
+        self.loop.waiting.ready.extend(self._others(job))
+
+    def _end(self, job: Job, error: BaseException) -> None:
+        """Its body is not run again: who has the same in another context runs it."""
+        others = self._others(job)
+        self.loop.fail(job, error)
+        for other in others:
+            self.submit(other)
+
+    def _others(self, job: Job) -> list[Job]:
+        """Those that wait for what its body gives, from now on no more."""
+        key = self._shared.pop(job, None)
+        return [] if key is None else self._same.pop(key)[1:]
 
     def cancel(self) -> None:
         """Cancel what has not started, and what is asked."""
@@ -335,6 +372,13 @@ class Bodies:
         if outcome.ref is not None and not find_expressions(outcome.value):
             job.status = "done"
             self.loop.finish(job, result_of(outcome.value, outcome.ref), outcome.ended)
+
+
+def _shared(job: Job) -> object:
+    """What jobs have in common that differ in their contexts alone; None if bodies may tell them apart."""
+    is_kept = job.options.cache and not job.forced and not job.task.is_whole
+    may_be_others = any(one.may_go_stale and one.externals for one in job.arguments)
+    return (job.eval_hash, job.recorded) if is_kept and not may_be_others else None
 
 
 def result_of(value: Any, ref: ValueRef | None) -> Result:

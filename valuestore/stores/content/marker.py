@@ -19,6 +19,8 @@ OWNERS = "repositories/"
 OWN_FOLDER = "the repository around it"
 """Where a repository is whose payloads are in its own folder, wherever that is moved or copied to."""
 CLOCK_KEY = "clock"
+PROBE = b"valuestore: a worker that reads this sees the payloads"
+"""A payload that is no value."""
 FORMAT = 1
 _CLOCK_SECONDS = 10.0
 

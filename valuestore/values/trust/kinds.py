@@ -357,7 +357,7 @@ _BY_NAME = {
         type wrapper_descriptor""",
     "functools": "lru_cache partial",
     "operator": "attrgetter itemgetter methodcaller",
-    "valuestore": "Call Configured Operation Task",
+    "valuestore": "Call Configured Operation Partial Task",
 }
 BY_NAME = frozenset(f"{module}.{name}" for module, names in _BY_NAME.items() for name in names.split())
 """Vouched, though valuestore has the rule: functions, classes and modules, and what calls them."""
