@@ -582,13 +582,13 @@ def written(kinds, calls, edited=None):
         parts = [f"out.append(({unit}, {unit == edited:d}))"]
         for other, how, is_made in calls[unit]:
             target = {
-                "lambda": f"globals()['TABLE'][{other}]",
-                "class": f"globals()['u{other}']().run",
-                "function": f"globals()['u{other}']",
-                "generator": f"globals()['u{other}']",
+                "lambda": f"u0.__globals__['TABLE'][{other}]",
+                "class": f"u0.__globals__['u{other}']().run",
+                "function": f"u0.__globals__['u{other}']",
+                "generator": f"u0.__globals__['u{other}']",
             }[kinds[other]]
             if how == "named" and kinds[other] != "lambda":
-                target = target.replace(f"globals()['u{other}']", f"u{other}")
+                target = target.replace(f"u0.__globals__['u{other}']", f"u{other}")
             call = f"{target}(out)"
             if how == "mapped":
                 call = f"list(map({target}, [out]))"

@@ -80,7 +80,7 @@ class Rich:
 
 
 class Way(enum.Enum):
-    CALLED = functools.partial(double, 3)
+    CALLED = enum.member(functools.partial(double, 3))
     HELD = Named("y")
     UNKNOWN = math.nan
     NESTED = {"a": [Named("z"), (functools.partial(max, key=double),)]}  # noqa: RUF012

@@ -6,7 +6,6 @@ Functions and classes travel by name; those of a script or a notebook, lambdas a
 
 from __future__ import annotations
 
-import ast
 import copyreg
 import functools
 import io
@@ -18,7 +17,6 @@ import types
 import typing
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from valuestore.errors import NotSendable
@@ -59,26 +57,15 @@ def dump_sent(obj: object, *, has_code: bool = False) -> bytes:
             return data
     except Exception as error:  # noqa: BLE001  # whatever a class does
         problem = reason_of(error)
-    main = vars(sys.modules["__main__"])
-    named = _named_by_classes(main) if has_code else {}
     try:
-        try:
-            return _dumped(obj, _GlobalsOfMain(named))
-        except Exception:
-            if not named:
-                raise
-            return _dumped(obj, _GlobalsOfMain())  # something that is named cannot go
+        buffer = io.BytesIO()
+        pickler = _by_value()(buffer, PROTOCOL)
+        pickler.globals_ref[id(vars(sys.modules["__main__"]))] = _GlobalsOfMain()
+        pickler.dump(obj)
     except ImportError:
         raise NotSendable(f"{problem}; with cloudpickle it may be: install valuestore[processes]") from None
     except Exception as error:
         raise NotSendable(reason_of(error)) from error
-
-
-def _dumped(obj: object, own: _GlobalsOfMain) -> bytes:
-    buffer = io.BytesIO()
-    pickler = _by_value()(buffer, PROTOCOL)
-    pickler.globals_ref[id(vars(sys.modules["__main__"]))] = own
-    pickler.dump(obj)
     return buffer.getvalue()
 
 
@@ -92,54 +79,19 @@ def _by_value() -> Any:
 
     calls = {cls: _call for kind in Lazy.__subclasses__() for cls in kind.__subclasses__()}
     table = Pickler.dispatch_table.new_child({types.CodeType: _code, **_BY_PARTS, **calls})
-
-    def reduced(self: Any, obj: Any) -> Any:
-        found = Pickler.reducer_override(self, obj)
-        return _in_order(obj, found) if isinstance(obj, type) and isinstance(found, tuple) else found
-
-    return type("ByValue", (Pickler,), {"dispatch_table": table, "reducer_override": reduced})
-
-
-def _in_order(cls: type, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """With the attributes of a class in their order, which is part of its code; cloudpickle sorts them."""
-    if len(reduced) < 3 or not isinstance(reduced[2], tuple):
-        return reduced
-    attributes, *others = reduced[2]
-    ordered = {name: attributes[name] for name in vars(cls) if name in attributes}
-    return *reduced[:2], ({**ordered, **attributes}, *others), *reduced[3:]
+    return type("ByValue", (Pickler,), {"dispatch_table": table})
 
 
 class _GlobalsOfMain(dict[str, Any]):
     """Those of the functions of ``__main__``: elsewhere, what stands for it there."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _globals_of_main, (this_process(),), None, None, iter(self.items())
+        return _globals_of_main, (this_process(), dict(self))
 
 
-def _globals_of_main(home: str) -> dict[str, Any]:
+def _globals_of_main(home: str, own: dict[str, Any]) -> dict[str, Any]:
     is_away = stands_for_main and home != this_process()
-    return vars(sys.modules["__main__"]) if is_away else {}
-
-
-def _named_by_classes(main: dict[str, Any]) -> dict[str, Any]:
-    """What statements of classes of a script name, such as ``dataclass``: it is part of their code.
-
-    No function that uses them has that among its globals.
-    """
-    with suppress(SyntaxError):
-        tree = ast.parse("".join(linecache.getlines(main.get("__file__") or "")))
-        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-        names = {one.id for node in classes for one in ast.walk(node) if isinstance(one, ast.Name)}
-        return {name: main[name] for name in sorted(names & main.keys()) if _may_go(main[name])}
-    return {}
-
-
-def _may_go(obj: object) -> bool:
-    if isinstance(obj, types.ModuleType | types.FunctionType | type):
-        return True
-    with suppress(Exception):
-        return bool(pickle.dumps(obj, PROTOCOL))
-    return False
+    return vars(sys.modules["__main__"]) if is_away else own
 
 
 stands_for_main: list[bool] = []
@@ -167,15 +119,8 @@ def _property(function: Any, name: str) -> Any:
 
 
 def _new_type(made: Any) -> Any:
-    parts = made.__qualname__, made.__supertype__, made.__module__
-    return (_new_type_of, parts) if _is_nowhere(made) else made.__reduce__()
-
-
-def _new_type_of(name: str, supertype: Any, module: str) -> Any:
-    make: Any = typing.NewType
-    made = make(name, supertype)
-    made.__module__ = module  # else that of who calls this
-    return made
+    parts = made.__name__, made.__supertype__
+    return (typing.NewType, parts) if _is_nowhere(made) else made.__reduce__()
 
 
 def _is_nowhere(named: Any) -> bool:
