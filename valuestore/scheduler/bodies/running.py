@@ -23,6 +23,7 @@ from valuestore.errors import (
     WorkerLost,
 )
 from valuestore.executors.worker import Outcome
+from valuestore.hashing import Digest
 from valuestore.repository import Repository
 from valuestore.scheduler.bodies.giving import Giving
 from valuestore.scheduler.bodies.questions import Question, Questions
@@ -72,8 +73,8 @@ class Bodies:
         self._giving = Giving(repository, cache, recording.execution, self._questions.asker)
         self.interrupts = Interrupts(lambda: self.outcomes.put(None))
         self._attempts: dict[Job, int] = {}
-        self._shared: dict[Job, object] = {}  # whose body runs for those that have this call, too:
-        self._same: dict[object, list[Job]] = {}  # by the call, that job first
+        self._first: dict[Digest, Job] = {}  # by the call: whose body runs
+        self._others: dict[Job, list[Job]] = {}  # who has its call in other contexts, and waits for it
         self._later: list[tuple[float, int, Callable[[], None]]] = []  # a heap: when to call them
         self._deadlines: dict[Future[Any], float | None] = {}  # None: its body has not begun
         self._away: set[Future[Any]] = set()  # what other processes have: they go on, whoever waits here
@@ -96,12 +97,10 @@ class Bodies:
         """
         if self._refused is not None:
             raise self._refused
-        if job not in self._shared and (key := _shared(job)) is not None:
-            same = self._same.setdefault(key, [])
-            same.append(job)
-            if same[0] is not job:
-                return
-            self._shared[job] = key
+        first = self._first.setdefault(job.eval_hash, job)
+        if first is not job and first.recorded == job.recorded and _may_share(first) and _may_share(job):
+            self._others.setdefault(first, []).append(job)
+            return
         self.recording.execution.has_bodies = True
         try:
             if job.options.limits and not self._limits.take(job):
@@ -266,7 +265,7 @@ class Bodies:
             self.recording.warn_not_cached(job, outcome.refused)
         elif job.options.cache and not job.children:  # else it rests on what it awaited
             job.evaluated = outcome.ref
-        others = self._others(job)
+        others = self._end_sharing(job)
         self.loop.step(job, result_of(outcome.value, outcome.ref), "done", outcome.ended)
         for other in others:
             result = result_of(outcome.value, outcome.ref)
@@ -301,19 +300,20 @@ class Bodies:
         """It begins anew when these are there again, and so does who has the same in another context."""
         for source in gone:
             self.loop.redo(source, job)
-        self.loop.waiting.ready.extend(self._others(job))
+        self.loop.waiting.ready.extend(self._end_sharing(job))
 
     def _end(self, job: Job, error: BaseException) -> None:
         """Its body is not run again: who has the same in another context runs it."""
-        others = self._others(job)
+        others = self._end_sharing(job)
         self.loop.fail(job, error)
         for other in others:
             self.submit(other)
 
-    def _others(self, job: Job) -> list[Job]:
+    def _end_sharing(self, job: Job) -> list[Job]:
         """Those that wait for what its body gives, from now on no more."""
-        key = self._shared.pop(job, None)
-        return [] if key is None else self._same.pop(key)[1:]
+        if self._first.get(job.eval_hash) is job:
+            del self._first[job.eval_hash]
+        return self._others.pop(job, [])
 
     def cancel(self) -> None:
         """Cancel what has not started, and what is asked."""
@@ -374,11 +374,10 @@ class Bodies:
             self.loop.finish(job, result_of(outcome.value, outcome.ref), outcome.ended)
 
 
-def _shared(job: Job) -> object:
-    """What jobs have in common that differ in their contexts alone; None if bodies may tell them apart."""
+def _may_share(job: Job) -> bool:
+    """Whether its body gives what that of an equal call in another context gives."""
     is_kept = job.options.cache and not job.forced and not job.task.is_whole
-    may_be_others = any(one.may_go_stale and one.externals for one in job.arguments)
-    return (job.eval_hash, job.recorded) if is_kept and not may_be_others else None
+    return is_kept and not any(one.may_go_stale and one.externals for one in job.arguments)
 
 
 def result_of(value: Any, ref: ValueRef | None) -> Result:
